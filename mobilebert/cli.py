@@ -1,0 +1,59 @@
+"""What all scripts share on the command line: help, version, near misses, one-line errors, exit codes.
+
+Imports nothing heavy, so that ``--help`` is there at once.
+"""
+
+import argparse
+import difflib
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from mobilebert import __version__
+from mobilebert.errors import InputError
+
+EXIT_BAD_INPUT = 2
+
+
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Defaults shown behind each option; description and examples printed as written."""
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """argparse with ``--version``, examples, and a suggestion where an option is misspelt."""
+
+    def __init__(self, description: str, examples: str):
+        super().__init__(
+            description=description,
+            epilog=f"examples:\n{examples}",
+            formatter_class=_HelpFormatter,
+            allow_abbrev=False,
+        )
+        self.add_argument("--version", action="version", version=f"mobilebert-paddle {__version__}")
+
+    def parse_args(self, args=None, namespace=None):
+        """Like argparse, but an unknown option names the nearest known one."""
+        known, unknown = self.parse_known_args(args, namespace)
+        if not unknown:
+            return known
+        word = unknown[0].split("=")[0]
+        options = [option for action in self._actions for option in action.option_strings]
+        nearest = difflib.get_close_matches(word, options, n=1, cutoff=0.6)
+        hint = f"; did you mean {nearest[0]}?" if nearest else "; see --help"
+        self.error(f"unknown argument {word}{hint}")
+
+    def error(self, message: str) -> NoReturn:
+        """One line on standard error and exit code 2."""
+        self.exit(EXIT_BAD_INPUT, f"error: {message}\n")
+
+
+def run(main: Callable[[], int | None]) -> NoReturn:
+    """Run a script's ``main`` and exit: 0 or its return value, 2 with one line for bad input, 130 for Ctrl-C."""
+    try:
+        code = main() or 0
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        code = 130
+    sys.exit(code)

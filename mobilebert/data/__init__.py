@@ -1,0 +1,1 @@
+"""From files to batches: read, tokenize, window, cache, pad. Imports without Paddle."""

@@ -1,0 +1,1 @@
+"""The wiring of data, model, training and metrics, one module a benchmark."""

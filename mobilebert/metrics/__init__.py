@@ -1,0 +1,1 @@
+"""The official scores of SQuAD and GLUE. Imports without Paddle."""
