@@ -1,0 +1,167 @@
+"""Models by name: a folder on disk as it is, anything else through a Hugging Face hub.
+
+``HF_ENDPOINT`` (a mirror), ``HF_HOME`` (the cache), ``HF_TOKEN`` and ``HF_HUB_OFFLINE`` mean what they mean to
+huggingface_hub.
+"""
+
+import os
+import re
+import threading
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from mobilebert.errors import InputError
+
+DEADLINE_SECONDS = 10.0  # for the first answer, name look-up included, which no socket timeout covers
+CONFIG_FILES = ("config.json",)
+TOKENIZER_FILES = (
+    "vocab.txt",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
+WEIGHT_FILES = (
+    "model.safetensors",
+    "model-*.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model-*.bin",
+    "pytorch_model.bin.index.json",
+)
+
+_PICKLES = "pytorch_model*"
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+
+
+def resolve(folder_or_name: str | os.PathLike, patterns: Sequence[str]) -> Path:
+    """Find the folder that holds a model's files.
+
+    Args:
+        folder_or_name: a local folder, or a model's name on the hub (``google/mobilebert-uncased``).
+        patterns: shell patterns of the files wanted; read only for a name.
+
+    Returns:
+        The local folder, or the folder in the hub's cache after a download.
+
+    Raises:
+        InputError: no such folder, no such model, or no network and nothing in the cache.
+    """
+    folder = Path(folder_or_name).expanduser()
+    if folder.is_dir():
+        return folder
+    name = os.fspath(folder_or_name)
+    if folder.exists():
+        raise InputError(f"{name}: a file, but a folder is expected; give the folder that holds it")
+    # "weight/paddle" has the form of a hub name too; where weight/ exists, a path was meant.
+    if not _NAME.fullmatch(name) or ("/" in name and folder.parent.is_dir()):
+        raise InputError(f"{name}: no such folder; check the path, or convert or train the model first")
+    return _download(name, patterns, folder=None)
+
+
+def fetch_repo(name: str, patterns: Sequence[str], folder: str | os.PathLike) -> list[Path]:
+    """Download a model's files into a folder; a second call fetches only what is missing or has changed.
+
+    An interrupted download goes on where it stopped, and a file appears under its name only when it is complete.
+
+    Args:
+        name: the model's name on the hub.
+        patterns: shell patterns of the files wanted. Where both safetensors and PyTorch pickles match, the
+            pickles are left out: they hold the same tensors.
+        folder: where to; left as it was if the hub cannot be reached.
+
+    Returns:
+        The files, in the order of their names.
+
+    Raises:
+        InputError: no such model, no such files, no network, or the download broke off.
+    """
+    folder = _download(name, patterns, Path(folder))
+    return sorted(
+        path for path in folder.iterdir() if path.is_file() and any(fnmatch(path.name, pattern) for pattern in patterns)
+    )
+
+
+def _endpoint() -> str:
+    return os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+
+
+def _download(name: str, patterns: Sequence[str], folder: Path | None) -> Path:
+    """Download into ``folder``, or into the hub's cache; an unreachable hub may be answered from the cache."""
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import HTTPError, RepositoryNotFoundError
+    from huggingface_hub.utils import HFValidationError
+
+    endpoint = _endpoint()
+    api = HfApi(endpoint=endpoint)
+    try:
+        info = _within(DEADLINE_SECONDS, lambda: api.model_info(name, timeout=DEADLINE_SECONDS / 2))
+    except HFValidationError as error:
+        raise InputError(f"{name}: not a model's name ({_first_line(error)})") from None
+    except RepositoryNotFoundError:
+        raise InputError(
+            f"{name}: no such folder here and no such model on {endpoint}; check the name (or set HF_TOKEN: private)"
+        ) from None
+    except (HTTPError, OSError, ValueError) as error:
+        cached = None if folder else _cached(name, patterns)
+        if cached:
+            return cached
+        raise InputError(
+            f"{name}: cannot be fetched from {endpoint} ({_first_line(error)}); set HF_ENDPOINT to a mirror, or get "
+            f"{', '.join(patterns)} by hand and put them into a folder"
+        ) from None
+
+    names = [file.rfilename for file in info.siblings or []]
+    wanted = [file for file in names if any(fnmatch(file, pattern) for pattern in patterns)]
+    if any(file.endswith(".safetensors") for file in wanted):
+        wanted = [file for file in wanted if not fnmatch(file, _PICKLES)]
+    if not wanted:
+        raise InputError(f"{name}: has none of {', '.join(patterns)} on {endpoint}; is it a MobileBERT model?")
+    try:
+        target = Path(snapshot_download(name, allow_patterns=wanted, local_dir=folder, endpoint=endpoint))
+    except (HTTPError, OSError, RuntimeError) as error:
+        raise InputError(
+            f"{name}: the download broke off ({_first_line(error)}); run again, it goes on where it stopped"
+        ) from None
+    if missing := [file for file in wanted if not (target / file).is_file()]:
+        raise InputError(f"{name}: the download broke off before {missing[0]}; run again, it goes on where it stopped")
+    return target
+
+
+def _cached(name: str, patterns: Sequence[str]) -> Path | None:
+    """The folder of an earlier download, if it is complete."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return Path(
+            snapshot_download(name, allow_patterns=list(patterns), ignore_patterns=[_PICKLES], local_files_only=True)
+        )
+    except LocalEntryNotFoundError:
+        return None
+
+
+def _within(seconds: float, call: Callable[[], Any]) -> Any:
+    """Return ``call()``, or raise ``TimeoutError`` after ``seconds``; a call that hangs is left behind."""
+    outcome: dict[str, Any] = {}
+
+    def work() -> None:
+        try:
+            outcome["value"] = call()
+        except BaseException as error:  # handed to the caller's thread
+            outcome["error"] = error
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        raise TimeoutError(f"no answer within {seconds:g} s")
+    if "error" in outcome:
+        raise outcome["error"]
+    return outcome["value"]
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
