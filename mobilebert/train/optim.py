@@ -1,0 +1,160 @@
+"""AdamW with parameter groups, learning-rate schedules, gradient norm and loss scaling."""
+
+import math
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import paddle
+
+from mobilebert.errors import InputError
+from mobilebert.train.settings import TrainSettings
+
+# Names that paddle.optimizer.AdamW gives to its state, after the parameter's own name.
+_STATE_SUFFIXES = {
+    "moment1": "_moment1_0",
+    "moment2": "_moment2_0",
+    "beta1_pow": "_beta1_pow_acc_0",
+    "beta2_pow": "_beta2_pow_acc_0",
+}
+
+
+def warmup_length(settings: TrainSettings, total_steps: int) -> int:
+    """Steps of the linear warm-up: ``warmup_steps``, or ``warmup_ratio`` of all steps rounded up."""
+    return settings.warmup_steps or math.ceil(total_steps * settings.warmup_ratio)
+
+
+def learning_rate_at(settings: TrainSettings, step: int, total_steps: int) -> float:
+    """Learning rate of update number ``step`` (counted from 0) out of ``total_steps``.
+
+    Source: torch's ``LambdaLR`` with transformers' ``get_{linear,cosine,polynomial_decay,constant}_schedule_with_warmup``;
+    cosine with ``decay_ratio=1`` and ``min_lr=0`` is theirs, otherwise it reaches ``min_lr`` at
+    ``ceil(decay_ratio * total_steps)`` and stays.
+    """
+    peak, floor = settings.learning_rate, settings.min_lr
+    warmup = warmup_length(settings, total_steps)
+    if step < warmup:
+        return peak * (step / warmup)
+    if settings.lr_schedule == "constant":
+        return peak
+    end = math.ceil(settings.decay_ratio * total_steps) if settings.lr_schedule == "cosine" else total_steps
+    progress = min(1.0, (step - warmup) / max(1, end - warmup))
+    if settings.lr_schedule == "cosine":
+        return floor + (peak - floor) * 0.5 * (1.0 + math.cos(math.pi * progress))
+    if settings.lr_schedule == "linear":
+        return peak * (1.0 - progress)
+    return floor + (peak - floor) * (1.0 - progress) ** settings.lr_power
+
+
+def is_bias_or_norm(name: str, parameter: paddle.Tensor) -> bool:
+    """Default for "no weight decay": every parameter with fewer than two axes (biases, LayerNorm, NoNorm)."""
+    return parameter.ndim < 2
+
+
+def build_adamw(
+    model: paddle.nn.Layer,
+    settings: TrainSettings,
+    no_decay: Callable[[str, paddle.Tensor], bool] = is_bias_or_norm,
+    depth_of: Callable[[str], int] | None = None,
+) -> paddle.optimizer.AdamW:
+    """AdamW over the trainable parameters of ``model``.
+
+    Args:
+        model: its ``named_parameters()`` give each parameter once, tied ones too.
+        settings: weight decay, betas, epsilon, layer-wise decay.
+        no_decay: whether a parameter (by structured name and tensor) is kept out of weight decay.
+        depth_of: layers between a parameter (by structured name) and the top; the head is 0. Needed where
+            ``layerwise_lr_decay`` is not 1.
+
+    Raises:
+        InputError: nothing is trainable, or ``layerwise_lr_decay`` without ``depth_of``.
+
+    Source: ``torch.optim.AdamW``; equal to 1e-9 in float64 (the kernel keeps ``weight_decay`` in float32).
+    """
+    trainable = [(name, p) for name, p in model.named_parameters() if not p.stop_gradient]
+    if not trainable:
+        raise InputError("the model has no trainable parameter; unfreeze at least one")
+    decayed = {p.name for name, p in trainable if not no_decay(name, p)}
+    lr_ratio = None
+    if settings.layerwise_lr_decay != 1.0:
+        if depth_of is None:
+            raise InputError(f"layerwise_lr_decay={settings.layerwise_lr_decay}: this model gives no layer depths")
+        scales = {p.name: settings.layerwise_lr_decay ** depth_of(name) for name, p in trainable}
+        lr_ratio = lambda p: scales[p.name]  # noqa: E731
+    return paddle.optimizer.AdamW(
+        learning_rate=settings.learning_rate,
+        beta1=settings.adam_beta1,
+        beta2=settings.adam_beta2,
+        epsilon=settings.adam_epsilon,
+        parameters=[p for _, p in trainable],
+        weight_decay=settings.weight_decay,
+        apply_decay_param_fun=lambda name: name in decayed,
+        lr_ratio=lr_ratio,
+    )
+
+
+def optimizer_arrays(model: paddle.nn.Layer, optimizer: paddle.optimizer.AdamW) -> dict[str, np.ndarray]:
+    """AdamW's state keyed by the model's own names, e.g. ``embeddings.word.weight/moment1``.
+
+    Paddle names state after a counter that depends on what else the process has built; these names do not.
+    A parameter that never had a gradient has no entry.
+    """
+    state = optimizer.state_dict()
+    return {
+        f"{name}/{kind}": state[p.name + suffix].numpy()
+        for name, p in model.named_parameters()
+        for kind, suffix in _STATE_SUFFIXES.items()
+        if p.name + suffix in state
+    }
+
+
+def load_optimizer_arrays(
+    model: paddle.nn.Layer, optimizer: paddle.optimizer.AdamW, arrays: dict[str, np.ndarray]
+) -> None:
+    """Inverse of ``optimizer_arrays``; the optimizer must not have made a step yet."""
+    state = {}
+    for name, p in model.named_parameters():
+        for kind, suffix in _STATE_SUFFIXES.items():
+            if f"{name}/{kind}" in arrays:
+                state[p.name + suffix] = paddle.to_tensor(arrays[f"{name}/{kind}"])
+    optimizer.set_state_dict(state)
+
+
+def global_norm(gradients: Iterable[paddle.Tensor]) -> paddle.Tensor:
+    """Euclidean norm of all gradients together, a scalar on their device; NaN or Inf where any of them is."""
+    squares = [paddle._C_ops.squared_l2_norm(gradient).reshape([1]) for gradient in gradients]
+    return paddle.concat(squares).sum().sqrt()
+
+
+class LossScaler:
+    """Dynamic loss scale for fp16: halved where a gradient overflows, doubled after ``growth_interval`` good steps.
+
+    Written here rather than taken from ``paddle.amp.GradScaler``, which refuses to exist on CPU (so nothing could be
+    tested there) and unscales before gradients of other ranks are added.
+
+    Source: the rule and the constants of ``torch.amp.GradScaler``.
+    """
+
+    def __init__(self, enabled: bool, scale: float = 65536.0, growth_interval: int = 2000):
+        self.enabled = enabled
+        self.scale = scale if enabled else 1.0
+        self.growth_interval = growth_interval
+        self.good_steps = 0
+
+    def update(self, overflow: bool) -> None:
+        """Account for one step."""
+        if not self.enabled:
+            return
+        if overflow:
+            self.scale, self.good_steps = self.scale / 2, 0
+            return
+        self.good_steps += 1
+        if self.good_steps == self.growth_interval:
+            self.scale, self.good_steps = self.scale * 2, 0
+
+    def state(self) -> dict[str, float]:
+        """What a checkpoint keeps."""
+        return {"scale": self.scale, "good_steps": self.good_steps}
+
+    def load(self, state: dict[str, float]) -> None:
+        """Inverse of ``state``."""
+        self.scale, self.good_steps = state["scale"], state["good_steps"]

@@ -1,0 +1,91 @@
+"""The order of the data: a pure function of seed and epoch, so that a resumed run needs only the step number."""
+
+import math
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+# Batches are sorted by length inside pools of this many batches: large enough for little padding, small enough that
+# every pool is still a random sample of the data.
+POOL_BATCHES = 50
+
+
+def steps_per_epoch(num_examples: int, examples_per_step: int) -> int:
+    """Updates in one epoch; the last one may be short."""
+    return math.ceil(num_examples / examples_per_step)
+
+
+def epoch_order(
+    lengths: np.ndarray, examples_per_step: int, seed: int, epoch: int, group_by_length: bool
+) -> np.ndarray:
+    """Permutation of all examples for one epoch.
+
+    Args:
+        lengths: [N] tokens of each example.
+        examples_per_step: size of the slices that the caller will cut.
+        seed: of the run.
+        epoch: counted from 0.
+        group_by_length: shuffle, sort by length within pools of ``POOL_BATCHES`` slices, shuffle the slices.
+
+    Returns:
+        [N] int64 indices. A short last slice stays last.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    order = rng.permutation(len(lengths))
+    if not group_by_length:
+        return order
+    pool = POOL_BATCHES * examples_per_step
+    pools = [order[start : start + pool] for start in range(0, len(order), pool)]
+    order = np.concatenate([part[np.argsort(-lengths[part], kind="stable")] for part in pools])
+    whole = len(order) // examples_per_step * examples_per_step
+    slices = order[:whole].reshape(-1, examples_per_step)
+    return np.concatenate([slices[rng.permutation(len(slices))].ravel(), order[whole:]])
+
+
+def rank_share(indices: np.ndarray, rank: int, world_size: int) -> np.ndarray:
+    """Contiguous part of one step's examples for one rank; empty where there are fewer examples than ranks."""
+    return np.array_split(indices, world_size)[rank]
+
+
+def prefetch(make: Callable[[Any], Any], jobs: Iterator[Any], depth: int = 2) -> Iterator[Any]:
+    """Yield ``make(job)`` for each job in order, made by one background thread up to ``depth`` ahead.
+
+    An exception in ``make`` is raised where its result would have been yielded. Closing the iterator ends the thread.
+    """
+    results: queue.Queue = queue.Queue(maxsize=depth)
+    closed = threading.Event()
+
+    def put(item) -> bool:
+        while not closed.is_set():
+            try:
+                results.put(item, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def work():
+        try:
+            for job in jobs:
+                if not put((make(job), None)):
+                    return
+            put((None, StopIteration()))
+        except BaseException as error:  # handed to the consumer, who raises it
+            put((None, error))
+
+    thread = threading.Thread(target=work, name="prefetch", daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, error = results.get()
+            if isinstance(error, StopIteration):
+                return
+            if error is not None:
+                raise error
+            yield item
+    finally:
+        closed.set()
+        thread.join(timeout=10)
