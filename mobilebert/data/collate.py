@@ -1,0 +1,90 @@
+"""Packed rows -> padded batches, as the model takes them."""
+
+import numpy as np
+
+from mobilebert.data.packed import PackedRows
+from mobilebert.errors import InputError
+
+
+def collate(
+    rows: PackedRows,
+    indices: np.ndarray,
+    pad_token_id: int,
+    *,
+    pad_to_multiple_of: int | None = None,
+    fixed_length: int | None = None,
+) -> dict[str, np.ndarray]:
+    """Pad some rows on the right to a common length.
+
+    Args:
+        rows: where they come from.
+        indices: ``[B]`` which, in this order.
+        pad_token_id: fills ``input_ids``; mask and token types are filled with 0.
+        pad_to_multiple_of: round the length up to a multiple of this.
+        fixed_length: pad to this instead of the longest row.
+
+    Returns:
+        ``input_ids``, ``attention_mask`` and ``token_type_ids`` ``[B, S]`` int64, always all three, and the labels of
+        ``rows``: integers as int64, others as float32.
+
+    Raises:
+        InputError: a row is longer than ``fixed_length``.
+    """
+    indices = np.asarray(indices, np.int64)
+    first = rows.row_starts[indices]
+    lengths = rows.row_starts[indices + 1] - first
+    longest = int(lengths.max(initial=0))
+    if fixed_length is not None:
+        if longest > fixed_length:
+            name = rows.example_ids[rows.example_index[indices[lengths.argmax()]]]
+            raise InputError(f"example {name}: {longest} tokens, more than the fixed length {fixed_length}")
+        longest = fixed_length
+    if pad_to_multiple_of:
+        longest = -(-longest // pad_to_multiple_of) * pad_to_multiple_of
+
+    positions = np.arange(longest)  # [S]
+    inside = positions < lengths[:, None]  # [B, S]
+    input_ids = np.full(inside.shape, pad_token_id, np.int64)
+    input_ids[inside] = rows.input_ids[(first[:, None] + positions)[inside]]
+    batch = {
+        "input_ids": input_ids,
+        "attention_mask": inside.astype(np.int64),
+        "token_type_ids": (inside & (positions >= rows.second_starts[indices][:, None])).astype(np.int64),
+    }
+    for name, values in rows.labels.items():
+        is_integer = np.issubdtype(values.dtype, np.integer)
+        batch[name] = values[indices].astype(np.int64 if is_integer else np.float32)
+    return batch
+
+
+class PackedDataset:
+    """Packed rows as the training loop takes them: a length, the lengths of all rows, batches by index.
+
+    Args:
+        rows: the rows.
+        pad_token_id, pad_to_multiple_of, fixed_length: as in ``collate``.
+    """
+
+    def __init__(
+        self,
+        rows: PackedRows,
+        pad_token_id: int,
+        *,
+        pad_to_multiple_of: int | None = None,
+        fixed_length: int | None = None,
+    ):
+        self.rows = rows
+        self._padding = (pad_token_id, pad_to_multiple_of, fixed_length)
+        self.lengths = rows.lengths  # [R] int64, tokens
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batch(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """The rows ``indices`` as one padded batch; see ``collate``."""
+        pad_token_id, multiple, fixed = self._padding
+        return collate(self.rows, indices, pad_token_id, pad_to_multiple_of=multiple, fixed_length=fixed)
+
+    def example_ids(self, indices: np.ndarray) -> list[str]:
+        """Ids of the examples that the rows belong to, for messages."""
+        return [self.rows.example_ids[i] for i in self.rows.example_index[np.asarray(indices, np.int64)]]

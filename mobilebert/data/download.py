@@ -1,0 +1,192 @@
+"""Fetching known data files: official address, then mirrors, sizes and checksums verified, nothing half written."""
+
+import http.client
+import logging
+import os
+import queue
+import shutil
+import threading
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from mobilebert.errors import InputError
+from mobilebert.files import atomic_path, file_digest
+
+MIRROR_VARIABLE = "MOBILEBERT_MIRROR"  # base address that is tried before all others: {base}/{file name}
+
+_ANSWER_SECONDS = 12.0  # for all addresses together, until one of them answers
+_STALL_SECONDS = 8.0  # without a byte, once an address has answered
+_CHUNK_BYTES = 1 << 18
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file that can be fetched.
+
+    Attributes:
+        name: file name, also under ``MOBILEBERT_MIRROR``.
+        urls: official address first, then mirrors.
+        digest: ``"md5:..."`` or any other algorithm of hashlib; ``None`` where none is published.
+        size: in bytes; ``None`` where unknown.
+    """
+
+    name: str
+    urls: tuple[str, ...]
+    digest: str | None = None
+    size: int | None = None
+
+
+def _squad(name: str, md5: str, size: int) -> RemoteFile:
+    bases = (
+        "https://rajpurkar.github.io/SQuAD-explorer/dataset",
+        "https://raw.githubusercontent.com/rajpurkar/SQuAD-explorer/master/dataset",
+        "https://bj.bcebos.com/paddlenlp/datasets/squad",
+    )
+    return RemoteFile(name, tuple(f"{base}/{name}" for base in bases), f"md5:{md5}", size)
+
+
+SQUAD_FILES = {
+    file.name: file
+    for file in (
+        _squad("train-v1.1.json", "981b29407e0affa3b1b156f72073b945", 30288272),
+        _squad("dev-v1.1.json", "3e85deb501d4e538b6bc56f786231552", 4854279),
+        _squad("train-v2.0.json", "62108c273c268d70893182d5cf8df740", 42123633),
+        _squad("dev-v2.0.json", "246adae8b7002f8679c027697b0b7cf8", 4370528),
+    )
+}
+
+
+def fetch(file: RemoteFile, folder: str | os.PathLike, *, progress: bool = True) -> Path:
+    """Return the path of ``file`` in ``folder``, downloading it if it is not there.
+
+    A file that is there is verified, not downloaded, and never overwritten. Without a network this fails within 15 s.
+
+    Args:
+        file: what to fetch.
+        folder: where it goes; made if needed.
+        progress: show a bar on standard error.
+
+    Raises:
+        InputError: the file there is not the right one, or no address gave it; the message says what to do by hand.
+    """
+    path = Path(folder) / file.name
+    if path.exists():
+        if problem := _problem(path, file):
+            raise InputError(f"{path}: {problem}; delete it to download it again, or put the right file there")
+        return path
+    mirror = os.environ.get(MIRROR_VARIABLE)
+    urls = ((f"{mirror.rstrip('/')}/{file.name}",) if mirror else ()) + file.urls
+    failures = []
+    deadline = time.monotonic() + _ANSWER_SECONDS
+    for position, url in enumerate(urls):
+        # A dead address may not use up the time of those behind it.
+        share = (deadline - time.monotonic()) / (len(urls) - position)
+        started = time.monotonic()
+        try:
+            response = _open(url, max(share, 0.1))
+            deadline += time.monotonic() - started  # it answered: only waiting in vain counts
+            with response, atomic_path(path) as temporary:
+                _save(response, temporary, file, progress)
+            return path
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            if (
+                isinstance(error, OSError)
+                and error.filename is not None
+                and not isinstance(error, urllib.error.URLError)
+            ):
+                raise InputError(f"{error.filename}: cannot be written ({error.strerror})") from None
+            failures.append(f"{url}: {_reason(error)}")
+            _log.warning("%s", failures[-1])
+    raise InputError(
+        f"{file.name} could not be downloaded ({'; '.join(failures)}); by hand: fetch it from {file.urls[0]}"
+        f" and save it as {path}, or name a reachable copy's folder in {MIRROR_VARIABLE}"
+    )
+
+
+def extract(archive: str | os.PathLike, member: str, path: str | os.PathLike) -> Path:
+    """Write one member of a zip archive to ``path``, atomically; its CRC is verified.
+
+    Raises:
+        InputError: the archive is broken or has no such member.
+    """
+    try:
+        with zipfile.ZipFile(archive) as opened, opened.open(member) as source, atomic_path(path) as temporary:
+            with open(temporary, "wb") as target:
+                shutil.copyfileobj(source, target, _CHUNK_BYTES)
+    except KeyError:
+        raise InputError(f"{archive}: has no member {member}") from None
+    except (zipfile.BadZipFile, EOFError) as error:
+        raise InputError(f"{archive}: broken zip archive ({error}); delete it to download it again") from None
+    return Path(path)
+
+
+def _open(url: str, seconds: float) -> http.client.HTTPResponse:
+    """Open ``url``, giving up after ``seconds`` whatever hangs.
+
+    In a thread of its own, because no timeout reaches the name look-up of the operating system, which alone can take
+    half a minute without a network.
+    """
+    answer: queue.SimpleQueue = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            request = urllib.request.Request(url, headers={"User-Agent": "mobilebert-paddle"})
+            answer.put(urllib.request.urlopen(request, timeout=max(seconds, _STALL_SECONDS)))
+        except Exception as error:  # handed to the caller, who knows what to do with it
+            answer.put(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        result = answer.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError(f"no answer within {seconds:.1f} s") from None
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+def _save(response: http.client.HTTPResponse, temporary: Path, file: RemoteFile, progress: bool) -> None:
+    """Write the body to ``temporary`` and verify it; raises ValueError where it is not the file."""
+    announced = response.headers.get("Content-Length")
+    total = int(announced) if announced else file.size
+    with (
+        open(temporary, "wb") as target,
+        tqdm(total=total, unit="B", unit_scale=True, desc=file.name, disable=not progress) as bar,
+    ):
+        while chunk := response.read(_CHUNK_BYTES):
+            target.write(chunk)
+            bar.update(len(chunk))
+        received = target.tell()
+    if announced and received != int(announced):
+        raise ValueError(f"broke off after {received} of {announced} bytes")
+    if problem := _problem(temporary, file):
+        raise ValueError(problem)
+
+
+def _problem(path: Path, file: RemoteFile) -> str | None:
+    """What is wrong with the bytes at ``path``; ``None`` where nothing is."""
+    size = path.stat().st_size
+    if file.size is not None and size != file.size:
+        return f"has {size} bytes, expected {file.size}"
+    if file.digest is not None:
+        algorithm, expected = file.digest.split(":", 1)
+        if (found := file_digest(path, algorithm)) != expected:
+            return f"{algorithm} is {found}, expected {expected}"
+    return None
+
+
+def _reason(error: Exception) -> str:
+    """One line for a failed attempt."""
+    if isinstance(error, urllib.error.HTTPError):
+        return f"HTTP {error.code}"
+    if isinstance(error, urllib.error.URLError):
+        return str(error.reason)
+    return str(error) or type(error).__name__

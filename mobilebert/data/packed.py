@@ -1,0 +1,157 @@
+"""Token rows of different lengths in a few flat NumPy arrays: compact, saved as one file, mapped back without a copy.
+
+R rows, T tokens of all rows together, N examples (a row belongs to one; an example may have several)
+"""
+
+import json
+import mmap
+import os
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from mobilebert.files import atomic_path
+
+
+@dataclass(frozen=True)
+class PackedRows:
+    """Token ids of many rows and what belongs to them.
+
+    Attributes:
+        input_ids: ``[T]`` int32, row after row.
+        row_starts: ``[R + 1]`` int64, where each row begins; the last is T.
+        second_starts: ``[R]`` int32, position in its row where the second text (token type 1) begins; the row's length
+            where there is none.
+        example_ids: ``[N]`` id of each example, for messages and results.
+        example_index: ``[R]`` int32, the example of each row.
+        labels: by name as the model takes it (``labels``, ``start_positions``), ``[R, ...]``.
+        offsets: ``[T, 2]`` int32, characters of each token in the context, -1 outside it; ``None`` where not needed.
+        info: counts to be logged, such as the number of dropped examples.
+    """
+
+    input_ids: np.ndarray
+    row_starts: np.ndarray
+    second_starts: np.ndarray
+    example_ids: Sequence[str]
+    example_index: np.ndarray
+    labels: Mapping[str, np.ndarray] = field(default_factory=dict)
+    offsets: np.ndarray | None = None
+    info: Mapping[str, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.row_starts) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """``[R]`` int64, tokens of each row."""
+        return np.diff(self.row_starts)
+
+    def row(self, index: int) -> np.ndarray:
+        """Token ids of one row, a view."""
+        return self.input_ids[self.row_starts[index] : self.row_starts[index + 1]]
+
+    def row_offsets(self, index: int) -> np.ndarray:
+        """``[tokens, 2]`` character spans of one row, a view."""
+        return self.offsets[self.row_starts[index] : self.row_starts[index + 1]]
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write everything to one safetensors file, atomically, with a checksum of each array."""
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        arrays |= {_LABEL_PREFIX + name: values for name, values in self.labels.items()}
+        if self.offsets is not None:
+            arrays["offsets"] = self.offsets
+        arrays["example_ids"] = np.frombuffer(json.dumps(list(self.example_ids)).encode(), np.uint8)
+        arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        metadata = {f"crc32.{name}": str(zlib.crc32(array)) for name, array in arrays.items()}
+        with atomic_path(path) as temporary:
+            save_file(arrays, temporary, metadata | {"info": json.dumps(dict(self.info))})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "PackedRows":
+        """Map a file of ``save``; the arrays stay on disk until they are read and cannot be written to.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file is damaged.
+        """
+        arrays, metadata = _map(Path(path))
+        try:
+            for name, array in arrays.items():
+                if zlib.crc32(array) != int(metadata[f"crc32.{name}"]):
+                    raise ValueError(f"{path}: checksum of {name} does not match")
+            return cls(
+                **{name: arrays[name] for name in _ARRAYS},
+                example_ids=json.loads(arrays["example_ids"].tobytes()),
+                labels={
+                    name.removeprefix(_LABEL_PREFIX): array
+                    for name, array in arrays.items()
+                    if name.startswith(_LABEL_PREFIX)
+                },
+                offsets=arrays.get("offsets"),
+                info=json.loads(metadata["info"]),
+            )
+        except KeyError as error:
+            raise ValueError(f"{path}: has no {error.args[0]}") from None
+
+
+_ARRAYS = ("input_ids", "row_starts", "second_starts", "example_index")
+_LABEL_PREFIX = "labels."
+_DTYPES = {"I32": np.int32, "I64": np.int64, "U8": np.uint8, "F32": np.float32}
+
+
+def pack_rows(
+    rows: Iterable[Sequence[int]],
+    second_starts: Sequence[int],
+    example_ids: Sequence[str],
+    labels: Mapping[str, np.ndarray] | None = None,
+    info: Mapping[str, int] | None = None,
+) -> PackedRows:
+    """Pack ready rows of token ids, one row an example.
+
+    Args:
+        rows: ``[R]`` token ids of each row, special tokens included.
+        second_starts: ``[R]`` as in ``PackedRows``.
+        example_ids: ``[R]`` ids.
+        labels: by name, ``[R, ...]`` integer or float arrays.
+        info: as in ``PackedRows``.
+    """
+    parts = [np.asarray(row, np.int32) for row in rows]
+    row_starts = np.zeros(len(parts) + 1, np.int64)
+    np.cumsum([len(part) for part in parts], out=row_starts[1:])
+    return PackedRows(
+        input_ids=np.concatenate(parts) if parts else np.zeros(0, np.int32),
+        row_starts=row_starts,
+        second_starts=np.asarray(second_starts, np.int32),
+        example_ids=list(example_ids),
+        example_index=np.arange(len(parts), dtype=np.int32),
+        labels=dict(labels or {}),
+        info=dict(info or {}),
+    )
+
+
+def _map(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Arrays of a safetensors file as views of a memory map, and its metadata.
+
+    The safetensors package copies each tensor into memory; the format (length of the header, JSON header, bytes) is
+    simple enough to be mapped.
+    """
+    try:
+        with open(path, "rb") as handle:
+            view = memoryview(mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ))
+        header_size = int.from_bytes(view[:8], "little")
+        header = json.loads(bytes(view[8 : 8 + header_size]))
+        metadata = header.pop("__metadata__")
+        data = view[8 + header_size :]
+        arrays = {}
+        for name, entry in header.items():
+            low, high = entry["data_offsets"]
+            arrays[name] = np.frombuffer(data[low:high], _DTYPES[entry["dtype"]]).reshape(entry["shape"])
+        return arrays, metadata
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        raise ValueError(f"{path}: not a file of packed rows ({error})") from None
