@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,15 +97,11 @@ def fetch(file: RemoteFile, folder: str | os.PathLike, *, progress: bool = True)
             with response, atomic_path(path) as temporary:
                 _save(response, temporary, file, progress)
             return path
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            if (
-                isinstance(error, OSError)
-                and error.filename is not None
-                and not isinstance(error, urllib.error.URLError)
-            ):
-                raise InputError(f"{error.filename}: cannot be written ({error.strerror})") from None
-            failures.append(f"{url}: {_reason(error)}")
+        except _AddressFailed as error:
+            failures.append(f"{url}: {error}")
             _log.warning("%s", failures[-1])
+        except OSError as error:
+            raise InputError(f"{path}: cannot be written ({error.strerror}); choose another folder") from None
     raise InputError(
         f"{file.name} could not be downloaded ({'; '.join(failures)}); by hand: fetch it from {file.urls[0]}"
         f" and save it as {path}, or name a reachable copy's folder in {MIRROR_VARIABLE}"
@@ -118,14 +115,22 @@ def extract(archive: str | os.PathLike, member: str, path: str | os.PathLike) ->
         InputError: the archive is broken or has no such member.
     """
     try:
-        with zipfile.ZipFile(archive) as opened, opened.open(member) as source, atomic_path(path) as temporary:
-            with open(temporary, "wb") as target:
-                shutil.copyfileobj(source, target, _CHUNK_BYTES)
+        with (
+            zipfile.ZipFile(archive) as opened,
+            opened.open(member) as source,
+            atomic_path(path) as temporary,
+            open(temporary, "wb") as target,
+        ):
+            shutil.copyfileobj(source, target, _CHUNK_BYTES)
     except KeyError:
         raise InputError(f"{archive}: has no member {member}") from None
-    except (zipfile.BadZipFile, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise InputError(f"{archive}: broken zip archive ({error}); delete it to download it again") from None
     return Path(path)
+
+
+class _AddressFailed(Exception):
+    """One address did not give the file; the message says why."""
 
 
 def _open(url: str, seconds: float) -> http.client.HTTPResponse:
@@ -147,28 +152,42 @@ def _open(url: str, seconds: float) -> http.client.HTTPResponse:
     try:
         result = answer.get(timeout=seconds)
     except queue.Empty:
-        raise TimeoutError(f"no answer within {seconds:.1f} s") from None
+        raise _AddressFailed(f"no answer within {seconds:.1f} s") from None
+    if isinstance(result, urllib.error.HTTPError):
+        raise _AddressFailed(f"HTTP {result.code}")
     if isinstance(result, Exception):
-        raise result
+        raise _AddressFailed(str(getattr(result, "reason", result)))
     return result
 
 
 def _save(response: http.client.HTTPResponse, temporary: Path, file: RemoteFile, progress: bool) -> None:
-    """Write the body to ``temporary`` and verify it; raises ValueError where it is not the file."""
-    announced = response.headers.get("Content-Length")
-    total = int(announced) if announced else file.size
+    """Write the body to ``temporary`` and verify it.
+
+    Raises:
+        _AddressFailed: the body broke off or is not the file.
+        OSError: ``temporary`` cannot be written.
+    """
+    announced = int(response.headers.get("Content-Length") or 0)
     with (
         open(temporary, "wb") as target,
-        tqdm(total=total, unit="B", unit_scale=True, desc=file.name, disable=not progress) as bar,
+        tqdm(total=announced or file.size, unit="B", unit_scale=True, desc=file.name, disable=not progress) as bar,
     ):
-        while chunk := response.read(_CHUNK_BYTES):
+        while chunk := _read(response):
             target.write(chunk)
             bar.update(len(chunk))
         received = target.tell()
-    if announced and received != int(announced):
-        raise ValueError(f"broke off after {received} of {announced} bytes")
+    if announced and received != announced:
+        raise _AddressFailed(f"broke off after {received} of {announced} bytes")
     if problem := _problem(temporary, file):
-        raise ValueError(problem)
+        raise _AddressFailed(problem)
+
+
+def _read(response: http.client.HTTPResponse) -> bytes:
+    """What has arrived, at most a chunk; empty at the end."""
+    try:
+        return response.read1(_CHUNK_BYTES)
+    except (OSError, http.client.HTTPException) as error:
+        raise _AddressFailed(f"broke off ({error})") from None
 
 
 def _problem(path: Path, file: RemoteFile) -> str | None:
@@ -181,12 +200,3 @@ def _problem(path: Path, file: RemoteFile) -> str | None:
         if (found := file_digest(path, algorithm)) != expected:
             return f"{algorithm} is {found}, expected {expected}"
     return None
-
-
-def _reason(error: Exception) -> str:
-    """One line for a failed attempt."""
-    if isinstance(error, urllib.error.HTTPError):
-        return f"HTTP {error.code}"
-    if isinstance(error, urllib.error.URLError):
-        return str(error.reason)
-    return str(error) or type(error).__name__

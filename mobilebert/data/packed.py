@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from mobilebert.files import atomic_path
 
@@ -68,7 +68,8 @@ class PackedRows:
         arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
         metadata = {f"crc32.{name}": str(zlib.crc32(array)) for name, array in arrays.items()}
         with atomic_path(path) as temporary:
-            save_file(arrays, temporary, metadata | {"info": json.dumps(dict(self.info))})
+            # Not save_file, which makes files that only their owner may read.
+            temporary.write_bytes(save(arrays, metadata | {"info": json.dumps(dict(self.info))}))
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "PackedRows":

@@ -250,6 +250,5 @@ def _check(
     for name, logits in (("start", start_logits), ("end", end_logits)):
         broken = np.flatnonzero(np.isnan(logits).any(axis=1))
         if len(broken):
-            raise ValueError(
-                f"{len(broken)} features have NaN {name} logits (first: question {example_ids[example_index[broken[0]]]})"
-            )
+            first = example_ids[example_index[broken[0]]]
+            raise ValueError(f"{len(broken)} features have NaN {name} logits (first: question {first})")
