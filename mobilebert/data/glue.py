@@ -68,15 +68,15 @@ TASKS: dict[str, Task] = {
     for task in (
         Task(
             "cola", "CoLA", ("sentence",), "label", ("unacceptable", "acceptable"), BINARY,
-            ("matthews_correlation", "accuracy"), submissions={"test": (("CoLA.tsv", 1063), 1063)},
+            ("matthews_correlation", "accuracy"), submissions={"test": ("CoLA.tsv", 1063)},
         ),
         Task(
             "sst2", "SST-2", ("sentence",), "label", ("negative", "positive"), BINARY,
-            ("accuracy",), submissions={"test": (("SST-2.tsv", 1821), 1821)},
+            ("accuracy",), submissions={"test": ("SST-2.tsv", 1821)},
         ),
         Task(
             "mrpc", "MRPC", ("#1 String", "#2 String"), "Quality", ("not_equivalent", "equivalent"), BINARY,
-            ("f1", "accuracy"), submissions={"test": (("MRPC.tsv", 1725), 1725)},
+            ("f1", "accuracy"), submissions={"test": ("MRPC.tsv", 1725)},
             splits={
                 "train": ("train.tsv", "msr_paraphrase_train.txt"),
                 "dev": ("dev.tsv", "msr_paraphrase_train.txt"),
@@ -85,7 +85,7 @@ TASKS: dict[str, Task] = {
         ),
         Task(
             "stsb", "STS-B", PAIR, "score", (), (),
-            ("spearmanr", "pearson"), submissions={"test": (("STS-B.tsv", 1379), 1379)},
+            ("spearmanr", "pearson"), submissions={"test": ("STS-B.tsv", 1379)},
         ),
         Task(
             "qqp", "QQP", ("question1", "question2"), "is_duplicate", ("not_duplicate", "duplicate"), BINARY,
@@ -106,15 +106,15 @@ TASKS: dict[str, Task] = {
         ),
         Task(
             "qnli", "QNLI", ("question", "sentence"), "label", TWO_WAY_NLI, (),
-            ("accuracy",), submissions={"test": (("QNLI.tsv", 5463), 5463)},
+            ("accuracy",), submissions={"test": ("QNLI.tsv", 5463)},
         ),
         Task(
             "rte", "RTE", PAIR, "label", TWO_WAY_NLI, (),
-            ("accuracy",), submissions={"test": (("RTE.tsv", 3000), 3000)},
+            ("accuracy",), submissions={"test": ("RTE.tsv", 3000)},
         ),
         Task(
             "wnli", "WNLI", PAIR, "label", ("not_entailment", "entailment"), BINARY,
-            ("accuracy",), submissions={"test": (("WNLI.tsv", 146), 146)},
+            ("accuracy",), submissions={"test": ("WNLI.tsv", 146)},
         ),
         Task(
             "ax", "AX", PAIR, "label", NLI, (),

@@ -16,7 +16,7 @@ from mobilebert.files import atomic_path, read_text, write_text
 
 _log = logging.getLogger(__name__)
 
-INDEX_COLUMN = "index"
+INDEX_COLUMNS = ("index", "id")  # QQP's is called id
 NO_CONSENSUS = "-"  # MultiNLI's gold label where the annotators disagreed; GLUE's own files leave these rows out
 COLA_COLUMNS = ("source", "label", "mark", "sentence")  # CoLA's train and dev files have no header line
 MRPC_ID_COLUMNS = ("#1 ID", "#2 ID")
@@ -78,6 +78,7 @@ def read_split(task: Task, data_dir: str | Path, split: str, labels: Sequence[st
         None if task.is_regression else label_indices(task, labels or task.labels),
         score_range=STSB_RANGE,
         broken_rows=task.broken_rows,
+        longer_rows=True,
         **options,
     )
 
@@ -91,6 +92,7 @@ def read_examples(
     header: Sequence[str] | None = None,
     score_range: tuple[float, float] = (-math.inf, math.inf),
     broken_rows: int = 0,
+    longer_rows: bool = False,
     no_label: str | None = None,
     keep: tuple[Sequence[str], set[tuple[str, ...]], bool] | None = None,
 ) -> Examples:
@@ -103,27 +105,29 @@ def read_examples(
         label_ids: label word -> class index; None for regression.
         header: the columns' names where the file has no header line.
         score_range: what a regression's score may be.
-        broken_rows: how many rows may have too few columns; they are left out and counted in a warning.
+        broken_rows: how many rows may have the wrong number of columns; they are left out and counted in a warning.
+        longer_rows: whether a row may have more columns than the header. In a file of one's own that is most likely a
+            tab within a text, which would cut it off unseen.
         no_label: the word that marks a row without a label; such rows are left out.
         keep: (columns, keys, wanted): keep the rows whose values of ``columns`` are (or are not) among ``keys``.
 
     Raises:
-        InputError: a missing column, an unknown label or a row with too few columns (file and line are named), or
-            no rows.
+        InputError: a missing column, no rows, an unknown label, or a row with a wrong number of columns; file and line
+            are named.
     """
     if len(text_columns) not in (1, 2):
         raise InputError(f"--text_column {' '.join(text_columns)}: expected one column, or two for sentence pairs")
     table = open_table(path, header)
     text_at = table.positions(text_columns)
     label_at = table.positions([label_column])[0] if label_column else None
-    index_at = table.header.index(INDEX_COLUMN) if INDEX_COLUMN in table.header else None
+    index_at = next((table.header.index(name) for name in INDEX_COLUMNS if name in table.header), None)
     keep_at = table.positions(keep[0]) if keep else []
     needed = max(at for at in (*text_at, *keep_at, label_at, index_at) if at is not None)
 
     ids, columns, labels = [], [[] for _ in text_at], []
     broken, undecided = [], 0
     for number, (line, row) in enumerate(table.rows):
-        if len(row) <= needed:
+        if len(row) <= needed or (len(row) > len(table.header) and not longer_rows):
             broken.append(line)
             if len(broken) > broken_rows:
                 raise InputError(
@@ -141,7 +145,7 @@ def read_examples(
         for column, at in zip(columns, text_at, strict=True):
             column.append(row[at])
     if broken:
-        _log.warning("%s: %d rows with too few columns left out (lines %s)", path, len(broken), broken)
+        _log.warning("%s: %d rows with a wrong number of columns left out (lines %s)", path, len(broken), broken)
     if undecided:
         _log.info("%s: %d rows without a consensus label left out", path, undecided)
     if not ids:
