@@ -13,7 +13,43 @@ from tokenizers import Encoding, Tokenizer
 from mobilebert.errors import InputError
 
 STRATEGIES = ("only_first", "only_second", "longest_first")
+SIDES = ("right", "left")
+UNLIMITED = int(1e20)  # from here on a model_max_length means none, as in transformers
 _MAX_VARIANTS = 128
+
+
+class BatchEncoding(dict):
+    """What a tokenizer call returns: a dict whose keys are attributes too, and the encodings behind it.
+
+    Attributes:
+        encodings: one ``tokenizers.Encoding`` a row (a window is a row): ``char_to_token``, ``word_to_tokens`` ...
+    """
+
+    def __init__(self, data: dict[str, Any], encodings: list[Encoding]):
+        super().__init__(data)
+        self.__dict__["encodings"] = encodings
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def tokens(self, row: int = 0) -> list[str]:
+        """The tokens of a row, as strings."""
+        return self.encodings[row].tokens
+
+    def sequence_ids(self, row: int = 0) -> list[int | None]:
+        """For each token of a row: 0 in the first text, 1 in the second, None for special tokens."""
+        return self.encodings[row].sequence_ids
+
+    def word_ids(self, row: int = 0) -> list[int | None]:
+        """For each token of a row: the index of its word, None for special tokens."""
+        return self.encodings[row].word_ids
+
+    def char_to_token(self, row: int, char: int, sequence_index: int = 0) -> int | None:
+        """The token of a row that covers a character of text ``sequence_index``; None where none does."""
+        return self.encodings[row].char_to_token(char, sequence_index)
 
 
 @dataclass(frozen=True)
@@ -255,6 +291,68 @@ def as_inputs(text: Any, pair: Any, is_split: bool, first_index: int = 0) -> tup
     if is_split and not is_pair:
         inputs = [list(item) for item in inputs]
     return inputs, is_batch
+
+
+def choose_truncation(
+    strategy: bool | str, max_length: int | None, stride: int, doc_stride: int | None, side: str
+) -> Truncation | None:
+    """Check what a call says about shortening; None where nothing is to be shortened, or no length is known.
+
+    Args:
+        strategy: False, True (longest-first), or one of ``STRATEGIES``.
+        max_length, stride, doc_stride, side: as in ``Truncation``.
+
+    Raises:
+        InputError: a value outside its range.
+    """
+    if strategy is True:
+        strategy = "longest_first"
+    if strategy not in (False, "do_not_truncate"):
+        check_choice("truncation", strategy, STRATEGIES)
+    if stride < 0:
+        raise InputError(f"stride={stride}: the tokens that windows share; give 0 or more")
+    if doc_stride is not None:
+        if stride:
+            raise InputError(f"stride={stride} and doc_stride={doc_stride}: give the overlap or the step, not both")
+        if doc_stride < 1:
+            raise InputError(f"doc_stride={doc_stride}: the tokens from window to window; give 1 or more")
+    if strategy in (False, "do_not_truncate") or max_length is None:
+        return None
+    return Truncation(strategy, max_length, stride, doc_stride, side)
+
+
+def choose_padding(
+    padding: bool | str,
+    max_length: int | None,
+    multiple_of: int | None,
+    side: str,
+    pad_id: int,
+    pad_token: str,
+    truncation: Truncation | None,
+) -> Padding | None:
+    """Check what a call says about filling up; None where nothing is to be filled, or no length is known.
+
+    Args:
+        padding: False, True or ``"longest"``, or ``"max_length"``.
+        max_length: tokens a row under ``"max_length"``.
+        multiple_of, side, pad_id, pad_token: as in ``Padding``.
+        truncation: what the same call shortens to.
+
+    Raises:
+        InputError: a value outside its range, or two that exclude each other.
+    """
+    check_choice("padding_side", side, SIDES)
+    if padding in (False, "do_not_pad"):
+        return None
+    if padding is not True:
+        check_choice("padding", padding, ("longest", "max_length"))
+    if multiple_of is not None and multiple_of < 1:
+        raise InputError(f"pad_to_multiple_of={multiple_of}: give 1 or more")
+    if truncation and multiple_of and truncation.max_length % multiple_of:
+        raise InputError(f"max_length={truncation.max_length}: no multiple of pad_to_multiple_of={multiple_of}")
+    if padding == "max_length" and max_length is None:
+        return None
+    return Padding(max_length if padding == "max_length" else None, multiple_of, side, pad_id, pad_token)
 
 
 def split_room(n_first: int, n_second: int, room: int) -> tuple[int, int]:

@@ -19,50 +19,23 @@ from tokenizers import AddedToken, Encoding, Tokenizer, decoders, normalizers, p
 from tokenizers.models import WordPiece
 
 from mobilebert import hub, vocabulary
-from mobilebert.encoding import STRATEGIES, Backend, Padding, Truncation, as_inputs, check_choice
+from mobilebert.encoding import (
+    SIDES,
+    UNLIMITED,
+    Backend,
+    BatchEncoding,
+    as_inputs,
+    check_choice,
+    choose_padding,
+    choose_truncation,
+)
 from mobilebert.errors import InputError
 from mobilebert.files import write_text
 
 SPECIAL_NAMES = vocabulary.SPECIAL_NAMES
 NO_MAX_LENGTH = int(1e30)  # what transformers writes where a tokenizer sets no limit
-_UNLIMITED = int(1e20)  # from here on a model_max_length means none, as in transformers
-_SIDES = ("right", "left")
 
 Text = str | Sequence[str]  # a text, or its words where is_split_into_words
-
-
-class BatchEncoding(dict):
-    """What a tokenizer call returns: a dict whose keys are attributes too, and the encodings behind it.
-
-    Attributes:
-        encodings: one ``tokenizers.Encoding`` a row (a window is a row): ``char_to_token``, ``word_to_tokens`` ...
-    """
-
-    def __init__(self, data: dict[str, Any], encodings: list[Encoding]):
-        super().__init__(data)
-        self.__dict__["encodings"] = encodings
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self[name]
-        except KeyError:
-            raise AttributeError(name) from None
-
-    def tokens(self, row: int = 0) -> list[str]:
-        """The tokens of a row, as strings."""
-        return self.encodings[row].tokens
-
-    def sequence_ids(self, row: int = 0) -> list[int | None]:
-        """For each token of a row: 0 in the first text, 1 in the second, None for special tokens."""
-        return self.encodings[row].sequence_ids
-
-    def word_ids(self, row: int = 0) -> list[int | None]:
-        """For each token of a row: the index of its word, None for special tokens."""
-        return self.encodings[row].word_ids
-
-    def char_to_token(self, row: int, char: int, sequence_index: int = 0) -> int | None:
-        """The token of a row that covers a character of text ``sequence_index``; None where none does."""
-        return self.encodings[row].char_to_token(char, sequence_index)
 
 
 class MobileBertTokenizer:
@@ -115,8 +88,8 @@ class MobileBertTokenizer:
         where = "vocabulary" if vocab_file is None else os.fspath(vocab_file)
         vocab = vocabulary.read_vocab(vocab_file) if vocab is None else dict(vocab)
         vocabulary.check_vocab(vocab, where)
-        check_choice("padding_side", padding_side, _SIDES)
-        check_choice("truncation_side", truncation_side, _SIDES)
+        check_choice("padding_side", padding_side, SIDES)
+        check_choice("truncation_side", truncation_side, SIDES)
 
         self.do_lower_case = do_lower_case
         self.strip_accents = strip_accents
@@ -262,13 +235,18 @@ class MobileBertTokenizer:
                 ``max_length``, or rows of different lengths where tensors are asked.
         """
         inputs, is_batch = as_inputs(text, text_pair, is_split_into_words)
-        shorten = self._truncation(truncation, max_length, stride, doc_stride, padding is not False)
-        fill = self._padding(padding, max_length, pad_to_multiple_of, padding_side, shorten)
+        has_limit = max_length is None and self.model_max_length < UNLIMITED
+        limit = self.model_max_length if has_limit else max_length
+        if truncation is None:
+            truncation = max_length is not None and padding is False
+        shorten = choose_truncation(truncation, limit, stride, doc_stride, self.truncation_side)
+        side = self.padding_side if padding_side is None else padding_side
+        fill = choose_padding(padding, limit, pad_to_multiple_of, side, self.pad_token_id, self.pad_token, shorten)
         encodings = self._backend.encode(inputs, shorten, fill, add_special_tokens, is_split_into_words)
         rows, samples = encodings, list(range(len(encodings)))
         if return_overflowing_tokens:
-            samples = [i for i, first in enumerate(encodings) for _ in range(1 + len(first.overflowing))]
-            rows = [row for first in encodings for row in (first, *first.overflowing)]
+            windows = [(index, row) for index, one in enumerate(encodings) for row in (one, *one.overflowing)]
+            samples, rows = [index for index, _ in windows], [row for _, row in windows]
 
         data: dict[str, Any] = {"input_ids": [row.ids for row in rows]}
         if return_token_type_ids:
@@ -322,7 +300,7 @@ class MobileBertTokenizer:
         """
         if pairs is not None and len(texts) != len(pairs):
             raise InputError(f"text: {len(texts)} texts but {len(pairs)} second texts; give as many of each")
-        shorten = self._truncation(truncation, max_length, stride, doc_stride, pads=False)
+        shorten = choose_truncation(truncation, max_length, stride, doc_stride, self.truncation_side)
         for start in range(0, len(texts), chunk):
             part = pairs[start : start + chunk] if pairs is not None else None
             inputs, _ = as_inputs(list(texts[start : start + chunk]), part, is_split_into_words, start)
@@ -511,62 +489,6 @@ class MobileBertTokenizer:
             pair=[f"{cls}:0", "$A:0", f"{sep}:0", "$B:1", f"{sep}:1"],
             special_tokens=[(cls, base.token_to_id(cls)), (sep, base.token_to_id(sep))],
         )
-
-    def _truncation(
-        self,
-        strategy: bool | str | None,
-        max_length: int | None,
-        stride: int,
-        doc_stride: int | None,
-        pads: bool,
-    ) -> Truncation | None:
-        """Check and complete what a call says about shortening; None where nothing is to be shortened."""
-        if strategy is None:
-            strategy = max_length is not None and not pads
-        if strategy is True:
-            strategy = "longest_first"
-        if strategy in (False, "do_not_truncate"):
-            strategy = None
-        else:
-            check_choice("truncation", strategy, STRATEGIES)
-        if stride < 0:
-            raise InputError(f"stride={stride}: the tokens that windows share; give 0 or more")
-        if doc_stride is not None:
-            if stride:
-                raise InputError(f"stride={stride} and doc_stride={doc_stride}: give the overlap or the step, not both")
-            if doc_stride < 1:
-                raise InputError(f"doc_stride={doc_stride}: the tokens from window to window; give 1 or more")
-        if max_length is None and self.model_max_length < _UNLIMITED:
-            max_length = self.model_max_length
-        if strategy is None or max_length is None:
-            return None
-        return Truncation(strategy, max_length, stride, doc_stride, self.truncation_side)
-
-    def _padding(
-        self,
-        padding: bool | str,
-        max_length: int | None,
-        multiple_of: int | None,
-        side: str | None,
-        shorten: Truncation | None,
-    ) -> Padding | None:
-        """Check and complete what a call says about filling up; None where nothing is to be filled."""
-        side = self.padding_side if side is None else side
-        check_choice("padding_side", side, _SIDES)
-        if padding in (False, "do_not_pad"):
-            return None
-        if padding is not True:
-            check_choice("padding", padding, ("longest", "max_length"))
-        if multiple_of is not None and multiple_of < 1:
-            raise InputError(f"pad_to_multiple_of={multiple_of}: give 1 or more")
-        length = None
-        if padding == "max_length":
-            length = self.model_max_length if max_length is None else max_length
-            if length >= _UNLIMITED:
-                return None  # as in transformers: no length is known, so nothing is padded
-        if shorten and multiple_of and shorten.max_length % multiple_of:
-            raise InputError(f"max_length={shorten.max_length}: no multiple of pad_to_multiple_of={multiple_of}")
-        return Padding(length, multiple_of, side, self.pad_token_id, self.pad_token)
 
 
 def _as_tensor(key: str, value: list, kind: str) -> Any:
