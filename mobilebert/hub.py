@@ -12,6 +12,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from mobilebert import cli
 from mobilebert.errors import InputError
 
 DEADLINE_SECONDS = 10.0  # for the first answer, name look-up included, which no socket timeout covers
@@ -108,9 +109,10 @@ def _download(name: str, patterns: Sequence[str], folder: Path | None) -> Path:
         cached = None if folder else _cached(name, patterns)
         if cached:
             return cached
+        place = folder or "a folder, and give that folder"
         raise InputError(
-            f"{name}: cannot be fetched from {endpoint} ({_first_line(error)}); set HF_ENDPOINT to a mirror, or get "
-            f"{', '.join(patterns)} by hand and put them into a folder"
+            f"{name}: cannot be fetched from {endpoint} ({_first_line(error)}); name a mirror with HF_ENDPOINT, or put "
+            f"config.json, vocab.txt and model.safetensors (or pytorch_model.bin) by hand into {place}"
         ) from None
 
     names = [file.rfilename for file in info.siblings or []]
@@ -165,3 +167,20 @@ def _within(seconds: float, call: Callable[[], Any]) -> Any:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def main() -> None:
+    """``python -m mobilebert.hub NAME FOLDER``: fetch a checkpoint, its configuration and its tokenizer."""
+    parser = cli.ArgumentParser(
+        "Fetch a checkpoint with its configuration and tokenizer from a Hugging Face hub.",
+        "  python -m mobilebert.hub google/mobilebert-uncased weight/torch",
+    )
+    parser.add_argument("name", help="the model's name on the hub")
+    parser.add_argument("folder", help="where to")
+    arguments = parser.parse_args()
+    for path in fetch_repo(arguments.name, CONFIG_FILES + TOKENIZER_FILES + WEIGHT_FILES, arguments.folder):
+        print(f"{path} ({path.stat().st_size:,} bytes)")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,176 @@
+#!/usr/bin/env bash
+# Makes .venv and installs requirements.txt into it. A second run sees that nothing is to do and ends at once; an
+# interrupted run is repaired by the next. Every other script calls this one.
+#
+#   bash scripts/setup.sh                            Paddle for the CPU
+#   DEVICE=gpu bash scripts/setup.sh                 Paddle for the GPU, CUDA 12.6, from Paddle's own package index
+#   DEVICE=gpu CUDA=12.9 bash scripts/setup.sh       another CUDA: 11.8, 12.6, 12.9 or 13.0
+#   PYTHON=python3.12 bash scripts/setup.sh          another Python: 3.10, 3.11 or 3.12
+#   bash scripts/setup.sh paddlenlp                  .venv-paddlenlp with PaddleNLP, to compare with
+#   bash scripts/setup.sh --print                    only prints the commands
+#
+# DEVICE is kept: once made for the GPU, .venv stays so until DEVICE=cpu is given. pip's own settings (PIP_INDEX_URL
+# for a mirror, proxies) are honoured.
+
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+PADDLE_INDEX=https://www.paddlepaddle.org.cn/packages/stable
+TORCH_INDEX=https://download.pytorch.org/whl/cpu
+
+fail() {
+    echo "error: $1" >&2
+    exit 2
+}
+
+venv=.venv requirements=requirements.txt print_only=false
+for argument in "$@"; do
+    case "$argument" in
+        paddlenlp) venv=.venv-paddlenlp requirements=requirements-paddlenlp.txt ;;
+        --print) print_only=true ;;
+        -h | --help)
+            awk 'NR == 1 { next } !/^#/ { exit } { sub(/^# ?/, ""); print }' "$0"
+            exit 0
+            ;;
+        *) fail "unknown argument $argument; see bash scripts/setup.sh --help" ;;
+    esac
+done
+stamp=$venv/.installed unfinished=$venv/.unfinished
+
+device=${DEVICE:-} cuda=${CUDA:-12.6}
+if [[ $venv == .venv-paddlenlp ]]; then
+    device=cpu
+elif [[ -z $device && -f $stamp ]]; then
+    read -r _ device cuda _ <"$stamp"
+fi
+case "${device:=cpu}" in
+    cpu) cuda=- ;;
+    gpu) ;;
+    *) fail "DEVICE=$device is not known; use DEVICE=cpu or DEVICE=gpu" ;;
+esac
+case "$cuda" in
+    - | 11.8 | 12.6 | 12.9 | 13.0) ;;
+    *) fail "CUDA=$cuda: Paddle has no build for it; use CUDA=11.8, 12.6, 12.9 or 13.0 (the driver may be newer)" ;;
+esac
+
+# What is installed is named by the Python, the device and the content of the requirements.
+version_of() {
+    "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null
+}
+wanted_stamp() {
+    echo "$1 $device $cuda $(cksum <"$requirements")"
+}
+installed() {
+    [[ -f $stamp && ! -e $unfinished ]] || return 1
+    local version
+    version=$(version_of "$venv/bin/python") || return 1
+    [[ $(<"$stamp") == "$(wanted_stamp "$version")" ]] || return 1
+    [[ -z ${PYTHON:-} || $(version_of "$PYTHON") == "$version" ]]
+}
+if ! $print_only && installed; then
+    exit 0
+fi
+
+supported() {
+    [[ $(version_of "$1") =~ ^3\.(10|11|12)$ ]]
+}
+find_python() {
+    local candidate
+    if [[ -n ${PYTHON:-} ]]; then
+        supported "$PYTHON" || fail "PYTHON=$PYTHON is not a Python 3.10, 3.11 or 3.12; give the path of one"
+        echo "$PYTHON"
+        return
+    fi
+    # 3.11 first: most of this repository's measurements were made with it.
+    for candidate in "$venv/bin/python" python3.11 python3.12 python3.10 python3 python; do
+        if supported "$candidate"; then
+            echo "$candidate"
+            return
+        fi
+    done
+    fail "no Python 3.10, 3.11 or 3.12 found; install one (Debian, Ubuntu: sudo apt-get install python3 python3-venv) or name it: PYTHON=/path/to/python bash scripts/setup.sh"
+}
+python=$(find_python)
+version=$(version_of "$python")
+
+# The commands, one an element; %q keeps paths with spaces whole.
+pip="$venv/bin/python -m pip install --disable-pip-version-check"
+commands=()
+if [[ $venv == .venv ]]; then
+    torch=$(grep -o '^torch==[^ ;]*' requirements.txt)
+    paddle=$(grep -o '^paddlepaddle==[^ ;]*' requirements.txt)
+    # The CPU build of torch; where PyTorch's index cannot be reached the ordinary index serves.
+    commands+=("$pip --no-deps --retries 0 --timeout 10 $torch --index-url $TORCH_INDEX || true")
+    if [[ $device == gpu ]]; then
+        commands+=("$pip paddlepaddle-gpu==${paddle#*==} --index-url $PADDLE_INDEX/cu${cuda//./}/")
+        commands+=("grep -v '^paddlepaddle==' requirements.txt >$venv/requirements.txt")
+        commands+=("$pip -r $venv/requirements.txt")
+    else
+        commands+=("$pip -r $requirements")
+    fi
+else
+    commands+=("$pip -r $requirements")
+fi
+
+if $print_only; then
+    echo "$python -m venv $venv"
+    printf '%s\n' "${commands[@]}"
+    exit 0
+fi
+
+mkdir -p .cache
+if command -v flock >/dev/null; then
+    exec 9>".cache/setup$venv.lock"
+    if ! flock -n 9; then
+        echo "setup: waiting for another setup to end" >&2
+        flock 9
+    fi
+    if installed; then
+        exit 0
+    fi
+fi
+
+"$python" -c 'import venv, ensurepip' 2>/dev/null ||
+    fail "$python has no venv or no pip (module ensurepip); Debian, Ubuntu: sudo apt-get install python$version-venv"
+
+# Anew where an installation broke off (packages may be half there), the Python or the device is another, or pip is gone.
+if [[ -e $unfinished || $(version_of "$venv/bin/python") != "$version" ]] ||
+    { [[ -f $stamp ]] && [[ $(cut -d' ' -f2,3 "$stamp") != "$device $cuda" ]]; } ||
+    ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+    if [[ $python == "$venv/bin/python" ]]; then
+        python=$("$python" -c 'import sys; print(sys._base_executable)')
+    fi
+    rm -rf "$venv"
+    "$python" -m venv "$venv"
+fi
+touch "$unfinished"
+rm -f "$stamp"
+
+echo "setup: installing $requirements into $venv (Python $version, $device); the first time takes some minutes" >&2
+log=$venv/install.log
+: >"$log"
+for command in "${commands[@]}"; do
+    echo "$command" >>"$log"
+    bash -c "$command" >>"$log" 2>&1 9>&- &
+    job=$!
+    trap 'kill $job 2>/dev/null; exit 130' INT TERM
+    while kill -0 $job 2>/dev/null; do
+        # On a screen, one line that shows what pip is at.
+        if [[ -t 2 ]]; then
+            printf '\r\033[K%s' "$(grep -aE '^ *(Collecting|Downloading|Installing)' "$log" | tail -n 1 | cut -c -"${COLUMNS:-79}")" >&2
+        fi
+        sleep 0.5
+    done
+    [[ ! -t 2 ]] || printf '\r\033[K' >&2
+    if ! wait $job; then
+        grep -a '^ERROR' "$log" | tail -n 3 >&2 || true
+        fail "pip could not install $requirements (all of it: $log); check the network, or name a mirror with PIP_INDEX_URL, and run again"
+    fi
+done
+trap - INT TERM
+
+"$venv/bin/python" -W ignore -c 'import paddle' >>"$log" 2>&1 ||
+    fail "Paddle is installed but does not start: $(tail -n 1 "$log"); see $log"
+wanted_stamp "$version" >"$stamp"
+rm -f "$unfinished"
+echo "setup: done" >&2
