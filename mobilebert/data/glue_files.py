@@ -20,6 +20,7 @@ INDEX_COLUMNS = ("index", "id")  # QQP's is called id
 NO_CONSENSUS = "-"  # MultiNLI's gold label where the annotators disagreed; GLUE's own files leave these rows out
 COLA_COLUMNS = ("source", "label", "mark", "sentence")  # CoLA's train and dev files have no header line
 MRPC_ID_COLUMNS = ("#1 ID", "#2 ID")
+MRPC_DEV_IDS = ("dev_ids.tsv", "mrpc_dev_ids.tsv")
 STSB_RANGE = (0.0, 5.0)
 SUBMISSION_HEADER = "index\tprediction"
 
@@ -58,10 +59,10 @@ def read_split(task: Task, data_dir: str | Path, split: str, labels: Sequence[st
     Raises:
         InputError: no such file, a missing column, an unknown label (file and line are named), no rows.
     """
-    folder = Path(data_dir)
-    if (folder / task.folder).is_dir():
-        folder = folder / task.folder
-    path = _find(folder, task.splits[split], task.name, split)
+    folder = _task_folder(task, data_dir)
+    path = find_split(task, data_dir, split)
+    if path is None:
+        raise _missing(folder, task.splits[split], task.name, split)
     labelled = not split.startswith("test")
     options = {}
     if task.name == "mnli":
@@ -69,8 +70,10 @@ def read_split(task: Task, data_dir: str | Path, split: str, labels: Sequence[st
     if task.name == "cola" and labelled:
         options["header"] = COLA_COLUMNS
     if task.name == "mrpc" and labelled and path.name.startswith("msr_paraphrase_train"):
-        dev_ids = read_dev_ids(_find(folder, ("dev_ids.tsv", "mrpc_dev_ids.tsv"), task.name, "dev ids"))
-        options["keep"] = (MRPC_ID_COLUMNS, dev_ids, split == "dev")
+        dev_ids = _first_file(folder, MRPC_DEV_IDS)
+        if dev_ids is None:
+            raise _missing(folder, MRPC_DEV_IDS, task.name, "which rows are dev")
+        options["keep"] = (MRPC_ID_COLUMNS, read_dev_ids(dev_ids), split == "dev")
     return read_examples(
         path,
         task.text_columns,
@@ -175,14 +178,24 @@ def read_dev_ids(path: str | Path) -> set[tuple[str, ...]]:
     return pairs
 
 
-def _find(folder: Path, names: Sequence[str], task_name: str, split: str) -> Path:
-    for name in names:
-        for path in (folder / name, folder / f"{name}.gz"):
-            if path.is_file():
-                return path
-    raise InputError(
-        f"{folder}: no {' or '.join(names)} ({split} of {task_name}); check --data_dir, or get the files by "
-        f"leaving --data_dir out"
+def find_split(task: Task, data_dir: str | Path, split: str) -> Path | None:
+    """The file that ``read_split`` would read; None where there is none."""
+    return _first_file(_task_folder(task, data_dir), task.splits[split])
+
+
+def _task_folder(task: Task, data_dir: str | Path) -> Path:
+    folder = Path(data_dir)
+    return folder / task.folder if (folder / task.folder).is_dir() else folder
+
+
+def _first_file(folder: Path, names: Sequence[str]) -> Path | None:
+    paths = (folder / f"{name}{suffix}" for name in names for suffix in ("", ".gz"))
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _missing(folder: Path, names: Sequence[str], task_name: str, what: str) -> InputError:
+    return InputError(
+        f"{folder}: no {' or '.join(names)} ({what} of {task_name}); check --data_dir, or leave it out to download"
     )
 
 

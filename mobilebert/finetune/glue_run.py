@@ -1,0 +1,215 @@
+"""What ``run_glue.py`` does once its arguments are parsed: read, train, evaluate, predict, in this order."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mobilebert.config import CONFIG_NAME, MobileBertConfig
+from mobilebert.data.collate import PackedDataset
+from mobilebert.data.glue import Task
+from mobilebert.data.glue_files import Examples, read_label_words
+from mobilebert.errors import InputError
+from mobilebert.files import read_json, write_json
+from mobilebert.finetune import glue
+from mobilebert.finetune.glue import Files
+from mobilebert.heads import MobileBertForSequenceClassification
+from mobilebert.tokenizer import MobileBertTokenizer
+from mobilebert.train import parallel
+from mobilebert.train.settings import TrainSettings
+
+_log = logging.getLogger(__name__)
+
+PREDICTIONS_NAME = "predictions.tsv"  # for a test set that GLUE's server does not know
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a run is told but the training settings.
+
+    Attributes:
+        task: from ``mobilebert.data.glue``; see ``own_task`` for data of one's own.
+        files: where the examples are.
+        output_dir: all that the run writes is below it.
+        do_train, do_eval, do_predict: what to do.
+        model_name_or_path, init_from, config_name: the model's source; exactly one is set.
+        tokenizer_name: a folder, a file or a hub name; by default the model's source.
+        label_order: see ``glue.build_model``.
+        max_seq_length: tokens.
+        eval_batch_size: examples.
+        cache_dir: of encoded examples; None for no cache.
+    """
+
+    task: Task
+    files: Files
+    output_dir: Path
+    do_train: bool
+    do_eval: bool
+    do_predict: bool
+    model_name_or_path: str | None
+    init_from: str | None
+    config_name: str | None
+    tokenizer_name: str | None
+    label_order: tuple[str, ...]
+    max_seq_length: int
+    eval_batch_size: int
+    cache_dir: str | None
+
+
+def own_task(
+    files: Files,
+    text_columns: tuple[str, ...],
+    label_column: str,
+    label_order: tuple[str, ...],
+    regression: bool,
+    model_name_or_path: str | None,
+) -> Task:
+    """A task that is not GLUE's. Its classes are ``label_order``, or the train file's, or the checkpoint's.
+
+    Raises:
+        InputError: none of the three is there.
+    """
+    if regression:
+        return Task("own", "", text_columns, label_column, metrics=("spearmanr", "pearson"))
+    if label_order:
+        labels = label_order
+    elif "train" in files.given:
+        labels = tuple(read_label_words(files.given["train"], label_column))
+    elif model_name_or_path is not None:
+        labels = tuple(MobileBertConfig.from_pretrained(model_name_or_path).id2label.values())
+    else:
+        raise InputError("which classes are there? give --train_file, --label_order, --regression or --task_name")
+    if len(labels) < 2:
+        raise InputError(f"--label_column {label_column}: only {', '.join(labels)}; expected at least two classes")
+    metrics = ("accuracy", "f1") if len(labels) == 2 else ("accuracy",)
+    return Task("own", "", text_columns, label_column, labels, metrics=metrics)
+
+
+def run(plan: Plan, settings: TrainSettings, header: Mapping[str, Any], **resume: Any) -> dict[str, Any]:
+    """Do what ``plan`` says.
+
+    Args:
+        plan: see ``Plan``.
+        settings: see ``TrainSettings``; ``best_metric`` is set here.
+        header: resolved arguments, for the logs.
+        resume: ``resume``, ``resume_fallback`` and ``overwrite`` of ``train``.
+
+    Returns:
+        What ``eval_results.json`` holds; empty where nothing was evaluated.
+
+    Raises:
+        InputError: anything wrong with the files, the checkpoint or the combination of flags.
+    """
+    task, world = plan.task, parallel.start()
+    _check(plan)
+    model, labels, has_trained_head = glue.build_model(
+        task,
+        model_name_or_path=plan.model_name_or_path,
+        init_from=plan.init_from,
+        config=_config(plan.config_name),
+        label_order=plan.label_order,
+        seed=settings.seed,
+    )
+    if not plan.do_train and not has_trained_head:
+        raise InputError(f"{plan.model_name_or_path}: has no classifier; train one with --do_train first")
+    tokenizer = MobileBertTokenizer.from_pretrained(plan.tokenizer_name or plan.model_name_or_path or plan.init_from)
+    _check_sizes(plan, model, tokenizer)
+    _log.info("%s: %s", task.name, "regression" if task.is_regression else f"classes {', '.join(labels)}")
+
+    train_set = _load(plan, "train", labels, tokenizer)["train"] if plan.do_train else None
+    dev_sets = _load(plan, "dev", labels, tokenizer) if plan.do_eval else {}
+    test_sets = _load(plan, "test", labels, tokenizer) if plan.do_predict else {}
+
+    def score(net: MobileBertForSequenceClassification) -> dict[str, float]:
+        sets = {split: data for split, (_, data) in dev_sets.items()}
+        return glue.evaluate(net, task, labels, sets, plan.eval_batch_size, world)
+
+    results: dict[str, Any] = {}
+    if plan.do_train:
+        if dev_sets:
+            settings = replace(settings, best_metric=task.metrics[0] + glue.metric_suffix(next(iter(dev_sets))))
+        result = glue.finetune(
+            model,
+            tokenizer,
+            *train_set,
+            settings,
+            plan.output_dir,
+            score if dev_sets else None,
+            header=header,
+            **resume,
+        )
+        if dev_sets:
+            results["dev_selected"] = {"step": result.best_step, **result.best_metrics}
+            results["final"] = {"step": result.steps, **result.final_metrics}
+            if plan.do_predict:
+                model = MobileBertForSequenceClassification.from_pretrained(plan.output_dir / "best")
+        elif world.is_main:
+            model.save_pretrained(plan.output_dir / "final")
+            tokenizer.save_pretrained(plan.output_dir / "final")
+    elif plan.do_eval:
+        results["evaluated"] = {"model": plan.model_name_or_path, **score(model)}
+        _log.info("%s", results["evaluated"])
+    if results:
+        results = {
+            "task": task.name,
+            "examples": {split: len(data) for split, (_, data) in dev_sets.items()},
+            **results,
+        }
+        if world.is_main:
+            write_json(plan.output_dir / "eval_results.json", results)
+    for split, (examples, data) in test_sets.items():
+        name = task.submissions[split][0] if split in task.submissions else PREDICTIONS_NAME
+        glue.predict(model, task, labels, examples, data, plan.output_dir / name, plan.eval_batch_size, world)
+    return results
+
+
+def _check(plan: Plan) -> None:
+    if not (plan.do_train or plan.do_eval or plan.do_predict):
+        raise InputError("nothing to do: give --do_train, --do_eval or --do_predict")
+    if not plan.do_train and plan.model_name_or_path is None:
+        raise InputError("--model_name_or_path is missing: which checkpoint is to be evaluated?")
+    if plan.config_name and not plan.tokenizer_name:
+        raise InputError("--config_name starts from random weights: give --tokenizer_name (a vocab.txt) too")
+    for kind, wanted in (("train", plan.do_train), ("dev", plan.do_eval), ("test", plan.do_predict)):
+        if not wanted or plan.files.splits(plan.task, kind):
+            continue
+        if plan.task.name == "ax":
+            raise InputError(f"--task_name ax: has no {kind} set, only a test set; use --do_predict with an MNLI model")
+        raise InputError(f"which {kind} set? give --{kind}_file, or --task_name and --data_dir")
+
+
+def _config(name: str | None) -> MobileBertConfig | None:
+    """A shape without weights: a JSON file, or the ``config.json`` of a folder or hub name."""
+    if name is None:
+        return None
+    if not Path(name).is_file():
+        return MobileBertConfig.from_pretrained(name)
+    values = read_json(name)
+    if not isinstance(values, dict):
+        raise InputError(f"{name}: expected a JSON object as in {CONFIG_NAME}")
+    return MobileBertConfig.from_dict(values)
+
+
+def _check_sizes(plan: Plan, model: MobileBertForSequenceClassification, tokenizer: MobileBertTokenizer) -> None:
+    if len(tokenizer) != model.config.vocab_size:
+        raise InputError(
+            f"the tokenizer has {len(tokenizer)} tokens, the model {model.config.vocab_size}; "
+            "give the model's own vocabulary with --tokenizer_name"
+        )
+    if not 3 < plan.max_seq_length <= model.config.max_position_embeddings:
+        raise InputError(
+            f"--max_seq_length {plan.max_seq_length}: expected 4 to {model.config.max_position_embeddings} tokens, "
+            "what the model has positions for"
+        )
+
+
+def _load(
+    plan: Plan, kind: str, labels: tuple[str, ...], tokenizer: MobileBertTokenizer
+) -> dict[str, tuple[Examples, PackedDataset]]:
+    """The splits of a kind, as they were read and as the model takes them."""
+    sets = {}
+    for split in plan.files.splits(plan.task, kind):
+        examples = plan.files.read(plan.task, split, labels)
+        sets[split] = examples, glue.encode(plan.task, examples, tokenizer, plan.max_seq_length, plan.cache_dir)
+    return sets
