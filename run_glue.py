@@ -1,7 +1,6 @@
 #!/usr/bin/env python
 """Train, evaluate and predict on any GLUE task, or on sentences and pairs of one's own."""
 
-import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,7 +74,7 @@ def main() -> None:
     from mobilebert.finetune.glue import Files
     from mobilebert.finetune.glue_run import Plan, own_task, run
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    cli.log_to_console()
     data_dir = args.data_dir
     if task is not None and data_dir is None and not given:
         data_dir = str(fetch_task(task, DOWNLOADS))

@@ -5,6 +5,7 @@ Imports nothing heavy, so that ``--help`` is there at once.
 
 import argparse
 import difflib
+import logging
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -45,6 +46,20 @@ class ArgumentParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """One line on standard error and exit code 2."""
         self.exit(EXIT_BAD_INPUT, f"error: {message}\n")
+
+
+def log_to_console() -> None:
+    """Print what the package logs (what was read, left out, written) on standard output, one plain line each.
+
+    On a logger of our own: the libraries that come with Paddle set up the root logger in their own way.
+    """
+    logger = logging.getLogger("mobilebert")
+    if not logger.handlers:
+        handler = logging.StreamHandler(sys.stdout)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
 
 
 def run(main: Callable[[], int | None]) -> NoReturn:
