@@ -1,7 +1,7 @@
 """AdamW with parameter groups, learning-rate schedules, gradient norm and loss scaling."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import paddle
@@ -26,9 +26,8 @@ def warmup_length(settings: TrainSettings, total_steps: int) -> int:
 def learning_rate_at(settings: TrainSettings, step: int, total_steps: int) -> float:
     """Learning rate of update number ``step`` (counted from 0) out of ``total_steps``.
 
-    Source: torch's ``LambdaLR`` with transformers' ``get_{linear,cosine,polynomial_decay,constant}_schedule_with_warmup``;
-    cosine with ``decay_ratio=1`` and ``min_lr=0`` is theirs, otherwise it reaches ``min_lr`` at
-    ``ceil(decay_ratio * total_steps)`` and stays.
+    Source: torch's ``LambdaLR`` with transformers' ``get_linear_schedule_with_warmup`` and its sisters. Cosine with
+    ``decay_ratio=1`` and ``min_lr=0`` is theirs; else it reaches ``min_lr`` at ``ceil(decay_ratio * total_steps)``.
     """
     peak, floor = settings.learning_rate, settings.min_lr
     warmup = warmup_length(settings, total_steps)
@@ -79,7 +78,10 @@ def build_adamw(
         if depth_of is None:
             raise InputError(f"layerwise_lr_decay={settings.layerwise_lr_decay}: this model gives no layer depths")
         scales = {p.name: settings.layerwise_lr_decay ** depth_of(name) for name, p in trainable}
-        lr_ratio = lambda p: scales[p.name]  # noqa: E731
+
+        def lr_ratio(parameter: paddle.Tensor) -> float:
+            return scales[parameter.name]
+
     return paddle.optimizer.AdamW(
         learning_rate=settings.learning_rate,
         beta1=settings.adam_beta1,
@@ -119,10 +121,42 @@ def load_optimizer_arrays(
     optimizer.set_state_dict(state)
 
 
-def global_norm(gradients: Iterable[paddle.Tensor]) -> paddle.Tensor:
-    """Euclidean norm of all gradients together, a scalar on their device; NaN or Inf where any of them is."""
+def gradients_of(parameters: Sequence[paddle.Tensor]) -> list[paddle.Tensor]:
+    """Gradients of those parameters that have one."""
+    return [p.grad for p in parameters if p.grad is not None]
+
+
+def global_norm(gradients: Sequence[paddle.Tensor]) -> paddle.Tensor:
+    """Euclidean norm of all gradients together, [1] on their device; NaN or Inf where any of them is."""
     squares = [paddle._C_ops.squared_l2_norm(gradient).reshape([1]) for gradient in gradients]
-    return paddle.concat(squares).sum().sqrt()
+    return paddle.concat(squares).sum(keepdim=True).sqrt()
+
+
+def scale_gradients(gradients: Sequence[paddle.Tensor], factor: float) -> None:
+    """Multiply in place; costs nothing where ``factor`` is 1."""
+    if factor != 1.0:
+        for gradient in gradients:
+            gradient.scale_(factor)
+
+
+def clip_factor(norm: float, max_norm: float) -> float:
+    """What gradients of this norm are multiplied by; ``max_norm`` 0 clips nothing.
+
+    Source: ``torch.nn.utils.clip_grad_norm_``, its 1e-6 included.
+    """
+    return min(1.0, max_norm / (norm + 1e-6)) if max_norm else 1.0
+
+
+def check_amp(amp: str) -> None:
+    """Raise InputError where this device cannot autocast to ``amp``."""
+    if amp == "none":
+        return
+    device = paddle.device.get_device()
+    # Paddle calls bfloat16 "supported" on a CPU (oneDNN has it) but its autocast does nothing there, and a float16
+    # matmul has no kernel.
+    able = {"bf16": paddle.amp.is_bfloat16_supported, "fp16": paddle.amp.is_float16_supported}[amp]
+    if device.startswith("cpu") or not able():
+        raise InputError(f"amp={amp}: Paddle cannot autocast to {amp} on this device ({device}); use amp=none")
 
 
 class LossScaler:
@@ -150,6 +184,11 @@ class LossScaler:
         self.good_steps += 1
         if self.good_steps == self.growth_interval:
             self.scale, self.good_steps = self.scale * 2, 0
+
+    @property
+    def can_shrink(self) -> bool:
+        """Whether an overflow may be the scale's fault: at 1 it is the gradient's own."""
+        return self.enabled and self.scale > 1.0
 
     def state(self) -> dict[str, float]:
         """What a checkpoint keeps."""

@@ -45,9 +45,17 @@ def epoch_order(
     return np.concatenate([slices[rng.permutation(len(slices))].ravel(), order[whole:]])
 
 
-def rank_share(indices: np.ndarray, rank: int, world_size: int) -> np.ndarray:
-    """Contiguous part of one step's examples for one rank; empty where there are fewer examples than ranks."""
-    return np.array_split(indices, world_size)[rank]
+def step_examples(
+    lengths: np.ndarray, examples_per_step: int, seed: int, group_by_length: bool, first_step: int, total_steps: int
+) -> Iterator[np.ndarray]:
+    """Indices of the examples of each step from ``first_step`` (counted from 0) up to ``total_steps``."""
+    per_epoch = steps_per_epoch(len(lengths), examples_per_step)
+    known_epoch = -1
+    for step in range(first_step, total_steps):
+        epoch, position = divmod(step, per_epoch)
+        if epoch != known_epoch:
+            order, known_epoch = epoch_order(lengths, examples_per_step, seed, epoch, group_by_length), epoch
+        yield order[position * examples_per_step : (position + 1) * examples_per_step]
 
 
 def prefetch(make: Callable[[Any], Any], jobs: Iterator[Any], depth: int = 2) -> Iterator[Any]:

@@ -166,3 +166,16 @@ class TrainResult:
     def as_dict(self) -> dict:
         """All fields as plain JSON values."""
         return asdict(self)
+
+    def lines(self, best_metric: str) -> list[str]:
+        """The end of ``run.log``: what was reached, the dev-selected and the final numbers labelled."""
+        stopped = ", stopped early" if self.stopped_early else ""
+        skipped = f", {self.skipped_steps} updates skipped" if self.skipped_steps else ""
+        lines = [f"done: {self.steps} steps, {self.epochs:.2f} epochs in {self.seconds:.0f} s{stopped}{skipped}"]
+        for label, metrics in (
+            (f"dev-selected (step {self.best_step}, best {best_metric})", self.best_metrics),
+            (f"final checkpoint (step {self.steps})", self.final_metrics),
+        ):
+            if metrics:
+                lines.append(f"{label}: " + " ".join(f"{key} {value:.6g}" for key, value in metrics.items()))
+        return lines

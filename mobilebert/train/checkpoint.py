@@ -1,0 +1,168 @@
+"""Checkpoints that survive ``kill -9`` at any moment.
+
+    checkpoints/step_00000240/   model.safetensors  optimizer.safetensors  state.json  manifest.json
+
+A folder is filled under a hidden name, flushed to disk, and renamed; so what carries the right name is complete.
+``manifest.json`` holds size and sha256 of each file, to tell a damaged disk or copy from a good one.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from mobilebert.errors import InputError
+from mobilebert.files import file_digest, read_json, write_json
+
+FOLDER = "checkpoints"
+_NAME = re.compile(r"step_(\d{8,})")
+
+
+@dataclass
+class Checkpoint:
+    """Contents of one checkpoint.
+
+    Attributes:
+        model: arrays by the model's own names.
+        optimizer: arrays as ``optim.optimizer_arrays`` gives them.
+        state: everything else, plain JSON values; ``state["progress"]["step"]`` is its step.
+    """
+
+    model: dict[str, np.ndarray]
+    optimizer: dict[str, np.ndarray]
+    state: dict[str, Any]
+
+
+def save(output_dir: Path, step: int, checkpoint: Checkpoint, keep: int) -> Path:
+    """Write a checkpoint and delete all but the ``keep`` newest. Returns its folder."""
+
+    def fill(folder: Path) -> None:
+        save_file(checkpoint.model, folder / "model.safetensors")
+        save_file(checkpoint.optimizer, folder / "optimizer.safetensors")
+        write_json(folder / "state.json", checkpoint.state, indent=None)
+        files = {p.name: {"bytes": p.stat().st_size, "sha256": file_digest(p)} for p in sorted(folder.iterdir())}
+        write_json(folder / "manifest.json", {"step": step, "files": files})
+
+    root = output_dir / FOLDER
+    folder = root / f"step_{step:08d}"
+    write_folder(folder, fill)
+    for old in steps_on_disk(output_dir)[:-keep]:
+        # Renamed first: a deletion cut short must not look like a checkpoint.
+        os.rename(root / f"step_{old:08d}", root / f".step_{old:08d}.trash")
+    for leftover in root.glob(".step_*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    return folder
+
+
+def steps_on_disk(output_dir: Path) -> list[int]:
+    """Steps of the checkpoints under ``output_dir``, ascending."""
+    root = output_dir / FOLDER
+    names = [_NAME.fullmatch(p.name) for p in root.iterdir()] if root.is_dir() else []
+    return sorted(int(name[1]) for name in names if name)
+
+
+def verify(folder: Path) -> Path:
+    """Check every file of a checkpoint against its manifest; returns ``folder``.
+
+    Raises:
+        InputError: not a checkpoint, or a file of it is missing or not what was written.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such checkpoint folder")
+    try:
+        for name, facts in read_json(folder / "manifest.json")["files"].items():
+            path = folder / name
+            if not path.is_file():
+                raise InputError(f"{path.name} is missing")
+            if path.stat().st_size != facts["bytes"]:
+                raise InputError(f"{path.name} has {path.stat().st_size} bytes instead of {facts['bytes']}")
+            if file_digest(path) != facts["sha256"]:
+                raise InputError(f"{path.name} has another sha256 than manifest.json says")
+    except (KeyError, TypeError, AttributeError):
+        raise InputError(f"{folder}: damaged checkpoint (manifest.json does not list files)") from None
+    except InputError as error:
+        raise InputError(f"{folder}: damaged checkpoint ({error})") from None
+    return folder
+
+
+def load(folder: Path) -> Checkpoint:
+    """Read a verified checkpoint."""
+    return Checkpoint(
+        load_file(folder / "model.safetensors"),
+        load_file(folder / "optimizer.safetensors"),
+        read_json(folder / "state.json"),
+    )
+
+
+def find(output_dir: Path, resume: str | os.PathLike, fallback: bool, report: Callable[[str], None]) -> Path:
+    """Folder of the checkpoint that ``resume`` asks for, verified.
+
+    Args:
+        output_dir: of the run.
+        resume: ``"latest"`` or a checkpoint's folder.
+        fallback: with ``"latest"``, set a damaged one aside as ``*.damaged`` and try the one before it.
+        report: called with one line for each damaged checkpoint that is set aside.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
+    if str(resume) != "latest":
+        return verify(Path(resume))
+    steps = steps_on_disk(output_dir)
+    if not steps:
+        raise InputError(f"{output_dir / FOLDER}: no checkpoint to resume from; start without --resume")
+    while True:
+        folder = output_dir / FOLDER / f"step_{steps.pop():08d}"
+        try:
+            return verify(folder)
+        except InputError as error:
+            if not steps:
+                raise InputError(f"{error}; there is no other checkpoint to resume from") from None
+            if not fallback:
+                raise InputError(f"{error}; --resume_fallback resumes from step {steps[-1]} instead") from None
+            report(f"warning: {error}; set aside as {folder.name}.damaged, trying step {steps[-1]}")
+            aside = folder.with_name(folder.name + ".damaged")
+            shutil.rmtree(aside, ignore_errors=True)
+            os.rename(folder, aside)
+
+
+def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Let ``fill`` write a new folder, then put it in the place of ``folder``, whole or not at all.
+
+    A process killed between the two renames leaves the old one under a hidden name; ``recover_folder`` puts it back.
+    """
+    recover_folder(folder)
+    new, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
+    fill(new)
+    for path in [*new.rglob("*"), new]:
+        _flush(path)
+    if folder.exists():
+        os.rename(folder, old)
+    os.rename(new, folder)
+    _flush(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def recover_folder(folder: Path) -> None:
+    """Finish or undo a ``write_folder`` that was cut short."""
+    old = folder.with_name(f".{folder.name}.old")
+    if old.exists() and not folder.exists():
+        os.rename(old, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _flush(path: Path) -> None:
+    """fsync a file or a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,50 @@
+"""Every random state of the process: Python's, NumPy's and Paddle's, as plain JSON values."""
+
+import random
+from typing import Any
+
+import numpy as np
+import paddle
+
+
+def seed_all(seed: int) -> None:
+    """Seed Python, NumPy's global generator and Paddle's generators on all devices."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    paddle.seed(seed)
+
+
+def capture() -> dict[str, Any]:
+    """All random states; ``restore`` takes the same value, also after a trip through JSON."""
+    version, words, gauss = random.getstate()
+    name, keys, *rest = np.random.get_state()
+    devices = dict.fromkeys(["cpu", paddle.device.get_device().split(":")[0]])
+    return {
+        "python": [version, list(words), gauss],
+        "numpy": [name, keys.tolist(), *rest],
+        "paddle": {device: [_encode(state) for state in paddle.get_rng_state(device)] for device in devices},
+    }
+
+
+def restore(states: dict[str, Any]) -> None:
+    """Inverse of ``capture``, on a machine with the same kind and number of devices."""
+    version, words, gauss = states["python"]
+    random.setstate((version, tuple(words), gauss))
+    name, keys, *rest = states["numpy"]
+    np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))
+    for device, encoded in states["paddle"].items():
+        current = paddle.get_rng_state(device)
+        paddle.set_rng_state([_decode(value, type(current[0])) for value in encoded], device)
+
+
+def _encode(state: Any) -> list:
+    """A Paddle GeneratorState as (device, seed, offset, engine); the engine's text comes as a list of bytes."""
+    device, seed, offset, engine = state.__getstate__()
+    return [device, seed, offset, bytes(engine).decode("latin-1")]
+
+
+def _decode(value: list, kind: type) -> Any:
+    device, seed, offset, engine = value
+    state = kind.__new__(kind)
+    state.__setstate__((device, seed, offset, list(engine.encode("latin-1"))))
+    return state

@@ -1,0 +1,249 @@
+"""What a run writes down: run.log for people, train.jsonl and eval.jsonl for programs, VisualDL, curves.png.
+
+Only rank 0 has a ``RunLog`` that writes; the others' does nothing.
+"""
+
+import json
+import math
+import platform
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+
+from mobilebert.files import atomic_path, write_text
+
+RUN_LOG, TRAIN_LOG, EVAL_LOG, VISUALDL, CURVES = "run.log", "train.jsonl", "eval.jsonl", "logs", "curves.png"
+
+
+class RunLog:
+    """All logs of one run.
+
+    Args:
+        output_dir: where the files go.
+        total_steps: of the whole run, for the progress bar.
+        first_step: steps already made; records after it, left by a run that was killed, are dropped.
+        evaluations: records of the evaluations already made; likewise.
+        enabled: False on all ranks but 0.
+    """
+
+    def __init__(self, output_dir: Path, total_steps: int, first_step: int, evaluations: list[dict], enabled: bool):
+        self.output_dir, self.enabled, self.bar, self.visualdl = output_dir, enabled, None, None
+        if not enabled:
+            return
+        output_dir.mkdir(parents=True, exist_ok=True)
+        self._text = open(output_dir / RUN_LOG, "a", encoding="utf-8", buffering=1)  # noqa: SIM115 (closed by close)
+        kept = [record for record in read_records(output_dir / TRAIN_LOG) if record["step"] <= first_step]
+        for name, records in ((TRAIN_LOG, kept), (EVAL_LOG, evaluations)):
+            write_text(output_dir / name, "".join(_line(record) for record in records))
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self.bar = tqdm(total=total_steps, initial=first_step, unit="step", dynamic_ncols=True)
+
+    def open_visualdl(self, hyper_parameters: Mapping[str, Any]) -> None:
+        """Start VisualDL's log anew from ``train.jsonl`` and ``eval.jsonl``: it cannot be cut at a step itself."""
+        if not self.enabled:
+            return
+        from visualdl import LogWriter
+
+        shutil.rmtree(self.output_dir / VISUALDL, ignore_errors=True)
+        self.visualdl = LogWriter(logdir=str(self.output_dir / VISUALDL))
+        values = {
+            key: value if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
+            for key, value in hyper_parameters.items()
+        }
+        evaluations = read_records(self.output_dir / EVAL_LOG)
+        names = sorted({f"eval/{key}" for record in evaluations for key in record if key != "step"})
+        self.visualdl.add_hparams(values, names or ["train/loss"])
+        for group, records in (("train", read_records(self.output_dir / TRAIN_LOG)), ("eval", evaluations)):
+            for record in records:
+                self._scalars(group, record)
+
+    def line(self, text: str) -> None:
+        """One line to ``run.log`` (with the time) and to the terminal."""
+        if not self.enabled:
+            return
+        self._text.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+        if self.bar is not None:
+            self.bar.write(text, file=sys.stderr)
+        else:
+            print(text, flush=True)
+
+    def step(self, record: Mapping[str, Any], total_steps: int) -> None:
+        """One log step: ``record`` goes to ``train.jsonl`` and VisualDL, its gist to ``run.log`` and the terminal."""
+        if not self.enabled:
+            return
+        self._append(TRAIN_LOG, record)
+        self._scalars("train", record)
+        loss = math.nan if record["loss"] is None else record["loss"]
+        text = (
+            f"step {record['step']}/{total_steps} epoch {record['epoch']:.2f} loss {loss:.4f} lr {record['lr']:.2e} "
+            f"grad_norm {record['grad_norm']:.3g} {record['examples_per_second']:.1f} examples/s "
+            f"{record['tokens_per_second']:.0f} tokens/s {record['peak_memory_mib']} MiB "
+            f"left {duration(record['seconds_left'])}"
+        )
+        if self.bar is None:
+            self.line(text)
+            return
+        self._text.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+        rate = f"{record['examples_per_second']:.1f}"
+        self.bar.set_postfix({"loss": f"{loss:.4f}", "lr": f"{record['lr']:.2e}", "examples/s": rate})
+
+    def advance(self) -> None:
+        """Move the progress bar by one step."""
+        if self.bar is not None:
+            self.bar.update(1)
+
+    def evaluation(self, record: Mapping[str, Any], is_best: bool) -> None:
+        """One evaluation: ``record`` holds the step and the metrics."""
+        if not self.enabled:
+            return
+        self._append(EVAL_LOG, record)
+        self._scalars("eval", record)
+        metrics = " ".join(f"{key} {_short(value)}" for key, value in record.items() if key != "step")
+        self.line(f"evaluation at step {record['step']}: {metrics}{' (best so far)' if is_best else ''}")
+
+    def close(self) -> None:
+        """Flush and close everything; safe to call twice."""
+        if not self.enabled:
+            return
+        if self.bar is not None:
+            self.bar.close()
+        if self.visualdl is not None:
+            self.visualdl.close()
+        self._text.close()
+        self.enabled = False
+
+    def _append(self, name: str, record: Mapping[str, Any]) -> None:
+        with open(self.output_dir / name, "a", encoding="utf-8") as handle:
+            handle.write(_line(record))
+
+    def _scalars(self, group: str, record: Mapping[str, Any]) -> None:
+        for key, value in record.items():
+            if self.visualdl is not None and key != "step" and isinstance(value, (int, float)):
+                self.visualdl.add_scalar(f"{group}/{key}", value, record["step"])
+
+
+class Meter:
+    """Where the time goes, and how fast the run is.
+
+    Args:
+        first_step: steps made before this process.
+        seconds_before: time they took.
+    """
+
+    def __init__(self, first_step: int, seconds_before: float):
+        self.first_step, self.seconds_before = first_step, seconds_before
+        self.started = time.perf_counter()
+        self.waited = self.stepped = 0.0  # seconds, over all steps of this process
+        self._examples = self._tokens = 0  # since the last call of rates
+        self._stepped_then = 0.0
+
+    def begin_step(self) -> None:
+        """The loop asks for the next batch."""
+        self._begin = time.perf_counter()
+
+    def have_batch(self) -> None:
+        """The batch is there."""
+        self.waited += time.perf_counter() - self._begin
+
+    def end_step(self, examples: int, tokens: int) -> None:
+        """The weights are updated; ``examples`` and ``tokens`` (without padding) are over all ranks."""
+        self.stepped += time.perf_counter() - self._begin
+        self._examples += examples
+        self._tokens += tokens
+
+    def rates(self) -> dict[str, float]:
+        """Speed since the last call, without evaluation and saving; share of waiting over all steps."""
+        seconds = max(self.stepped - self._stepped_then, 1e-9)
+        rates = {
+            "examples_per_second": round(self._examples / seconds, 2),
+            "tokens_per_second": round(self._tokens / seconds),
+        }
+        self._examples, self._tokens, self._stepped_then = 0, 0, self.stepped
+        return {**rates, "data_wait_share": round(self.wait_share, 4)}
+
+    @property
+    def wait_share(self) -> float:
+        """Share of the time in steps that was spent waiting for a batch."""
+        return self.waited / self.stepped if self.stepped else 0.0
+
+    def seconds(self) -> float:
+        """Time of the run so far, resumed ones included."""
+        return self.seconds_before + time.perf_counter() - self.started
+
+    def seconds_left(self, step: int, total_steps: int) -> float:
+        """Expected time to the end, evaluation and saving included."""
+        made = step - self.first_step
+        return (time.perf_counter() - self.started) / made * (total_steps - step) if made else 0.0
+
+
+def read_records(path: Path) -> list[dict]:
+    """Records of a ``.jsonl`` log, in order; a last line cut short by a kill is left out, a missing file is empty."""
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in lines[:-1]]  # what follows the last newline is empty or cut short
+
+
+def first_lines(arguments: Mapping[str, Any], world_size: int) -> Iterable[str]:
+    """What opens ``run.log``: versions, device, resolved arguments."""
+    device = paddle.device.get_device()
+    name = paddle.device.cuda.get_device_name() if device.startswith("gpu") else platform.machine()
+    yield f"python {platform.python_version()}, paddle {paddle.__version__}, numpy {np.__version__}"
+    yield f"device {device} ({name}), {world_size} process{'es' if world_size > 1 else ''}"
+    yield "arguments: " + json.dumps(arguments, ensure_ascii=False, default=str)
+
+
+def peak_memory_mib() -> int:
+    """Largest memory of this process so far: the device's where there is one, else resident memory."""
+    if paddle.device.get_device().startswith("gpu"):
+        return paddle.device.cuda.max_memory_allocated() >> 20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB on Linux, bytes on macOS
+    return peak >> (20 if sys.platform == "darwin" else 10)
+
+
+def duration(seconds: float) -> str:
+    """``h:mm:ss``."""
+    whole = round(seconds)
+    return f"{whole // 3600}:{whole % 3600 // 60:02d}:{whole % 60:02d}"
+
+
+def draw_curves(output_dir: Path) -> None:
+    """Draw loss, learning rate and dev metrics of ``train.jsonl`` and ``eval.jsonl`` into ``curves.png``."""
+    from matplotlib.figure import Figure  # not pyplot: it keeps state and looks for a display
+
+    train, evaluations = read_records(output_dir / TRAIN_LOG), read_records(output_dir / EVAL_LOG)
+    figure = Figure(figsize=(15, 4), layout="constrained")
+    loss, rate, metrics = figure.subplots(1, 3)
+    loss.plot([record["step"] for record in train], [_nan(record["loss"]) for record in train], label="train")
+    rate.plot([record["step"] for record in train], [record["lr"] for record in train])
+    for name in dict.fromkeys(key for record in evaluations for key in record if key != "step"):
+        points = [(record["step"], _nan(record[name])) for record in evaluations if name in record]
+        (loss if name.endswith("loss") else metrics).plot(*zip(*points, strict=True), marker="o", ms=3, label=name)
+    for axes, title in ((loss, "loss"), (rate, "learning rate"), (metrics, "dev metrics")):
+        axes.set(title=title, xlabel="step")
+        axes.grid(alpha=0.3)
+        if axes.get_legend_handles_labels()[1]:
+            axes.legend(fontsize="small")
+    with atomic_path(output_dir / CURVES) as temporary:
+        figure.savefig(temporary, dpi=100, format="png")
+
+
+def _line(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, ensure_ascii=False) + "\n"
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _nan(value: float | None) -> float:
+    return math.nan if value is None else value

@@ -1,0 +1,154 @@
+"""Everything that a run is made of at one step: saved in a checkpoint, restored by a resume, bit for bit."""
+
+import hashlib
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+
+from mobilebert.errors import InputError
+from mobilebert.train import checkpoint, parallel, randomness
+from mobilebert.train.optim import LossScaler, load_optimizer_arrays, optimizer_arrays
+from mobilebert.train.settings import TrainSettings
+
+# What may differ between a run and its resumption: it changes what is kept and shown, not what is learned.
+FREE_ON_RESUME = ("save_steps", "keep_checkpoints", "log_steps")
+
+
+@dataclass
+class Progress:
+    """How far a run has come; all of it fits into JSON without loss."""
+
+    step: int = 0
+    evaluated_step: int = 0
+    best_step: int = 0
+    best_metrics: dict[str, float] = field(default_factory=dict)
+    evaluations_since_best: int = 0
+    history: list[dict] = field(default_factory=list)
+    loss_sum: float = 0.0  # over the steps since the last log step
+    loss_count: int = 0
+    train_loss: float = math.nan
+    skipped_steps: int = 0
+    skips_in_a_row: int = 0
+    seconds: float = 0.0
+
+    def note_loss(self, loss: float) -> None:
+        """Account for a step that changed the weights."""
+        self.loss_sum += loss
+        self.loss_count += 1
+        self.skips_in_a_row = 0
+
+    def note_skip(self) -> None:
+        """Account for a step whose update was left out."""
+        self.skipped_steps += 1
+        self.skips_in_a_row += 1
+
+    def take_mean_loss(self) -> float:
+        """Mean loss since the last call, NaN where every step was skipped."""
+        self.train_loss = self.loss_sum / self.loss_count if self.loss_count else math.nan
+        self.loss_sum, self.loss_count = 0.0, 0
+        return self.train_loss
+
+    def note_evaluation(self, metrics: dict[str, float], settings: TrainSettings) -> bool:
+        """Account for an evaluation of this step; returns whether it is the best so far.
+
+        Raises:
+            InputError: ``settings.best_metric`` is not among the metrics.
+        """
+        self.evaluated_step = self.step
+        self.history.append({"step": self.step, **metrics})
+        name = settings.best_metric
+        if not name:
+            return False
+        if name not in metrics:
+            raise InputError(f"best_metric={name}: the evaluation gives {', '.join(metrics)}")
+        sign = 1 if settings.best_is_higher else -1
+        # The first evaluation is the best so far whatever it is; NaN compares as worse than anything after that.
+        if not self.best_step or sign * metrics[name] > sign * self.best_metrics[name]:
+            self.best_step, self.best_metrics, self.evaluations_since_best = self.step, metrics, 0
+            return True
+        self.evaluations_since_best += 1
+        return False
+
+
+@dataclass
+class RunState:
+    """The moving parts of a run and what identifies it.
+
+    Attributes:
+        model, optimizer, scaler: as built for this run.
+        identity: settings, number of processes and fingerprint of the data; equal for a run and its resumption.
+        world: this process among all.
+        progress: how far the run has come.
+    """
+
+    model: paddle.nn.Layer
+    optimizer: paddle.optimizer.AdamW
+    scaler: LossScaler
+    identity: dict[str, Any]
+    world: parallel.World
+    progress: Progress = field(default_factory=Progress)
+
+    def save(self, output_dir: Path, keep: int) -> None:
+        """Write a checkpoint of this step; all ranks call it, rank 0 writes."""
+        random_states = parallel.gather_objects(randomness.capture(), self.world)
+        if self.world.is_main:
+            content = checkpoint.Checkpoint(
+                model={name: tensor.numpy() for name, tensor in self.model.state_dict().items()},
+                optimizer=optimizer_arrays(self.model, self.optimizer),
+                state={
+                    "identity": self.identity,
+                    "progress": asdict(self.progress),
+                    "scaler": self.scaler.state(),
+                    "random": random_states,
+                },
+            )
+            checkpoint.save(output_dir, self.progress.step, content, keep)
+        parallel.barrier(self.world)
+
+    def restore(self, folder: Path) -> None:
+        """Take over a verified checkpoint; on many nodes ``folder`` is on a file system that all see.
+
+        Raises:
+            InputError: the checkpoint is of another model, other data or other settings.
+        """
+        found = checkpoint.load(folder)
+        _check_same_run(found.state["identity"], self.identity, folder)
+        _load_model(self.model, found.model, folder)
+        load_optimizer_arrays(self.model, self.optimizer, found.optimizer)
+        self.scaler.load(found.state["scaler"])
+        self.progress = Progress(**found.state["progress"])
+        randomness.restore(found.state["random"][self.world.rank])
+
+
+def identify(settings: TrainSettings, world_size: int, lengths: np.ndarray, data_checksum: str) -> dict[str, Any]:
+    """What must be the same in a run and its resumption, as plain JSON values."""
+    return {
+        **{key: value for key, value in settings.as_dict().items() if key not in FREE_ON_RESUME},
+        "number of processes": world_size,
+        "number of examples": len(lengths),
+        "lengths of the examples": hashlib.sha256(np.asarray(lengths, dtype=np.int64).tobytes()).hexdigest()[:16],
+        "data checksum": data_checksum,
+    }
+
+
+def _check_same_run(saved: dict[str, Any], current: dict[str, Any], folder: Path) -> None:
+    differences = [
+        f"{key} was {saved.get(key)}, is {current[key]}" for key in current if saved.get(key) != current[key]
+    ]
+    if differences:
+        raise InputError(f"{folder}: checkpoint of another run ({'; '.join(differences)}); resume with the same values")
+
+
+def _load_model(model: paddle.nn.Layer, arrays: dict[str, np.ndarray], folder: Path) -> None:
+    shapes = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
+    for name in [*shapes, *arrays]:
+        saved = list(arrays[name].shape) if name in arrays else "absent"
+        if shapes.get(name, "absent") != saved:
+            raise InputError(
+                f"{folder}: checkpoint of another model ({name} is {saved} there, {shapes.get(name, 'absent')} here)"
+            )
+    model.set_state_dict({name: paddle.to_tensor(array) for name, array in arrays.items()})
