@@ -4,11 +4,12 @@ The ``tokenizers`` library does the work; this file makes it safe for threads, s
 the windows that are told by their step.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tokenizers import Encoding, Tokenizer
+from tokenizers.processors import TemplateProcessing
 
 from mobilebert.errors import InputError
 
@@ -100,6 +101,11 @@ class Backend:
     def __init__(self, base: Tokenizer):
         self.base = base
         self._variants: dict[tuple, Tokenizer] = {}
+        # Texts by themselves, as parts of pairs. Without a token type of its own, the second text of a pair would be
+        # of type 0 in all windows but the first.
+        self._first, self._second = self.copy(), self.copy()
+        self._first.post_processor = TemplateProcessing(single=["$A:0"], pair=["$A:0", "$B:1"], special_tokens=[])
+        self._second.post_processor = TemplateProcessing(single=["$A:1"], pair=["$A:0", "$B:1"], special_tokens=[])
 
     def __getstate__(self) -> Tokenizer:
         return self.base
@@ -174,9 +180,8 @@ class Backend:
             if truncation.strategy == "only_second" and not is_pair:
                 raise InputError("truncation='only_second': there is no second text; use only_first or give text_pair")
             if truncation.stride or truncation.doc_stride is not None:
-                encodings = self._encode_windows(
-                    inputs, truncation, truncation.max_length - special, add_special_tokens, is_split, first_index
-                )
+                room = truncation.max_length - special
+                encodings = self._encode_windows(inputs, truncation, room, add_special_tokens, is_split, first_index)
             else:
                 encodings = self._encode_batch(inputs, truncation, add_special_tokens, is_split, first_index)
         if padding:
@@ -186,7 +191,7 @@ class Backend:
     def _encode_batch(
         self, inputs: list, truncation: Truncation, add_special_tokens: bool, is_split: bool, first_index: int
     ) -> list[Encoding]:
-        tokenizer = self.truncating(truncation)
+        tokenizer = self.truncating(truncation, truncation.stride)
         try:
             return tokenizer.encode_batch(inputs, is_split, add_special_tokens)
         except Exception:  # the library has no class of its own for a text that cannot be shortened, and names none
@@ -212,24 +217,30 @@ class Backend:
         lengths are known before the library cuts, which aborts its thread where windows would not advance.
         """
         is_pair = isinstance(inputs[0], tuple)
-        sides = list(zip(*inputs, strict=True)) if is_pair else [tuple(inputs)]
-        encoded = [self._encode_distinct(side, is_split) for side in sides]
+        cuts_both = is_pair and truncation.strategy == "longest_first"
+        if cuts_both and truncation.doc_stride is not None:
+            raise InputError(
+                "truncation='longest_first': doc_stride steps over one text of a pair; use only_first or only_second"
+            )
+        if is_pair:
+            firsts, seconds = zip(*inputs, strict=True)
+            encoded = [
+                _encode_distinct(self._first, firsts, is_split),
+                _encode_distinct(self._second, seconds, is_split),
+            ]
+        else:
+            encoded = [_encode_distinct(self._first, inputs, is_split)]
         cut = 1 if truncation.strategy == "only_second" else 0
         encodings = []
         for index, parts in enumerate(zip(*encoded, strict=True), first_index):
             lengths = [len(part) for part in parts]
             stride = truncation.stride
-            if sum(lengths) > room:
-                if truncation.strategy == "longest_first" and is_pair:
-                    if truncation.doc_stride is not None:
-                        raise InputError(
-                            "truncation='longest_first': doc_stride steps over one text of a pair; "
-                            "use only_first or only_second"
-                        )
+            if sum(lengths) > room > 0:  # with no room at all the library leaves the special tokens alone
+                if cuts_both:
                     kept = split_room(*lengths, room)
                 else:
                     kept = list(lengths)
-                    kept[cut] = room - sum(lengths) + lengths[cut]
+                    kept[cut] += room - sum(lengths)
                     if kept[cut] < 1:
                         raise _too_short(truncation, index)
                     if truncation.doc_stride is not None:
@@ -241,14 +252,6 @@ class Backend:
             tokenizer = self.truncating(truncation, stride)
             encodings.append(tokenizer.post_process(*parts, add_special_tokens=add_special_tokens))
         return encodings
-
-    def _encode_distinct(self, texts: tuple, is_split: bool) -> list[Encoding]:
-        """Encode texts without special tokens, equal ones once."""
-        keys = [tuple(text) for text in texts] if is_split else texts
-        distinct = dict.fromkeys(keys)
-        inputs = [list(key) for key in distinct] if is_split else list(distinct)
-        encodings = dict(zip(distinct, self.base.encode_batch(inputs, is_split, False), strict=True))
-        return [encodings[key] for key in keys]
 
 
 def as_inputs(text: Any, pair: Any, is_split: bool, first_index: int = 0) -> tuple[list, bool]:
@@ -407,6 +410,15 @@ def _check_text(where: str, text: Any, is_split: bool) -> None:
                 f"{where}: half a surrogate pair (U+{ord(word[error.start]):04X}) at character {error.start}; "
                 "decode the text again, or replace it"
             ) from None
+
+
+def _encode_distinct(tokenizer: Tokenizer, texts: Sequence, is_split: bool) -> list[Encoding]:
+    """Encode texts by themselves, equal ones once."""
+    keys = [tuple(text) for text in texts] if is_split else texts
+    distinct = dict.fromkeys(keys)
+    inputs = [list(key) for key in distinct] if is_split else list(distinct)
+    encodings = dict(zip(distinct, tokenizer.encode_batch(inputs, is_split, True), strict=True))
+    return [encodings[key] for key in keys]
 
 
 def _stride_too_large(stride: int, room: int, where: str = "") -> InputError:
