@@ -14,6 +14,18 @@ ACTIVATIONS = ("relu", "gelu", "gelu_new", "gelu_pytorch_tanh", "silu", "swish",
 NORMALIZATIONS = ("no_norm", "layer_norm")
 PROBLEM_TYPES = (None, "regression", "single_label_classification", "multi_label_classification")
 
+# How the command line calls the heads -> their classes, which are also `architectures` in a config.json.
+HEAD_CLASSES = {
+    "model": "MobileBertModel",
+    "pretraining": "MobileBertForPreTraining",
+    "masked-lm": "MobileBertForMaskedLM",
+    "next-sentence": "MobileBertForNextSentencePrediction",
+    "sequence-classification": "MobileBertForSequenceClassification",
+    "question-answering": "MobileBertForQuestionAnswering",
+    "multiple-choice": "MobileBertForMultipleChoice",
+    "token-classification": "MobileBertForTokenClassification",
+}
+
 # Paper, table 1 and section 4.2 (operational optimizations). `classifier_activation` is false in the released
 # checkpoint: its pooler is the raw [CLS] vector, although the class default (here as in Hugging Face) is true.
 PRESETS: dict[str, dict[str, Any]] = {

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import json
 import os
+import shutil
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,34 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
+    """Yield a temporary folder beside ``path``; move its files into ``path`` when the block ends well.
+
+    A new ``path`` appears in one rename. In an existing one, files of the same name are replaced one rename each and
+    all others stay. On an exception the temporary folder is removed and ``path`` is as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.mkdir()
+    try:
+        yield temporary
+        written = [file for file in temporary.rglob("*") if file.is_file()]
+        for file in written:
+            with open(file, "rb") as handle:
+                os.fsync(handle.fileno())
+        if not path.exists():
+            os.replace(temporary, path)
+            return
+        for file in written:
+            target = path / file.relative_to(temporary)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(file, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
@@ -71,8 +100,7 @@ def read_json(path: str | os.PathLike) -> Any:
         return json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise InputError(
-            f"{path}: broken JSON at line {error.lineno} column {error.colno} ({error.msg}); "
-            "is the file complete?"
+            f"{path}: broken JSON at line {error.lineno} column {error.colno} ({error.msg}); is the file complete?"
         ) from None
 
 

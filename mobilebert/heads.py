@@ -12,7 +12,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
-from mobilebert.config import MobileBertConfig
+from mobilebert.config import HEAD_CLASSES, MobileBertConfig
 from mobilebert.errors import InputError
 from mobilebert.modeling import (
     ACTIVATION_FUNCTIONS,
@@ -362,13 +362,4 @@ class MobileBertForTokenClassification(_Classifier):
         return self._output(LogitsOutput, backbone, return_dict, loss=loss, logits=logits)
 
 
-HEADS: dict[str, type[MobileBertPreTrainedModel]] = {
-    "model": MobileBertModel,
-    "pretraining": MobileBertForPreTraining,
-    "masked-lm": MobileBertForMaskedLM,
-    "next-sentence": MobileBertForNextSentencePrediction,
-    "sequence-classification": MobileBertForSequenceClassification,
-    "question-answering": MobileBertForQuestionAnswering,
-    "multiple-choice": MobileBertForMultipleChoice,
-    "token-classification": MobileBertForTokenClassification,
-}
+HEADS: dict[str, type[MobileBertPreTrainedModel]] = {name: globals()[cls] for name, cls in HEAD_CLASSES.items()}

@@ -421,7 +421,8 @@ class MobileBertPreTrainedModel(nn.Layer):
         """Write ``config.json`` and ``model.safetensors`` (Paddle layout) into ``folder``, created where missing."""
         folder = Path(folder)
         weights.save_model(self, folder)
-        self.config.save_pretrained(folder)
+        extra = {**self.config.extra, "architectures": [type(self).__name__]}
+        replace(self.config, num_labels=None, extra=extra).save_pretrained(folder)
 
     def resize_token_embeddings(self, num_tokens: int) -> nn.Embedding:
         """Grow or shrink every matrix over the vocabulary; new rows are the mean of the old, as in transformers."""
