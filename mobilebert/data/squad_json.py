@@ -122,9 +122,7 @@ def _items(path: str | os.PathLike, place: str, parent: Any, key: str) -> Iterat
         found = "is missing" if isinstance(parent, dict) and key not in parent else "is no list"
         if not isinstance(parent, dict):
             here, found = place or "the file", "is no object"
-        raise InputError(
-            f"{path}: {here} {found}; expected the official SQuAD structure (data, paragraphs, qas, answers)"
-        )
+        raise InputError(f"{path}: {here} {found}; expected SQuAD's structure (data, paragraphs, qas, answers)")
     for number, item in enumerate(parent[key]):
         yield f"{here}[{number}]", item
 

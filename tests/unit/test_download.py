@@ -1,0 +1,165 @@
+"""Downloads against a real HTTP server on the loopback interface."""
+
+import hashlib
+import http.server
+import threading
+import time
+import zipfile
+
+import pytest
+
+from mobilebert.data import download
+from mobilebert.data.download import MIRROR_VARIABLE, SQUAD_FILES, RemoteFile, extract, fetch
+from mobilebert.errors import InputError
+
+CONTENT = bytes(range(256)) * 3000
+SIZE = len(CONTENT)
+DIGEST = "md5:" + hashlib.md5(CONTENT).hexdigest()
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """Base address of a server with a few ways to go wrong; ``requests`` lists the paths asked for."""
+    stop = threading.Event()
+    asked = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            kind = self.path.split("/")[1]
+            if kind == "silent":
+                stop.wait(30)
+                return
+            if kind == "gone":
+                self.send_error(404)
+                return
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(CONTENT)))
+            self.end_headers()
+            if kind == "good":
+                self.wfile.write(CONTENT)
+            elif kind == "wrong":
+                self.wfile.write(b"\0" * len(CONTENT))
+            elif kind in ("truncated", "stalled"):
+                self.wfile.write(CONTENT[:1000])
+                if kind == "stalled":
+                    stop.wait(30)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        running.daemon_threads = True
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        monkeypatch.delenv(MIRROR_VARIABLE, raising=False)
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        running.base, running.requests = f"http://127.0.0.1:{running.server_port}", asked
+        yield running
+        stop.set()
+        running.shutdown()
+
+
+def remote(server, *kinds, digest=DIGEST, size=SIZE):
+    return RemoteFile("data.bin", tuple(f"{server.base}/{kind}/data.bin" for kind in kinds), digest, size)
+
+
+def test_good_file_is_fetched_once(server, tmp_path, capsys):
+    path = fetch(remote(server, "good"), tmp_path / "new")
+    assert path == tmp_path / "new" / "data.bin" and path.read_bytes() == CONTENT
+    assert "data.bin" in capsys.readouterr().err  # the progress bar
+    assert fetch(remote(server, "good"), tmp_path / "new", progress=False) == path
+    assert len(server.requests) == 1
+    assert [entry.name for entry in path.parent.iterdir()] == ["data.bin"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("gone", "HTTP 404"),
+        ("wrong", "md5 is "),
+        ("truncated", f"broke off after 1000 of {len(CONTENT)} bytes"),
+        ("silent", "no answer within"),
+        ("stalled", "broke off (timed out)"),
+    ],
+)
+def test_each_failure_is_named_and_the_mirror_takes_over(server, tmp_path, monkeypatch, kind, reason):
+    monkeypatch.setattr(download, "_ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr(download, "_STALL_SECONDS", 0.5)
+    with pytest.raises(InputError) as raised:
+        fetch(remote(server, kind), tmp_path, progress=False)
+    message = str(raised.value)
+    address = f"{server.base}/{kind}/data.bin"
+    assert f"{address}: {reason}" in message
+    assert f"by hand: fetch it from {address} and save it as {tmp_path / 'data.bin'}" in message
+    assert MIRROR_VARIABLE in message and "\n" not in message
+    assert list(tmp_path.iterdir()) == []  # nothing half written
+
+    path = fetch(remote(server, kind, "good"), tmp_path, progress=False)
+    assert path.read_bytes() == CONTENT
+
+
+def test_size_is_verified_where_there_is_no_checksum(server, tmp_path):
+    with pytest.raises(InputError, match=f"has {len(CONTENT)} bytes, expected 5"):
+        fetch(remote(server, "good", digest=None, size=5), tmp_path, progress=False)
+    assert fetch(remote(server, "wrong", digest=None), tmp_path, progress=False).exists()
+
+
+def test_own_mirror_is_asked_first(server, tmp_path, monkeypatch):
+    monkeypatch.setenv(MIRROR_VARIABLE, f"{server.base}/good/")
+    fetch(remote(server, "wrong"), tmp_path, progress=False)
+    assert server.requests == ["/good/data.bin"]
+
+
+def test_wrong_file_in_place_is_not_overwritten(server, tmp_path):
+    (tmp_path / "data.bin").write_bytes(b"mine")
+    with pytest.raises(InputError, match=r"has 4 bytes, expected .*delete it"):
+        fetch(remote(server, "good"), tmp_path)
+    assert (tmp_path / "data.bin").read_bytes() == b"mine" and server.requests == []
+
+
+def test_folder_that_cannot_be_made(server, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(InputError, match="cannot be written"):
+        fetch(remote(server, "good"), tmp_path / "file" / "folder", progress=False)
+
+
+def test_hanging_addresses_share_one_deadline(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "_ANSWER_SECONDS", 1.5)
+    started = time.monotonic()
+    with pytest.raises(InputError):
+        fetch(remote(server, "silent", "silent", "silent"), tmp_path, progress=False)
+    assert 1.0 < time.monotonic() - started < 4
+    assert len(server.requests) == 3
+
+
+def test_hanging_name_lookup_does_not_hang_us(tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "_ANSWER_SECONDS", 0.6)
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: time.sleep(20))
+    started = time.monotonic()
+    with pytest.raises(InputError, match="no answer within"):
+        fetch(SQUAD_FILES["dev-v1.1.json"], tmp_path, progress=False)
+    assert time.monotonic() - started < 4
+
+
+def test_without_a_network_it_ends_in_time():
+    assert download._ANSWER_SECONDS < 14
+
+
+def test_squad_files_are_complete():
+    assert sorted(SQUAD_FILES) == ["dev-v1.1.json", "dev-v2.0.json", "train-v1.1.json", "train-v2.0.json"]
+    for name, file in SQUAD_FILES.items():
+        assert len(file.digest) == len("md5:") + 32 and file.size > 4_000_000
+        assert len(file.urls) == 3 and all(url.startswith("https://") and url.endswith(name) for url in file.urls)
+
+
+def test_extract(tmp_path):
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w") as opened:
+        opened.writestr("folder/x.tsv", "content")
+    assert extract(archive, "folder/x.tsv", tmp_path / "out" / "x.tsv").read_text() == "content"
+    with pytest.raises(InputError, match="has no member y"):
+        extract(archive, "y", tmp_path / "y")
+    archive.write_bytes(archive.read_bytes().replace(b"content", b"CONTENT"))
+    with pytest.raises(InputError, match="broken zip archive"):
+        extract(archive, "folder/x.tsv", tmp_path / "z")
+    assert not (tmp_path / "y").exists() and not (tmp_path / "z").exists()

@@ -1,0 +1,267 @@
+"""SQuAD files read and checked; features, windows and labels."""
+
+import copy
+import gzip
+import json
+import logging
+import os
+import string
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mobilebert.data.squad import build_features, load_dev_features, load_train_features, read_squad
+from mobilebert.data.squad_json import SquadExample
+from mobilebert.errors import InputError
+from mobilebert.tokenizer import MobileBertTokenizer
+
+DATA = os.environ.get("MOBILEBERT_DATA")
+needs_data = pytest.mark.skipif(not DATA, reason="MOBILEBERT_DATA is not set: real SQuAD files needed")
+
+CONTEXT = " The quick fox\u00a0jumps.\n"
+GOOD = {
+    "version": "1.1",
+    "data": [
+        {
+            "title": "Fox",
+            "paragraphs": [
+                {
+                    "context": CONTEXT,
+                    "qas": [
+                        {"id": "q1", "question": "  who jumps ?", "answers": [{"text": "fox", "answer_start": 11}]},
+                        {
+                            "id": "q2",
+                            "question": "what ?",
+                            "answers": [
+                                {"text": "fox\u00a0jumps", "answer_start": 11},
+                                {"text": "jumps", "answer_start": 15},
+                            ],
+                        },
+                    ],
+                }
+            ],
+        }
+    ],
+}
+
+
+def letters_tokenizer():
+    """A token for each letter: lengths are easy to count."""
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *string.ascii_lowercase, *".?"]
+    tokens += [f"##{letter}" for letter in string.ascii_lowercase]
+    return MobileBertTokenizer(vocab={token: index for index, token in enumerate(tokens)})
+
+
+def written(tmp_path, content) -> Path:
+    path = tmp_path / "file.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    return path
+
+
+def changed(change):
+    """A copy of the good file after ``change(paragraph)``."""
+    content = copy.deepcopy(GOOD)
+    change(content["data"][0]["paragraphs"][0])
+    return content
+
+
+def test_reading_keeps_every_character(tmp_path):
+    examples, dropped = read_squad(written(tmp_path, GOOD))
+    assert dropped == 0 and [example.id for example in examples] == ["q1", "q2"]
+    assert examples[0].context == CONTEXT and examples[0].context is examples[1].context
+    assert examples[1].answers == ("fox\u00a0jumps", "jumps") and examples[1].answer_starts == (11, 15)
+    packed = tmp_path / "file.json.gz"
+    packed.write_bytes(gzip.compress(b"\xef\xbb\xbf" + json.dumps(GOOD).encode()))
+    assert read_squad(packed)[0] == examples
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda p: p.pop("qas"), "data[0].paragraphs[0].qas is missing; expected SQuAD's structure"),
+        (lambda p: p.update(qas={}), "data[0].paragraphs[0].qas is no list"),
+        (lambda p: p.update(context=" \n"), "data[0].paragraphs[0].context is empty"),
+        (lambda p: p.update(context=3), "data[0].paragraphs[0].context is 3, expected a text"),
+        (lambda p: p.update(qas=["x"]), "data[0].paragraphs[0].qas[0] is no object"),
+        (lambda p: p["qas"][1].pop("id"), "data[0].paragraphs[0].qas[1].id is missing"),
+        (lambda p: p["qas"][1].pop("question"), "qas[1].question is missing"),
+        (lambda p: p["qas"][1].pop("answers"), "qas[1].answers is missing"),
+        (lambda p: p["qas"][0]["answers"].append("fox"), "qas[0].answers[1].text is missing"),
+        (lambda p: p["qas"][0]["answers"][0].pop("text"), "answers[0].text is missing"),
+        (
+            lambda p: p["qas"][0]["answers"][0].update(answer_start="11"),
+            "answers[0].answer_start is '11', expected a n",
+        ),
+        (lambda p: p["qas"][0]["answers"][0].update(answer_start=True), "answer_start is True"),
+        (lambda p: p["qas"][0].update(question="\ud800?"), "qas[0].question has an invalid character at 0"),
+        (lambda p: p["qas"][1].update(id="q1"), "1 duplicate question ids (first: q1)"),
+        (lambda p: p["qas"][1].update(answers=[]), "1 of 2 questions have no answer (first: q2); for SQuAD v2.0 set"),
+        (lambda p: p.update(qas=[]), "has no question"),
+        (
+            lambda p: p["qas"][0]["answers"][0].update(answer_start=10),
+            "1 of 2 questions have an answer that is not in the context at its answer_start (first: q1); repair them",
+        ),
+        (lambda p: p["qas"][0]["answers"][0].update(answer_start=-12), "not in the context at its answer_start"),
+        (lambda p: p["qas"][1]["answers"][1].update(text=""), "not in the context at its answer_start (first: q2)"),
+        (lambda p: p["qas"][1]["answers"][0].update(text="fox jumps"), "at its answer_start (first: q2)"),
+    ],
+)
+def test_bad_files(tmp_path, change, message):
+    path = written(tmp_path, changed(change))
+    with pytest.raises(InputError) as raised:
+        read_squad(path)
+    assert message in str(raised.value) and str(raised.value).startswith(f"{path}: ") and "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"data": [', "broken JSON at line 1 column 11"),
+        ("[]", "the file is no object"),
+        ("{}", "data is missing"),
+        ('{"data": [1]}', "data[0] is no object"),
+        ('{"data": []}', "has no question"),
+    ],
+)
+def test_files_of_another_kind(tmp_path, content, message):
+    with pytest.raises(InputError) as raised:
+        read_squad(written(tmp_path, content))
+    assert message in str(raised.value)
+
+
+def test_missing_file(tmp_path):
+    for load in (read_squad, lambda path: load_train_features(path, letters_tokenizer(), cache_folder=tmp_path)):
+        with pytest.raises(InputError, match=r"nowhere\.json"):
+            load(tmp_path / "nowhere.json")
+
+
+def test_bad_answers_can_be_dropped(tmp_path, caplog):
+    path = written(tmp_path, changed(lambda p: p["qas"][0]["answers"][0].update(answer_start=10)))
+    with caplog.at_level(logging.WARNING):
+        examples, dropped = read_squad(path, on_bad_answer="drop")
+    assert [example.id for example in examples] == ["q2"] and dropped == 1
+    assert "(first: q1); left out" in caplog.text
+    rows = load_train_features(path, letters_tokenizer(), on_bad_answer="drop", cache_folder=tmp_path / "cache")
+    assert rows.info == {"examples": 1, "unanswerable": 0, "dropped": 1}
+    with pytest.raises(InputError, match="on_bad_answer=maybe: expected one of error, drop"):
+        read_squad(path, on_bad_answer="maybe")
+
+
+def test_version_2_and_questions_to_be_answered_only(tmp_path):
+    path = written(tmp_path, changed(lambda p: p["qas"][0].update(answers=[], is_impossible=True)))
+    examples, _ = read_squad(path, version_2_with_negative=True)
+    assert examples[0].answers == ()
+    path = written(tmp_path, changed(lambda p: [qa.pop("answers") for qa in p["qas"]]))
+    examples, rows = load_dev_features(path, letters_tokenizer(), require_answers=False, cache_folder=None)
+    assert [example.answers for example in examples] == [(), ()] and len(rows) == 2
+
+
+def example(context, question="who ?", answer=None, number=0):
+    answers = () if answer is None else (answer,)
+    return SquadExample(f"q{number}", question, context, answers, tuple(context.index(text) for text in answers))
+
+
+def test_one_window():
+    """Layout, labels and offsets of a short example."""
+    context = "  The fox. "
+    rows = build_features([example(context, "  ab ?", "fox")], letters_tokenizer(), is_training=True)
+    tokenizer = letters_tokenizer()
+    tokens = tokenizer.convert_ids_to_tokens(rows.row(0))
+    assert " ".join(tokens) == "[CLS] a ##b ? [SEP] t ##h ##e f ##o ##x . [SEP]"
+    assert rows.second_starts.tolist() == [5] and rows.lengths.tolist() == [13]
+    assert (rows.labels["start_positions"].tolist(), rows.labels["end_positions"].tolist()) == ([8], [10])
+    assert rows.offsets is None
+
+    rows = build_features([example(context, "  ab ?", "fox")], tokenizer, is_training=False)
+    assert rows.row_offsets(0).tolist()[:5] == [[-1, -1]] * 5 and rows.row_offsets(0).tolist()[-1] == [-1, -1]
+    spans = [context[low:high] for low, high in rows.row_offsets(0)[5:-1]]
+    assert spans == ["T", "h", "e", "f", "o", "x", "."]
+    assert rows.labels == {}
+
+
+def test_windows_overlap_by_doc_stride():
+    """10 context tokens, room for 6, overlap 2: windows at 0 and 4, the second reaches the end."""
+    rows = build_features(
+        [example("abcdefghij", "x", "h"), example("abc", "x", "a", 1)],
+        letters_tokenizer(),
+        max_seq_length=10,
+        doc_stride=2,
+        is_training=True,
+    )
+    tokenizer = letters_tokenizer()
+    windows = [
+        "".join(tokenizer.convert_ids_to_tokens(rows.row(row)[rows.second_starts[row] : -1])).replace("##", "")
+        for row in range(len(rows))
+    ]
+    assert windows == ["abcdef", "efghij", "abc"]
+    assert rows.example_index.tolist() == [0, 0, 1]
+    # not in the first window: [CLS]; the second begins with [CLS] x [SEP]
+    assert rows.labels["start_positions"].tolist() == [0, 3 + 3, 3]
+
+
+@pytest.mark.parametrize(("count", "stride", "expected"), [(6, 2, 1), (7, 2, 2), (10, 2, 2), (11, 2, 3), (12, 5, 7)])
+def test_number_of_windows(count, stride, expected):
+    rows = build_features(
+        [example("a" * count, "x")], letters_tokenizer(), max_seq_length=10, doc_stride=stride, is_training=False
+    )
+    assert len(rows) == expected
+    covered = {tuple(span) for span in rows.offsets if span[0] >= 0}
+    assert covered == {(i, i + 1) for i in range(count)}
+
+
+def test_labels():
+    """First answer only; whole words around it; [CLS] without one; the last token of a window (see ``_labels``)."""
+    context = "abc def ghi"
+    wanted = {"abc": (3, 5), "ghi": (9, 11), "e": (7, 7), "i": (11, 11), "c d": (5, 6), context: (3, 11), None: (0, 0)}
+    examples = [example(context, "x", answer, number) for number, answer in enumerate(wanted)]
+    rows = build_features(examples, letters_tokenizer(), is_training=True)
+    found = zip(rows.labels["start_positions"].tolist(), rows.labels["end_positions"].tolist(), strict=True)
+    assert list(found) == list(wanted.values())
+    assert rows.info == {"examples": 7, "unanswerable": 1, "dropped": 0}
+
+
+def test_room_that_is_too_small():
+    with pytest.raises(
+        InputError, match=r"question q0: its 6 tokens leave the context 3 of max_seq_length=12, not more"
+    ):
+        build_features(
+            [example("abcdefgh", "abcdef")], letters_tokenizer(), max_seq_length=12, doc_stride=3, is_training=False
+        )
+    short = [example("abc", "abcdef")]  # a context that fits needs no overlap
+    assert len(build_features(short, letters_tokenizer(), max_seq_length=12, doc_stride=3, is_training=False)) == 1
+    with pytest.raises(InputError, match="doc_stride=-1"):
+        build_features(short, letters_tokenizer(), doc_stride=-1, is_training=False)
+    with pytest.raises(InputError, match="no questions"):
+        build_features([], letters_tokenizer(), is_training=False)
+
+
+def test_cache_key_covers_content_and_settings(tmp_path):
+    path, folder = written(tmp_path, GOOD), tmp_path / "cache"
+
+    def files(**settings):
+        load_train_features(path, letters_tokenizer(), cache_folder=folder, **settings)
+        return len(list(folder.iterdir()))
+
+    assert [files(), files(), files(max_seq_length=100), files(doc_stride=5)] == [1, 1, 2, 3]
+    os.utime(path, (0, 0))
+    assert files() == 3
+    written(tmp_path, changed(lambda p: p["qas"][0].update(question="why ?")))
+    assert files() == 4
+    load_dev_features(path, letters_tokenizer(), cache_folder=folder)
+    assert len(list(folder.iterdir())) == 5
+
+
+@needs_data
+def test_real_dev_features():
+    """The counts that transformers' run_qa gives for the official dev file, and offsets that give the text back."""
+    tokenizer = MobileBertTokenizer(vocab_file=Path(DATA) / "vocab.txt")
+    examples, rows = load_dev_features(Path(DATA) / "squad/dev-v1.1.json", tokenizer, cache_folder=None)
+    assert (len(examples), len(rows)) == (10570, 10784)
+    assert rows.lengths.max() == 384 and rows.lengths.sum() == len(rows.input_ids)
+    assert np.bincount(rows.example_index).min() == 1
+    first = [examples[0].context[low:high] for low, high in rows.row_offsets(0) if low >= 0]
+    assert first[:4] == ["Super", "Bowl", "50", "was"]
+    part = examples[:1000]
+    windows = [len(build_features(part, tokenizer, max_seq_length=n, is_training=False)) for n in (384, 224)]
+    assert windows[0] == np.searchsorted(rows.example_index, 1000) < windows[1]

@@ -1,0 +1,156 @@
+"""Post-processing on features small enough to be read."""
+
+import json
+
+import numpy as np
+import pytest
+
+from mobilebert.postprocess.squad import extract_answers
+
+CONTEXT = "one two three four"
+SPANS = [(0, 3), (4, 7), (8, 13), (14, 18)]
+
+
+def features(*windows, context_start=2):
+    """Features of one example; each window is a slice of the words. Tokens: [CLS] [SEP] words [SEP]."""
+    offsets = []
+    row_starts = [0]
+    for window in windows:
+        outside = [(-1, -1)] * context_start
+        offsets += [*outside, *SPANS[window], (-1, -1)]
+        row_starts.append(len(offsets))
+    return {
+        "example_ids": ["q"],
+        "contexts": [CONTEXT],
+        "example_index": np.zeros(len(windows), np.int32),
+        "row_starts": np.array(row_starts),
+        "offsets": np.array(offsets, np.int32),
+    }
+
+
+def logits(*rows, width=7):
+    """Each row: position -> logit, -9 elsewhere."""
+    out = np.full((len(rows), width), -9, np.float32)
+    for row, values in zip(out, rows, strict=True):
+        for position, value in values.items():
+            row[position] = value
+    return out
+
+
+ONE = features(slice(0, 4))
+
+
+def test_best_span_and_probabilities():
+    answers = extract_answers(**ONE, start_logits=logits({3: 5, 2: 4}), end_logits=logits({4: 3}))
+    assert answers.predictions == {"q": "two three"}
+    first, second = answers.nbest["q"][:2]
+    assert first == {"text": "two three", "start_logit": 5.0, "end_logit": 3.0, "probability": first["probability"]}
+    assert second["text"] == "one two three"
+    assert first["probability"] / second["probability"] == pytest.approx(np.e, rel=1e-6)
+    assert sum(entry["probability"] for entry in answers.nbest["q"]) == pytest.approx(1, abs=1e-6)
+    assert answers.null_odds == {}
+    json.dumps(answers.nbest)  # plain floats only
+
+
+def test_outside_context_backwards_and_too_long_are_no_answers():
+    start, end = logits({0: 9, 6: 9, 5: 7, 2: 3}), logits({1: 9, 0: 9, 2: 6, 5: 5})
+    # 5 -> 2 runs backwards, 2 -> 5 is four tokens
+    assert extract_answers(**ONE, start_logits=start, end_logits=end).predictions == {"q": "four"}
+    assert extract_answers(**ONE, start_logits=start, end_logits=end, max_answer_length=4).predictions["q"] == "four"
+    start[0, 5] = -9
+    long = extract_answers(**ONE, start_logits=start, end_logits=end, n_best_size=3)
+    assert [entry["text"] for entry in long.nbest["q"]] == ["one"]
+    assert extract_answers(**ONE, start_logits=start, end_logits=end).nbest["q"][1]["text"] == CONTEXT
+    short = extract_answers(**ONE, start_logits=start, end_logits=end, max_answer_length=3)
+    assert CONTEXT not in [entry["text"] for entry in short.nbest["q"]]
+
+
+def test_nothing_valid_gives_the_stand_in():
+    start, end = logits({5: 1}), logits({2: 1})
+    answers = extract_answers(**ONE, start_logits=start, end_logits=end, n_best_size=1)
+    assert answers.predictions == {"q": "empty"}
+    assert answers.nbest["q"] == [{"text": "empty", "probability": 1.0, "start_logit": 0.0, "end_logit": 0.0}]
+    v2 = extract_answers(
+        **ONE, start_logits=start, end_logits=end, n_best_size=1, version_2_with_negative=True,
+    )  # fmt: skip
+    assert [entry["text"] for entry in v2.nbest["q"]] == ["empty", ""]
+    assert v2.null_odds == {"q": -18.0} and v2.predictions == {"q": "empty"}
+
+
+def test_null_score_is_the_smallest_over_the_windows():
+    two = features(slice(0, 3), slice(2, 4))
+    start = logits({0: 8, 3: 5}, {0: 2, 3: 4})
+    end = logits({0: 8, 3: 5}, {0: 3, 3: 4})
+    answers = extract_answers(**two, start_logits=start, end_logits=end, version_2_with_negative=True)
+    assert answers.null_odds == {"q": 2 + 3 - 10.0}  # second window's null against "two" of the first
+    assert answers.predictions == {"q": "two"}
+    null = [entry for entry in answers.nbest["q"] if entry["text"] == ""]
+    assert [(entry["start_logit"], entry["end_logit"]) for entry in null] == [(2.0, 3.0)]
+    alone = extract_answers(
+        **features(slice(0, 3)), start_logits=start[:1], end_logits=end[:1], version_2_with_negative=True
+    )
+    assert alone.null_odds == {"q": 6.0} and alone.predictions == {"q": ""}
+
+
+@pytest.mark.parametrize(("threshold", "answer"), [(-1.5, "two"), (-5.0, "two"), (-5.5, "")])
+def test_threshold(threshold, answer):
+    start, end = logits({0: 2, 3: 5}), logits({0: 3, 3: 5})
+    answers = extract_answers(
+        **ONE,
+        start_logits=start,
+        end_logits=end,
+        version_2_with_negative=True,
+        null_score_diff_threshold=threshold,
+    )
+    assert answers.predictions == {"q": answer}
+
+
+def test_null_is_added_behind_a_full_list():
+    start, end = logits({2: 5, 3: 4}), logits({3: 5, 4: 3})
+
+    def texts(n_best_size):
+        answers = extract_answers(
+            **ONE, start_logits=start, end_logits=end, n_best_size=n_best_size, version_2_with_negative=True
+        )
+        return [entry["text"] for entry in answers.nbest["q"]]
+
+    assert texts(2) == ["one two", "two", ""]
+    start[0, 0] = end[0, 0] = 4.75
+    assert texts(3) == ["one two", "", "two"]
+    assert texts(2) == ["one two", ""]  # [CLS] takes one of two places among the best tokens
+
+
+def test_equal_scores_keep_the_order_of_the_windows():
+    two = features(slice(0, 3), slice(1, 4))
+    start, end = logits({3: 5}, {3: 5}), logits({3: 5}, {3: 5})
+    answers = extract_answers(**two, start_logits=start, end_logits=end)
+    assert [entry["text"] for entry in answers.nbest["q"][:2]] == ["two", "three"]
+    start[1, 3] = 5.5
+    answers = extract_answers(**two, start_logits=start, end_logits=end)
+    assert [entry["text"] for entry in answers.nbest["q"][:2]] == ["three", "two"]
+
+
+def test_padding_beyond_a_feature_is_never_an_answer():
+    wide = logits({3: 5, 9: 50}, width=12)
+    assert extract_answers(**ONE, start_logits=wide, end_logits=wide).predictions == {"q": "two"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"start_logits": np.full((1, 7), np.nan)}, "1 features have NaN start logits (first: question q)"),
+        ({"start_logits": np.zeros((2, 7))}, "expected both [F, S]"),
+        (
+            {"start_logits": np.zeros((1, 5)), "end_logits": np.zeros((1, 5))},
+            "logits for 5 tokens, but a feature has 7",
+        ),
+        ({"example_ids": ["q", "r"], "contexts": ["", ""]}, "example r has no feature"),
+        ({"contexts": []}, "0 contexts for 1 examples"),
+        ({"example_index": np.zeros(3, int)}, "3 of example_index"),
+    ],
+)
+def test_arguments_that_do_not_fit(changes, message):
+    arguments = {**ONE, "start_logits": np.zeros((1, 7)), "end_logits": np.zeros((1, 7)), **changes}
+    with pytest.raises(ValueError) as raised:
+        extract_answers(**arguments)
+    assert message in str(raised.value)
