@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Fine-tunes MobileBERT on MNLI with the original's recipe and keeps the best checkpoint in output_mnli/best/.
+# Evaluates on both dev sets, matched and mismatched, every 240 steps.
+#
+#   bash scripts/train_mnli.sh                                    data are downloaded
+#   bash scripts/train_mnli.sh --data_dir GLUE --batch_size 32    any flag of run_glue.py, the last one counts
+#   GPUS=0,1 bash scripts/train_mnli.sh --batch_size 32           two GPUs, 2 x 32 examples a step
+#   MODEL=FOLDER OUTPUT=FOLDER bash scripts/train_mnli.sh         another checkpoint (weight/paddle), another place
+
+source "$(dirname "$0")/_common.sh"
+source scripts/_launch.sh
+
+launch run_glue.py \
+    --task_name mnli \
+    --model_name_or_path "${MODEL:-weight/paddle}" \
+    --output_dir "${OUTPUT:-output_mnli}" \
+    --do_train --do_eval \
+    --max_seq_length 128 \
+    --batch_size 64 \
+    --num_train_epochs 6 \
+    --learning_rate 8e-5 \
+    --min_lr 5e-7 \
+    --lr_schedule cosine \
+    --decay_ratio 0.9 \
+    --warmup_ratio 0.1 \
+    --weight_decay 0.1 \
+    --adam_beta2 0.98 \
+    --max_grad_norm 0 \
+    --eval_steps 240 \
+    "$@"
