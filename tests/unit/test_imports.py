@@ -1,0 +1,170 @@
+"""The import levels of docs/design.md, read from the sources."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+# Room -> level. A room is a folder of mobilebert/ or a file; the files of one room may import each other.
+LEVELS = {
+    "errors": 0,
+    "files": 0,
+    "cli": 0,
+    "hub": 0,
+    "plots": 0,
+    "runtime": 1,
+    "config": 1,
+    "tokenizer": 1,
+    "postprocess": 1,
+    "metrics": 1,
+    "weights": 1,
+    "data": 2,
+    "modeling": 2,
+    "train": 3,
+    "interop": 3,
+    "deploy": 3,
+    "finetune": 4,
+    "pretrain": 4,
+}
+# Files that make one room together.
+ROOM_OF = {
+    "encoding": "tokenizer",
+    "vocabulary": "tokenizer",
+    "heads": "modeling",
+    "fused": "modeling",
+}
+# `train` has not heard of MobileBERT.
+ONLY_LEVEL_0 = {"train", "weights"}
+WITHOUT_PADDLE = ("config", "tokenizer", "data", "postprocess", "metrics", "hub", "files", "cli", "runtime")
+REFERENCE = {"torch", "transformers"}
+
+
+def room(module: str) -> str:
+    """``mobilebert.data.squad`` -> ``data``."""
+    parts = module.split(".")
+    return ROOM_OF.get(parts[1], parts[1]) if len(parts) > 1 else ""
+
+
+def imports(source: str, package: str) -> list[tuple[str, bool]]:
+    """The modules that a source imports, and whether each import stands inside a function.
+
+    ``if TYPE_CHECKING:`` blocks are left out: they import nothing when the program runs.
+    """
+    found = []
+
+    def visit(node: ast.AST, inside: bool) -> None:
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            return
+        if isinstance(node, ast.Import):
+            found.extend((alias.name, inside) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                base = ".".join([*package.split(".")[: len(package.split(".")) - node.level + 1], base]).strip(".")
+            if base == "mobilebert":
+                found.extend((f"mobilebert.{alias.name}", inside) for alias in node.names)
+            else:
+                found.append((base, inside))
+        for child in ast.iter_child_nodes(node):
+            visit(child, inside or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)))
+
+    visit(ast.parse(source), False)
+    return found
+
+
+def complaints(module: str, source: str) -> list[str]:
+    """What is not allowed in ``module``; empty if all is well."""
+    own = room(module)
+    if own not in LEVELS:
+        return [f"{module}: no level; add it to docs/design.md and to this test"]
+    bad = []
+    for name, inside in imports(source, module.rpartition(".")[0]):
+        top = name.split(".")[0]
+        if top in REFERENCE and (own != "interop" or not inside):
+            bad.append(f"{module} imports {name}; only functions of interop may")
+        if top != "mobilebert" or name in ("mobilebert", "mobilebert.__version__") or room(name) == own:
+            continue
+        other = room(name)
+        ceiling = 0 if own in ONLY_LEVEL_0 else LEVELS[own] - (LEVELS[own] > 0)
+        if other not in LEVELS or LEVELS[other] > ceiling:
+            bad.append(f"{module} (level {LEVELS[own]}) imports {name} (level {LEVELS.get(other)})")
+    return bad
+
+
+def modules() -> list[tuple[str, Path]]:
+    files = sorted((ROOT / "mobilebert").rglob("*.py"))
+    named = [(".".join(file.relative_to(ROOT).with_suffix("").parts), file) for file in files]
+    return [
+        (name.removesuffix(".__init__"), file)
+        for name, file in named
+        if file.name != "__init__.py" or file.parent.name != "mobilebert"
+    ]
+
+
+@pytest.mark.parametrize(("module", "file"), modules(), ids=lambda value: value if isinstance(value, str) else "")
+def test_imports_point_downwards(module, file):
+    assert complaints(module, file.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "said"),
+    [
+        ("mobilebert.metrics.squad", "from mobilebert.data.squad import read", "level 2"),
+        ("mobilebert.data.squad", "from mobilebert import modeling", "level 2"),
+        ("mobilebert.train.loop", "import mobilebert.config", "level 1"),
+        ("mobilebert.train.loop", "from ..interop import hf", "level 3"),
+        ("mobilebert.interop.hf", "import torch", "only functions of interop"),
+        ("mobilebert.data.squad", "def f():\n    import torch.nn", "only functions of interop"),
+        ("mobilebert.deploy.fold", "class A:\n    def f(self):\n        from mobilebert.train import loop", "level 3"),
+        ("mobilebert.novelty", "", "no level"),
+    ],
+)
+def test_a_wrong_import_is_found(module, source, said):
+    assert said in " ".join(complaints(module, source))
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("mobilebert.data.squad", "from mobilebert.tokenizer import MobileBertTokenizer"),
+        ("mobilebert.heads", "from mobilebert.modeling import MobileBertModel"),
+        ("mobilebert.interop.hf", "def f():\n    import torch"),
+        ("mobilebert.train.loop", "from mobilebert.files import write_json"),
+        ("mobilebert.config", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import mobilebert.heads"),
+    ],
+)
+def test_a_right_import_is_allowed(module, source):
+    assert complaints(module, source) == []
+
+
+BLOCK = """
+import sys, importlib, pathlib
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"paddle", "torch", "transformers"}:
+            raise ImportError(f"{name} was imported")
+sys.meta_path.insert(0, Block())
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+"""
+
+
+def import_without_paddle(names: list[str]) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-c", BLOCK, *names], cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+def test_the_corridor_imports_without_paddle():
+    names = [name for name, _ in modules() if room(name) in WITHOUT_PADDLE]
+    assert {room(name) for name in names} == set(WITHOUT_PADDLE)
+    outcome = import_without_paddle(names)
+    assert outcome.returncode == 0, outcome.stderr
+
+
+def test_paddle_would_be_noticed():
+    outcome = import_without_paddle(["mobilebert.modeling"])
+    assert outcome.returncode != 0
+    assert "paddle was imported" in outcome.stderr
