@@ -86,18 +86,19 @@ def fetch(file: RemoteFile, folder: str | os.PathLike, *, progress: bool = True)
     mirror = os.environ.get(MIRROR_VARIABLE)
     urls = ((f"{mirror.rstrip('/')}/{file.name}",) if mirror else ()) + file.urls
     failures = []
-    deadline = time.monotonic() + _ANSWER_SECONDS
+    left = _ANSWER_SECONDS
     for position, url in enumerate(urls):
-        # A dead address may not use up the time of those behind it.
-        share = (deadline - time.monotonic()) / (len(urls) - position)
+        response = None
         started = time.monotonic()
         try:
-            response = _open(url, max(share, 0.1))
-            deadline += time.monotonic() - started  # it answered: only waiting in vain counts
+            # A dead address may not use up the time of those behind it.
+            response = _open(url, max(left / (len(urls) - position), 0.1))
             with response, atomic_path(path) as temporary:
                 _save(response, temporary, file, progress)
             return path
         except _AddressFailed as error:
+            if response is None:  # only waiting in vain counts
+                left -= time.monotonic() - started
             failures.append(f"{url}: {error}")
             _log.warning("%s", failures[-1])
         except OSError as error:

@@ -30,13 +30,15 @@ def server(monkeypatch):
             if kind == "silent":
                 stop.wait(30)
                 return
+            if kind == "slow":
+                time.sleep(0.3)
             if kind == "gone":
                 self.send_error(404)
                 return
             self.send_response(200)
             self.send_header("Content-Length", str(len(CONTENT)))
             self.end_headers()
-            if kind == "good":
+            if kind in ("good", "slow"):
                 self.wfile.write(CONTENT)
             elif kind == "wrong":
                 self.wfile.write(b"\0" * len(CONTENT))
@@ -96,6 +98,12 @@ def test_each_failure_is_named_and_the_mirror_takes_over(server, tmp_path, monke
 
     path = fetch(remote(server, kind, "good"), tmp_path, progress=False)
     assert path.read_bytes() == CONTENT
+
+
+def test_time_lost_in_a_body_is_not_taken_from_the_mirror(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "_ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr(download, "_STALL_SECONDS", 1.1)
+    assert fetch(remote(server, "stalled", "slow"), tmp_path, progress=False).read_bytes() == CONTENT
 
 
 def test_size_is_verified_where_there_is_no_checksum(server, tmp_path):
