@@ -73,15 +73,12 @@ def build_adamw(
     if not trainable:
         raise InputError("the model has no trainable parameter; unfreeze at least one")
     decayed = {p.name for name, p in trainable if not no_decay(name, p)}
-    lr_ratio = None
     if settings.layerwise_lr_decay != 1.0:
         if depth_of is None:
             raise InputError(f"layerwise_lr_decay={settings.layerwise_lr_decay}: this model gives no layer depths")
-        scales = {p.name: settings.layerwise_lr_decay ** depth_of(name) for name, p in trainable}
-
-        def lr_ratio(parameter: paddle.Tensor) -> float:
-            return scales[parameter.name]
-
+        for name, p in trainable:
+            # Not AdamW's own lr_ratio: its CPU kernel ignores that.
+            p.optimize_attr["learning_rate"] = settings.layerwise_lr_decay ** depth_of(name)
     return paddle.optimizer.AdamW(
         learning_rate=settings.learning_rate,
         beta1=settings.adam_beta1,
@@ -90,7 +87,6 @@ def build_adamw(
         parameters=[p for _, p in trainable],
         weight_decay=settings.weight_decay,
         apply_decay_param_fun=lambda name: name in decayed,
-        lr_ratio=lr_ratio,
     )
 
 

@@ -90,7 +90,7 @@ class TrainSettings:
         ranges = {
             "num_train_epochs": (0, math.inf),
             "learning_rate": (0, math.inf),
-            "min_lr": (0, self.learning_rate),
+            "min_lr": (0, math.inf),
             "warmup_ratio": (0, 1),
             "decay_ratio": (0, 1),
             "lr_power": (0, math.inf),
@@ -112,6 +112,8 @@ class TrainSettings:
         for name in ("learning_rate", "layerwise_lr_decay", "decay_ratio"):
             if getattr(self, name) == 0:
                 raise InputError(f"{name}=0: expected a number above 0")
+        if self.lr_schedule in ("cosine", "polynomial") and self.min_lr > self.learning_rate:
+            raise InputError(f"min_lr={self.min_lr:g}: above learning_rate={self.learning_rate:g}; lower min_lr")
         if self.max_steps == 0 and self.num_train_epochs == 0:
             raise InputError("num_train_epochs=0 and max_steps=0: there is nothing to train; set one of them")
         for name, choices in (("lr_schedule", LR_SCHEDULES), ("amp", AMP_MODES), ("on_nan", ON_NAN)):
