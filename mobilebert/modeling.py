@@ -452,9 +452,9 @@ class MobileBertPreTrainedModel(nn.Layer):
         for layer in self.sublayers(include_self=True):
             if isinstance(layer, nn.Linear | nn.Embedding):
                 normal(layer.weight)
-            if isinstance(layer, MobileBertEmbeddings) and self.config.pad_token_id is not None:
-                with paddle.no_grad():
-                    layer.word_embeddings.weight[self.config.pad_token_id] = 0.0
+        if self.config.pad_token_id is not None:
+            with paddle.no_grad():
+                self.get_input_embeddings().weight[self.config.pad_token_id] = 0.0
 
 
 class MobileBertModel(MobileBertPreTrainedModel):
