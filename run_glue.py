@@ -109,7 +109,7 @@ def main() -> None:
     run(
         plan,
         settings,
-        header=vars(args),
+        header={**vars(args), "data_dir": data_dir, "max_seq_length": plan.max_seq_length},
         resume=args.resume,
         resume_fallback=args.resume_fallback,
         overwrite=args.overwrite_output_dir,

@@ -54,4 +54,5 @@ def train_settings(task: Task) -> TrainSettings:
         lr_schedule="cosine",
         min_lr=5e-7,
         decay_ratio=0.9,
+        best_metric=task.metrics[0],
     )

@@ -127,8 +127,8 @@ def run(plan: Plan, settings: TrainSettings, header: Mapping[str, Any], **resume
 
     results: dict[str, Any] = {}
     if plan.do_train:
-        if dev_sets:
-            settings = replace(settings, best_metric=task.metrics[0] + glue.metric_suffix(next(iter(dev_sets))))
+        suffix = glue.metric_suffix(next(iter(dev_sets), ""))
+        settings = replace(settings, best_metric=task.metrics[0] + suffix if dev_sets else "")
         result = glue.finetune(
             model,
             tokenizer,
@@ -139,6 +139,8 @@ def run(plan: Plan, settings: TrainSettings, header: Mapping[str, Any], **resume
             header=header,
             **resume,
         )
+        if world.is_main:
+            write_json(plan.output_dir / "args.json", {**header, **settings.as_dict()})
         if dev_sets:
             results["dev_selected"] = {"step": result.best_step, **result.best_metrics}
             results["final"] = {"step": result.steps, **result.final_metrics}
