@@ -128,6 +128,7 @@ def global_norm(gradients: Sequence[paddle.Tensor]) -> paddle.Tensor:
     return paddle.concat(squares).sum(keepdim=True).sqrt()
 
 
+@paddle.no_grad()  # a gradient counts as a leaf that needs one itself, and those refuse changes in place
 def scale_gradients(gradients: Sequence[paddle.Tensor], factor: float) -> None:
     """Multiply in place; costs nothing where ``factor`` is 1."""
     if factor != 1.0:
