@@ -100,7 +100,7 @@ def fetch(file: RemoteFile, folder: str | os.PathLike, *, progress: bool = True)
             if response is None:  # only waiting in vain counts
                 left -= time.monotonic() - started
             failures.append(f"{url}: {error}")
-            _log.warning("%s", failures[-1])
+            _log.info("%s", failures[-1])
         except OSError as error:
             raise InputError(f"{path}: cannot be written ({error.strerror}); choose another folder") from None
     raise InputError(
