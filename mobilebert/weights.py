@@ -12,7 +12,7 @@ import numpy as np
 import paddle
 from paddle import nn
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from mobilebert import hub
 from mobilebert.errors import InputError
@@ -216,7 +216,8 @@ def save_state(state: State, folder: Path, layout: str) -> None:
     """Write ``model.safetensors`` with ``layout`` in its header, atomically."""
     contiguous = {key: np.ascontiguousarray(value) for key, value in state.items()}
     with atomic_path(folder / SAFETENSORS) as temporary:
-        save_file(contiguous, temporary, metadata={"format": layout})
+        # Not save_file, which makes files that only their owner may read.
+        temporary.write_bytes(save(contiguous, metadata={"format": layout}))
 
 
 def save_model(model: nn.Layer, folder: Path) -> None:
