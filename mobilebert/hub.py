@@ -4,16 +4,21 @@
 huggingface_hub.
 """
 
+import errno
+import hashlib
 import os
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from mobilebert import cli
 from mobilebert.errors import InputError
+from mobilebert.files import file_digest
 
 DEADLINE_SECONDS = 10.0  # for the first answer, name look-up included, which no socket timeout covers
 CONFIG_FILES = ("config.json",)
@@ -35,6 +40,10 @@ WEIGHT_FILES = (
 
 _PICKLES = "pytorch_model*"
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+
+
+class _UnreachableError(InputError):
+    """The hub gave no usable answer."""
 
 
 def resolve(folder_or_name: str | os.PathLike, patterns: Sequence[str]) -> Path:
@@ -59,7 +68,17 @@ def resolve(folder_or_name: str | os.PathLike, patterns: Sequence[str]) -> Path:
     # "weight/paddle" has the form of a hub name too; where weight/ exists, a path was meant.
     if not _NAME.fullmatch(name) or ("/" in name and folder.parent.is_dir()):
         raise InputError(f"{name}: no such folder; check the path, or convert or train the model first")
-    return _download(name, patterns, folder=None)
+    endpoint = _endpoint()
+    try:
+        _, files = _list_files(name, patterns, endpoint, by_hand="a folder, and give that folder")
+    except _UnreachableError:
+        if cached := _cached(name, patterns):
+            return cached
+        raise
+    from huggingface_hub import snapshot_download
+
+    with _broken_off(name):
+        return Path(snapshot_download(name, allow_patterns=files, endpoint=endpoint))
 
 
 def fetch_repo(name: str, patterns: Sequence[str], folder: str | os.PathLike) -> list[Path]:
@@ -79,23 +98,27 @@ def fetch_repo(name: str, patterns: Sequence[str], folder: str | os.PathLike) ->
     Raises:
         InputError: no such model, no such files, no network, or the download broke off.
     """
-    folder = _download(name, patterns, Path(folder))
-    return sorted(
-        path for path in folder.iterdir() if path.is_file() and any(fnmatch(path.name, pattern) for pattern in patterns)
-    )
+    folder = Path(folder)
+    endpoint = _endpoint()
+    commit, files = _list_files(name, patterns, endpoint, by_hand=str(folder))
+    folder.mkdir(parents=True, exist_ok=True)
+    # The configuration last: a folder without one is not taken for a whole model.
+    for file in sorted(files, key=lambda file: (file in CONFIG_FILES, file)):
+        with _broken_off(name):
+            _fetch_file(name, commit, file, folder, endpoint)
+    return [folder / file for file in sorted(files)]
 
 
 def _endpoint() -> str:
     return os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
 
 
-def _download(name: str, patterns: Sequence[str], folder: Path | None) -> Path:
-    """Download into ``folder``, or into the hub's cache; an unreachable hub may be answered from the cache."""
-    from huggingface_hub import HfApi, snapshot_download
+def _list_files(name: str, patterns: Sequence[str], endpoint: str, by_hand: str) -> tuple[str, list[str]]:
+    """The commit and the names of the files wanted; ``by_hand`` says where a user could put them."""
+    from huggingface_hub import HfApi
     from huggingface_hub.errors import HTTPError, RepositoryNotFoundError
     from huggingface_hub.utils import HFValidationError
 
-    endpoint = _endpoint()
     api = HfApi(endpoint=endpoint)
     try:
         info = _within(DEADLINE_SECONDS, lambda: api.model_info(name, timeout=DEADLINE_SECONDS / 2))
@@ -106,30 +129,77 @@ def _download(name: str, patterns: Sequence[str], folder: Path | None) -> Path:
             f"{name}: no such folder here and no such model on {endpoint}; check the name (or set HF_TOKEN: private)"
         ) from None
     except (HTTPError, OSError, ValueError) as error:
-        cached = None if folder else _cached(name, patterns)
-        if cached:
-            return cached
-        place = folder or "a folder, and give that folder"
-        raise InputError(
+        raise _UnreachableError(
             f"{name}: cannot be fetched from {endpoint} ({_first_line(error)}); name a mirror with HF_ENDPOINT, or put "
-            f"config.json, vocab.txt and model.safetensors (or pytorch_model.bin) by hand into {place}"
+            f"config.json, vocab.txt and model.safetensors (or pytorch_model.bin) by hand into {by_hand}"
         ) from None
 
-    names = [file.rfilename for file in info.siblings or []]
+    names = [file.rfilename for file in info.siblings or [] if "/" not in file.rfilename]
     wanted = [file for file in names if any(fnmatch(file, pattern) for pattern in patterns)]
     if any(file.endswith(".safetensors") for file in wanted):
         wanted = [file for file in wanted if not fnmatch(file, _PICKLES)]
     if not wanted:
         raise InputError(f"{name}: has none of {', '.join(patterns)} on {endpoint}; is it a MobileBERT model?")
+    return info.sha, wanted
+
+
+def _fetch_file(name: str, commit: str, file: str, folder: Path, endpoint: str) -> None:
+    """Download one file by way of a ``.part`` file, which a later call continues; nothing if it is there already."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import build_hf_headers
+
+    # huggingface_hub's own download to a folder starts a new partial file in every process, so it cannot go on.
+    url = hf_hub_url(name, file, revision=commit, endpoint=endpoint)
+    remote = get_hf_file_metadata(url, timeout=DEADLINE_SECONDS, endpoint=endpoint)
+    if _same_content(folder / file, remote.etag, remote.size):
+        return
+    headers = build_hf_headers()
+    if urlsplit(remote.location).netloc != urlsplit(url).netloc:
+        headers.pop("authorization", None)  # the token is for the hub, not for where it stores its files
+    part = folder / f".{file}.{(remote.etag or commit)[:12]}.part"
+    for stale in set(folder.glob(f".{file}.*.part")) - {part}:
+        stale.unlink()
+    with open(part, "ab") as handle:
+        http_get(
+            remote.location,
+            handle,
+            resume_size=handle.tell(),
+            headers=headers,
+            expected_size=remote.size,
+            displayed_filename=file,
+        )
+    if not _same_content(part, remote.etag, remote.size):
+        part.unlink()
+        raise OSError(f"{file} does not have its checksum")
+    os.replace(part, folder / file)
+
+
+def _same_content(path: Path, etag: str | None, size: int | None) -> bool:
+    """Whether the file has the size and the checksum that the hub names: sha256, or for small files git's sha1."""
+    if not path.is_file() or (size is not None and path.stat().st_size != size):
+        return False
+    if re.fullmatch(r"[0-9a-f]{64}", etag or ""):
+        return file_digest(path) == etag
+    if re.fullmatch(r"[0-9a-f]{40}", etag or ""):
+        content = path.read_bytes()
+        return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest() == etag
+    return True
+
+
+@contextmanager
+def _broken_off(name: str) -> Iterator[None]:
+    """Turn what goes wrong in the middle of a download into one line."""
+    from huggingface_hub.errors import HTTPError
+
     try:
-        target = Path(snapshot_download(name, allow_patterns=wanted, local_dir=folder, endpoint=endpoint))
-    except (HTTPError, OSError, RuntimeError) as error:
+        yield
+    except (HTTPError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
         raise InputError(
             f"{name}: the download broke off ({_first_line(error)}); run again, it goes on where it stopped"
         ) from None
-    if missing := [file for file in wanted if not (target / file).is_file()]:
-        raise InputError(f"{name}: the download broke off before {missing[0]}; run again, it goes on where it stopped")
-    return target
 
 
 def _cached(name: str, patterns: Sequence[str]) -> Path | None:

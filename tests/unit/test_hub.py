@@ -1,0 +1,267 @@
+"""The hub room against a server on loopback that answers as a Hugging Face hub does."""
+
+import hashlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from mobilebert import hub
+from mobilebert.errors import InputError
+
+ROOT = Path(__file__).parents[2]
+NAME = "someone/mobilebert-small"
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+FILES = {
+    "config.json": b'{"model_type": "mobilebert"}',
+    "vocab.txt": b"[PAD]\n[UNK]\n",
+    "pytorch_model.bin": b"pickle" * 1000,
+    "tf_model.h5": b"tensorflow",
+    "README.md": b"# model",
+}
+SAFE = os.urandom(1 << 20) * 24  # more than one of the client's chunks of 10 MB
+
+
+class Hub(ThreadingHTTPServer):
+    """Serves one model; ``files`` may be changed, ``cut_once`` names a file whose first answer breaks off."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files = dict(FILES)
+        self.cut_once: str | None = None
+        self.requests: list[tuple[str, str, str]] = []
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def bodies_sent(self) -> list[str]:
+        return [path.rpartition("/")[2] for verb, path, _ in self.requests if verb == "GET" and "/resolve/" in path]
+
+    def handle_error(self, request, client_address):
+        """A client that hangs up is part of the tests."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def send(self, body: bytes, status: int = 200, **headers: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        for key, value in headers.items():
+            self.send_header(key.replace("_", "-"), value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def do_GET(self):
+        self.server.requests.append((self.command, self.path, self.headers.get("Range", "")))
+        path = self.path.split("?")[0]
+        files = self.server.files
+        if path in (f"/api/models/{NAME}", f"/api/models/{NAME}/revision/main"):
+            siblings = [{"rfilename": name} for name in files]
+            self.send(json.dumps({"id": NAME, "sha": COMMIT, "siblings": siblings}).encode())
+        elif path.startswith(f"/api/models/{NAME}/tree/"):
+            tree = [
+                {"type": "file", "path": name, "size": len(body), "oid": hashlib.sha1(body).hexdigest()}
+                for name, body in files.items()
+            ]
+            self.send(json.dumps(tree).encode())
+        elif path.startswith(f"/{NAME}/resolve/") and (name := path.rpartition("/")[2]) in files:
+            self.send_file(name, files[name])
+        else:
+            self.send(b'{"error": "Repository not found"}', 404, X_Error_Code="RepoNotFound")
+
+    do_HEAD = do_GET
+
+    def send_file(self, name: str, body: bytes) -> None:
+        large = len(body) > 1000  # as on the hub, where large files go by sha256 and small ones by git's sha1
+        digest = hashlib.sha256(body) if large else hashlib.sha1(b"blob %d\0" % len(body) + body)
+        headers = {"ETag": f'"{digest.hexdigest()}"', "X_Repo_Commit": COMMIT, "Accept_Ranges": "bytes"}
+        start = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").partition("-")[0])
+        if self.command == "GET" and self.server.cut_once == name:
+            self.server.cut_once = None
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body[: len(body) // 2])
+            self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_RDWR)
+            self.close_connection = True
+            return
+        if start:
+            headers["Content_Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
+        self.send(body[start:], 206 if start else 200, **headers)
+
+
+@pytest.fixture
+def server(monkeypatch, tmp_path):
+    served = Hub()
+    threading.Thread(target=served.serve_forever, daemon=True).start()
+    monkeypatch.setenv("HF_ENDPOINT", served.address)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    yield served
+    served.shutdown()
+    served.server_close()
+
+
+ALL = (*hub.CONFIG_FILES, *hub.TOKENIZER_FILES, *hub.WEIGHT_FILES)
+
+
+def test_only_what_is_needed_is_fetched_and_only_once(server, tmp_path):
+    folder = tmp_path / "torch"
+    fetched = hub.fetch_repo(NAME, ALL, folder)
+    assert [path.name for path in fetched] == ["config.json", "pytorch_model.bin", "vocab.txt"]
+    assert all(path.read_bytes() == FILES[path.name] for path in fetched)
+    sent = len(server.bodies_sent())
+    assert sent == 3
+    assert hub.fetch_repo(NAME, ALL, folder) == fetched
+    assert len(server.bodies_sent()) == sent
+
+
+def test_safetensors_are_preferred_to_pickles(server, tmp_path):
+    server.files["model.safetensors"] = SAFE
+    fetched = hub.fetch_repo(NAME, ALL, tmp_path / "torch")
+    assert [path.name for path in fetched] == ["config.json", "model.safetensors", "vocab.txt"]
+
+
+def test_a_broken_download_goes_on_where_it_stopped(server, tmp_path):
+    server.files["model.safetensors"] = SAFE
+    server.cut_once = "model.safetensors"
+    hub.fetch_repo(NAME, ALL, tmp_path / "torch")
+    assert (tmp_path / "torch/model.safetensors").read_bytes() == SAFE
+    ranges = [span for verb, path, span in server.requests if verb == "GET" and path.endswith("model.safetensors")]
+    assert len(ranges) == 2
+    assert ranges[1].startswith("bytes=") and ranges[1] != "bytes=0-"
+
+
+def test_an_interrupted_download_goes_on_in_the_next_process(server, tmp_path):
+    server.files["model.safetensors"] = SAFE
+    folder = tmp_path / "torch"
+    hub.fetch_repo(NAME, ALL, folder)
+    sent = hashlib.sha256(SAFE).hexdigest()
+    (folder / "model.safetensors").unlink()
+    (folder / f".model.safetensors.{sent[:12]}.part").write_bytes(SAFE[:5000])
+    (folder / ".model.safetensors.0123456789ab.part").write_bytes(b"of an older version")
+    server.requests.clear()
+    hub.fetch_repo(NAME, ALL, folder)
+    assert (folder / "model.safetensors").read_bytes() == SAFE
+    assert [span for verb, _, span in server.requests if verb == "GET" and span] == ["bytes=5000-"]
+    assert sorted(os.listdir(folder)) == ["config.json", "model.safetensors", "vocab.txt"]
+
+
+def test_changed_and_damaged_files_are_fetched_again(server, tmp_path):
+    folder = tmp_path / "torch"
+    hub.fetch_repo(NAME, ALL, folder)
+    server.files["config.json"] = FILES["config.json"].replace(b"mobilebert", b"mobileBERT")
+    (folder / "pytorch_model.bin").write_bytes(FILES["pytorch_model.bin"].swapcase())
+    server.requests.clear()
+    hub.fetch_repo(NAME, ALL, folder)
+    assert server.bodies_sent() == ["pytorch_model.bin", "config.json"]
+    assert (folder / "config.json").read_bytes() == server.files["config.json"]
+    assert (folder / "pytorch_model.bin").read_bytes() == FILES["pytorch_model.bin"]
+
+
+def test_a_wrong_part_is_thrown_away(server, tmp_path):
+    server.files["model.safetensors"] = SAFE
+    folder = tmp_path / "torch"
+    folder.mkdir()
+    part = folder / f".model.safetensors.{hashlib.sha256(SAFE).hexdigest()[:12]}.part"
+    part.write_bytes(b"something else")
+    with pytest.raises(InputError, match=r"does not have its checksum.*; run again"):
+        hub.fetch_repo(NAME, ALL, folder)
+    assert not part.exists()
+    assert not (folder / "config.json").exists()
+    hub.fetch_repo(NAME, ALL, folder)
+    assert (folder / "model.safetensors").read_bytes() == SAFE
+
+
+def test_a_name_is_resolved_into_the_cache_and_found_there_without_a_network(server, monkeypatch):
+    folder = hub.resolve(NAME, hub.CONFIG_FILES)
+    assert (folder / "config.json").read_bytes() == FILES["config.json"]
+    assert not (folder / "vocab.txt").exists()
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{free_port()}")
+    assert hub.resolve(NAME, hub.CONFIG_FILES) == folder
+
+
+def test_a_folder_is_returned_as_it_is(tmp_path):
+    assert hub.resolve(tmp_path, hub.CONFIG_FILES) == tmp_path
+    assert hub.resolve(str(tmp_path), ()) == tmp_path
+
+
+def test_a_path_is_not_looked_up_on_the_hub(server, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weight").mkdir()
+    (tmp_path / "file").touch()
+    for path in ("weight/paddle", "./weight", "weight/a/b", "/nowhere", ".."):
+        if not Path(path).is_dir():
+            with pytest.raises(InputError, match="no such folder"):
+                hub.resolve(path, hub.CONFIG_FILES)
+    with pytest.raises(InputError, match="a file, but a folder is expected"):
+        hub.resolve("file", hub.CONFIG_FILES)
+    assert server.requests == []
+
+
+def test_an_unknown_model_is_named(server, tmp_path):
+    with pytest.raises(InputError) as caught:
+        hub.fetch_repo("someone/else", ALL, tmp_path / "torch")
+    assert str(caught.value).startswith("someone/else: no such folder here and no such model on http://127.0.0.1")
+    assert not (tmp_path / "torch").exists()
+
+
+def test_a_model_without_the_files_is_refused(server, tmp_path):
+    with pytest.raises(InputError, match=r"has none of model_state\.pdparams"):
+        hub.fetch_repo(NAME, ["model_state.pdparams"], tmp_path / "torch")
+
+
+def test_a_hub_that_does_not_answer_is_given_up(monkeypatch, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setattr(hub, "DEADLINE_SECONDS", 0.6)
+        started = time.monotonic()
+        with pytest.raises(InputError, match="cannot be fetched"):
+            hub.fetch_repo(NAME, ALL, tmp_path / "torch")
+        assert time.monotonic() - started < 5
+
+
+def test_a_call_that_hangs_is_left_behind():
+    with pytest.raises(TimeoutError, match=r"no answer within 0\.1 s"):
+        hub._within(0.1, lambda: time.sleep(3))
+    assert hub._within(1, lambda: 7) == 7
+    with pytest.raises(KeyError):
+        hub._within(1, lambda: {}["x"])
+
+
+def test_the_command_ends_with_one_line_and_leaves_the_folder(tmp_path):
+    (tmp_path / "config.json").write_text("mine")
+    outcome = subprocess.run(
+        [sys.executable, "-m", "mobilebert.hub", "google/mobilebert-uncased", str(tmp_path)],
+        env=os.environ | {"HF_ENDPOINT": f"http://127.0.0.1:{free_port()}", "HF_HOME": str(tmp_path / "home")},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert outcome.returncode == 2
+    assert outcome.stderr.count("\n") == 1
+    assert outcome.stderr.startswith("error: google/mobilebert-uncased: cannot be fetched from http://127.0.0.1:")
+    assert f"by hand into {tmp_path}" in outcome.stderr
+    assert os.listdir(tmp_path) == ["config.json"]
+    assert (tmp_path / "config.json").read_text() == "mine"
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return found.getsockname()[1]
