@@ -4,7 +4,6 @@ import os
 import string
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -188,6 +187,6 @@ def _as_report(
         "max_length": max_length,
         "stride": stride,
         "differences": differences,
-        "checks": [asdict(check) for check in checks],
-        "paddlenlp": [asdict(peer) for peer in peers],
+        "checks": [vars(check) for check in checks],
+        "paddlenlp": [vars(peer) for peer in peers],
     }
