@@ -192,36 +192,37 @@ def compare_windows(
         if mapping != fast["overflow_to_sample_mapping"]:
             check.differ("window mapping", f"samples {start}..", mapping[:20], fast["overflow_to_sample_mapping"][:20])
             continue
-        slow = _slow_windows(references, part, others, max_length, stride) if references.slow else None
-        if slow is not None and len(slow) != len(mapping):
-            if all(references.agree(text) for text in {*part, *others}):
-                check.differ("window count", f"samples {start}..", len(mapping), len(slow))
-            slow = None
+        windows: dict[int, list[int]] = {}
         for index, sample in enumerate(mapping):
+            windows.setdefault(sample, []).append(index)
+        for sample, indices in windows.items():
             where = [part[sample], others[sample]]
-            row = slow[index] if slow else None
-            _compare_row(check, references, where, _row(ours, index, KEYS), _row(fast, index, KEYS), row)
+            slow = [None] * len(indices)
+            if references.slow:
+                slow = _slow_windows(references, *where, max_length, stride)
+            if len(slow) != len(indices):
+                _references_differ(check, references, where, "window count", len(indices), len(slow))
+                slow = [None] * len(indices)
+            for index, row in zip(indices, slow, strict=True):
+                _compare_row(check, references, where, _row(ours, index, KEYS), _row(fast, index, KEYS), row)
     check.seconds = time.perf_counter() - started
     return check
 
 
 def _slow_windows(
-    references: References, questions: list[str], contexts: list[str], max_length: int, stride: int
+    references: References, question: str, context: str, max_length: int, stride: int
 ) -> list[dict[str, list[int]]]:
-    rows = []
-    for question, context in zip(questions, contexts, strict=True):
-        first, second = references.slow_ids(question), references.slow_ids(context)
-        room = max_length - len(first) - 3
-        begin = 0
-        while True:
-            row = references.slow_row(first, second[begin : begin + room])
-            missing = max_length - len(row["input_ids"])
-            filling = {"input_ids": references.slow.pad_token_id, "token_type_ids": 0, "attention_mask": 0}
-            rows.append({key: value + [filling[key]] * missing for key, value in row.items()})
-            if begin + room >= len(second):
-                break
-            begin += room - stride
-    return rows
+    first, second = references.slow_ids(question), references.slow_ids(context)
+    room = max_length - len(first) - 3
+    filling = {"input_ids": references.slow.pad_token_id, "token_type_ids": 0, "attention_mask": 0}
+    rows, begin = [], 0
+    while True:
+        row = references.slow_row(first, second[begin : begin + room])
+        missing = max_length - len(row["input_ids"])
+        rows.append({key: value + [filling[key]] * missing for key, value in row.items()})
+        if begin + room >= len(second):
+            return rows
+        begin += room - stride
 
 
 def compare_boundaries(
@@ -343,21 +344,30 @@ def _compare_row(
     if wrong:
         check.differ(f"{wrong[0]} (fast)", where, *_around(ours[wrong[0]], fast[wrong[0]]))
         return
-    apart = [key for key in SLOW_KEYS if slow is not None and fast[key] != slow[key]]
-    if not apart:
-        return
-    reason = _reference_reason(references, where, fast, slow)
+    for key in SLOW_KEYS:
+        if slow is not None and fast[key] != slow[key]:
+            sides = _around(ours[key], slow[key])
+            _references_differ(check, references, where, key, *sides, len(fast["input_ids"]) == len(slow["input_ids"]))
+            return
+
+
+def _references_differ(
+    check: Check, references: References, where: Any, key: str, ours: Any, slow: Any, same_length: bool = False
+) -> None:
+    """Count a row in which the references differ from each other; without a known reason it is a difference."""
+    reason = _reference_reason(references, where, same_length)
     if reason is None:
-        check.differ(f"{apart[0]} (slow; no known reason)", where, *_around(ours[apart[0]], slow[apart[0]]))
+        check.differ(f"{key} (slow; no known reason)", where, ours, slow)
         return
     check.references[reason] += 1
     check.reference_examples.setdefault(reason, str(where)[:200])
 
 
-def _reference_reason(references: References, where: Any, fast: dict[str, list], slow: dict[str, list]) -> str | None:
+def _reference_reason(references: References, where: Any, same_length: bool) -> str | None:
     """Why the references differ on a row, or None."""
-    if isinstance(where, dict):
-        texts = [where["text"], where["pair"] or ""]
+    call = where if isinstance(where, dict) else {}
+    if call:
+        texts = [call["text"], call["pair"] or ""]
     else:
         texts = [where] if isinstance(where, str) else where
     apart = [text for text in texts if not references.agree(text)]
@@ -366,23 +376,22 @@ def _reference_reason(references: References, where: Any, fast: dict[str, list],
         return None
     if reasons:
         return " + ".join(dict.fromkeys(reasons))
-    if isinstance(where, dict) and where["max_length"] == _special_tokens(where):
+    if call.get("max_length") == _special_tokens(call):
         # With no room for text the fast one drops both texts, the slow one only what the strategy names.
         return "no room beside the special tokens"
-    if isinstance(where, dict) and where["pair"] == "" and where["side"] == "left":
+    if call.get("truncation") != "longest_first":
+        return None
+    if call["pair"] == "" and call["side"] == "left":
         return "longest_first from the left: the slow one drops an empty second text"
-    same_length = len(fast["input_ids"]) == len(slow["input_ids"])
-    if isinstance(where, dict) and where["truncation"] == "longest_first" and same_length:
-        # Cutting two texts to an odd number of tokens, one may keep one more: the fast one gives it to the longer,
-        # the slow one to the first where it was the longer by the tokens that were cut singly.
-        firsts = [row["token_type_ids"].count(0) for row in (fast, slow)]
-        if abs(firsts[0] - firsts[1]) == 1:
-            return "longest_first: which text keeps the odd token"
+    if call["pair"] and same_length:
+        # Where both are cut to an odd number together, the fast one gives the odd token to the longer text, or to the
+        # second of two equal ones; the slow one always to the first.
+        return "longest_first: which text keeps the odd token"
     return None
 
 
 def _special_tokens(where: dict[str, Any]) -> int:
-    return 2 if where["pair"] is None else 3
+    return 2 if where.get("pair") is None else 3
 
 
 def _around(ours: list, reference: list) -> tuple[list, list]:
