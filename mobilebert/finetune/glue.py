@@ -25,13 +25,14 @@ from mobilebert.data.glue_files import (
     write_submission,
 )
 from mobilebert.errors import InputError
+from mobilebert.finetune.forward import forward_all, model_forward
 from mobilebert.finetune.layer_depth import depth_of
 from mobilebert.heads import MobileBertForSequenceClassification
 from mobilebert.metrics import glue as glue_metrics
 from mobilebert.modeling import MobileBertModel
 from mobilebert.tokenizer import MobileBertTokenizer
 from mobilebert.train.loop import train
-from mobilebert.train.parallel import World, gather_in_order, rank_share
+from mobilebert.train.parallel import World
 from mobilebert.train.settings import TrainResult, TrainSettings
 
 _log = logging.getLogger(__name__)
@@ -168,8 +169,6 @@ def logits_of(
 ) -> np.ndarray:
     """Logits of all examples, in their order.
 
-    Batches hold examples of similar length, so that little is padded; each process takes its share.
-
     Args:
         model: in evaluation mode.
         data: its labels, if any, are not looked at.
@@ -179,17 +178,8 @@ def logits_of(
     Returns:
         [N, L] float32, the same on every rank.
     """
-    order = np.argsort(data.lengths, kind="stable")
-    own = rank_share(order, world)
-    logits = np.zeros((len(own), model.config.num_labels), np.float32)
-    with paddle.no_grad():
-        for start in range(0, len(own), batch_size):
-            batch = data.batch(own[start : start + batch_size])
-            inputs = {name: paddle.to_tensor(value) for name, value in batch.items() if name != "labels"}
-            logits[start : start + batch_size] = model(**inputs).logits.astype("float32").numpy()
-    ordered = np.empty((len(order), logits.shape[1]), np.float32)
-    ordered[order] = gather_in_order(logits, len(order), world)
-    return ordered
+    forward = model_forward(model, ("logits",))
+    return forward_all(forward, data, [(model.config.num_labels,)], batch_size, world)[0]
 
 
 def predictions_of(task: Task, logits: np.ndarray) -> np.ndarray:

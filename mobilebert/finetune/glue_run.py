@@ -6,14 +6,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mobilebert.config import CONFIG_NAME, MobileBertConfig
+from mobilebert.config import MobileBertConfig
 from mobilebert.data.collate import PackedDataset
 from mobilebert.data.glue import Task
 from mobilebert.data.glue_files import Examples, read_label_words
 from mobilebert.errors import InputError
-from mobilebert.files import read_json, write_json
+from mobilebert.files import write_json
 from mobilebert.finetune import glue
 from mobilebert.finetune.glue import Files
+from mobilebert.finetune.source import check_fit, read_config
 from mobilebert.heads import MobileBertForSequenceClassification
 from mobilebert.tokenizer import MobileBertTokenizer
 from mobilebert.train import parallel
@@ -107,14 +108,14 @@ def run(plan: Plan, settings: TrainSettings, header: Mapping[str, Any], **resume
         task,
         model_name_or_path=plan.model_name_or_path,
         init_from=plan.init_from,
-        config=_config(plan.config_name),
+        config=read_config(plan.config_name) if plan.config_name else None,
         label_order=plan.label_order,
         seed=settings.seed,
     )
     if not plan.do_train and not has_trained_head:
         raise InputError(f"{plan.model_name_or_path}: has no classifier; train one with --do_train first")
     tokenizer = MobileBertTokenizer.from_pretrained(plan.tokenizer_name or plan.model_name_or_path or plan.init_from)
-    _check_sizes(plan, model, tokenizer)
+    check_fit(model.config, tokenizer, plan.max_seq_length)
     _log.info("%s: %s", task.name, "regression" if task.is_regression else f"classes {', '.join(labels)}")
 
     train_set = _load(plan, "train", labels, tokenizer)["train"] if plan.do_train else None
@@ -144,6 +145,7 @@ def run(plan: Plan, settings: TrainSettings, header: Mapping[str, Any], **resume
         if dev_sets:
             results["dev_selected"] = {"step": result.best_step, **result.best_metrics}
             results["final"] = {"step": result.steps, **result.final_metrics}
+            results["seconds"] = round(result.seconds, 1)
             if plan.do_predict:
                 model = MobileBertForSequenceClassification.from_pretrained(plan.output_dir / "best")
         elif world.is_main:
@@ -179,31 +181,6 @@ def _check(plan: Plan) -> None:
         if plan.task.name == "ax":
             raise InputError(f"--task_name ax: has no {kind} set, only a test set; use --do_predict with an MNLI model")
         raise InputError(f"which {kind} set? give --{kind}_file, or --task_name and --data_dir")
-
-
-def _config(name: str | None) -> MobileBertConfig | None:
-    """A shape without weights: a JSON file, or the ``config.json`` of a folder or hub name."""
-    if name is None:
-        return None
-    if not Path(name).is_file():
-        return MobileBertConfig.from_pretrained(name)
-    values = read_json(name)
-    if not isinstance(values, dict):
-        raise InputError(f"{name}: expected a JSON object as in {CONFIG_NAME}")
-    return MobileBertConfig.from_dict(values)
-
-
-def _check_sizes(plan: Plan, model: MobileBertForSequenceClassification, tokenizer: MobileBertTokenizer) -> None:
-    if len(tokenizer) != model.config.vocab_size:
-        raise InputError(
-            f"the tokenizer has {len(tokenizer)} tokens, the model {model.config.vocab_size}; "
-            "give the model's own vocabulary with --tokenizer_name"
-        )
-    if not 3 < plan.max_seq_length <= model.config.max_position_embeddings:
-        raise InputError(
-            f"--max_seq_length {plan.max_seq_length}: expected 4 to {model.config.max_position_embeddings} tokens, "
-            "what the model has positions for"
-        )
 
 
 def _load(
