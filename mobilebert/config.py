@@ -123,8 +123,21 @@ class MobileBertConfig:
                 raise InputError(f"{name}={value!r}: expected a whole number of at least 1")
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"):
             value = getattr(self, name)
-            if value is not None and not 0 <= value < 1:
+            if value is None and name == "classifier_dropout":
+                continue
+            if not _is_number(value) or not 0 <= value < 1:
                 raise InputError(f"{name}={value!r}: expected a probability, 0 <= p < 1")
+        for name in ("initializer_range", "layer_norm_eps"):
+            value = getattr(self, name)
+            if not _is_number(value) or not value >= 0:
+                raise InputError(f"{name}={value!r}: expected a number of at least 0")
+        switches = (
+            "trigram_input use_bottleneck use_bottleneck_attention key_query_shared_bottleneck classifier_activation "
+            "tie_word_embeddings"
+        )
+        for name in switches.split():
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"{name}={getattr(self, name)!r}: expected true or false")
         for name, allowed in (
             ("hidden_act", ACTIVATIONS),
             ("normalization_type", NORMALIZATIONS),
@@ -138,8 +151,10 @@ class MobileBertConfig:
                 f"num_attention_heads={self.num_attention_heads} does not divide "
                 f"true_hidden_size={self.true_hidden_size}"
             )
-        if self.pad_token_id is not None and not 0 <= self.pad_token_id < self.vocab_size:
-            raise InputError(f"pad_token_id={self.pad_token_id} is outside the vocabulary of {self.vocab_size} tokens")
+        if list(self.id2label) != list(range(self.num_labels)):
+            raise InputError(f"id2label={self.id2label}: expected the class indices 0 to {self.num_labels - 1}")
+        if self.pad_token_id is not None and self.pad_token_id not in range(self.vocab_size):
+            raise InputError(f"pad_token_id={self.pad_token_id!r} is outside the vocabulary of {self.vocab_size} tokens")
         if not self.tie_word_embeddings:
             raise InputError("tie_word_embeddings=false: MobileBERT's decoder is its embedding; set it to true")
 
@@ -225,3 +240,7 @@ class MobileBertConfig:
     def with_labels(self, labels: list[str], problem_type: str | None = None) -> "MobileBertConfig":
         """A copy whose classes are ``labels``, in this order."""
         return replace(self, num_labels=None, id2label=dict(enumerate(labels)), problem_type=problem_type)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

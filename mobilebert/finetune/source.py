@@ -19,7 +19,10 @@ def read_config(name: str) -> MobileBertConfig:
     values = read_json(name)
     if not isinstance(values, dict):
         raise InputError(f"{name}: expected a JSON object as in {CONFIG_NAME}")
-    return MobileBertConfig.from_dict(values)
+    try:
+        return MobileBertConfig.from_dict(values)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
 
 
 def check_fit(config: MobileBertConfig, tokenizer: MobileBertTokenizer, max_seq_length: int) -> None:
