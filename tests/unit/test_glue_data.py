@@ -1,7 +1,6 @@
 """GLUE's files: every format, what the official sets must count, and what bad files say."""
 
 import gzip
-import os
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +11,6 @@ from mobilebert.data.glue_files import read_examples, read_label_words, read_spl
 from mobilebert.errors import InputError
 
 SAMPLES = Path(__file__).parents[2] / "samples" / "glue"
-DATA = os.environ.get("MOBILEBERT_DATA")
-needs_data = pytest.mark.skipif(not DATA, reason="MOBILEBERT_DATA is not set: the official GLUE files are not here")
 
 # rows of the samples: train, dev, test
 SAMPLE_ROWS = {
@@ -72,10 +69,9 @@ OFFICIAL_ROWS = {
 }
 
 
-@needs_data
 @pytest.mark.parametrize(("name", "split"), OFFICIAL_ROWS)
-def test_official_files_have_their_row_counts(name, split):
-    examples = read_split(TASKS[name], Path(DATA) / "glue", split)
+def test_official_files_have_their_row_counts(name, split, data_folder):
+    examples = read_split(TASKS[name], data_folder / "glue", split)
     assert len(examples) == OFFICIAL_ROWS[name, split]
     if split.startswith("test"):
         assert examples.ids == [str(number) for number in range(len(examples))]
@@ -84,20 +80,19 @@ def test_official_files_have_their_row_counts(name, split):
         assert set(examples.labels.tolist()) == set(range(len(TASKS[name].labels)))
 
 
-@needs_data
-def test_official_qqp_and_mrpc_in_their_distributed_form(tmp_path):
+def test_official_qqp_and_mrpc_in_their_distributed_form(tmp_path, data_folder):
     qqp = TASKS["qqp"]
     (tmp_path / "QQP").mkdir()
-    (tmp_path / "QQP" / "train.tsv.gz").symlink_to(Path(DATA).resolve() / "glue/QQP/train_first_part.tsv.gz")
+    (tmp_path / "QQP" / "train.tsv.gz").symlink_to(data_folder / "glue/QQP/train_first_part.tsv.gz")
     assert len(read_split(qqp, tmp_path, "train")) == 23497
 
-    folder = Path(DATA) / "glue" / "MRPC"
+    folder = data_folder / "glue" / "MRPC"
     mrpc = TASKS["mrpc"]
     train, dev = (folder / f"{split}.tsv" for split in ("train", "dev"))
     rows = dev.read_text("utf-8").splitlines()[1:] + train.read_text("utf-8-sig").splitlines()[1:]
     header = "\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String"
     (tmp_path / "msr_paraphrase_train.txt").write_text("\r\n".join([header, *rows]) + "\r\n", "utf-8", newline="")
-    (tmp_path / "dev_ids.tsv").symlink_to(folder.resolve() / "dev_ids.tsv")
+    (tmp_path / "dev_ids.tsv").symlink_to(folder / "dev_ids.tsv")
     for split in ("train", "dev"):
         ours, official = read_split(mrpc, tmp_path, split), read_split(mrpc, folder, split)
         assert (ours.texts, ours.pairs) == (official.texts, official.pairs)
