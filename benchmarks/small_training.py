@@ -82,7 +82,8 @@ def main() -> int:
     parser.add_argument("--examples", type=int, default=203)
     parser.add_argument("--dropout", type=float, default=0.1)
     parser.add_argument("--evaluation_seconds", type=float, default=0.0, help="make evaluation slow")
-    parser.add_argument("--fail_rank", type=int, default=-1, help="this process raises an error in its third batch")
+    parser.add_argument("--fail_rank", type=int, default=-1, help="this process raises an error ...")
+    parser.add_argument("--fail_batch", type=int, default=3, help="... in this batch")
     args = parser.parse_args()
 
     world = parallel.start()
@@ -93,7 +94,7 @@ def main() -> int:
     def loss_fn(model, batch):
         nonlocal batches
         batches += 1
-        if world.rank == args.fail_rank and batches == 3:
+        if world.rank == args.fail_rank and batches == args.fail_batch:
             raise ValueError(f"process {world.rank} fails on purpose")
         return paddle.nn.functional.cross_entropy(model(batch["tokens"]), batch["label"])
 

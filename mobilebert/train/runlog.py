@@ -82,10 +82,10 @@ class RunLog:
             return
         self._append(TRAIN_LOG, record)
         self._scalars("train", record)
-        loss = math.nan if record["loss"] is None else record["loss"]
+        loss, grad_norm = _nan(record["loss"]), _nan(record["grad_norm"])
         text = (
             f"step {record['step']}/{total_steps} epoch {record['epoch']:.2f} loss {loss:.4f} lr {record['lr']:.2e} "
-            f"grad_norm {record['grad_norm']:.3g} {record['examples_per_second']:.1f} examples/s "
+            f"grad_norm {grad_norm:.3g} {record['examples_per_second']:.1f} examples/s "
             f"{record['tokens_per_second']:.0f} tokens/s {record['peak_memory_mib']} MiB "
             f"left {duration(record['seconds_left'])}"
         )
@@ -221,7 +221,8 @@ def draw_curves(output_dir: Path) -> None:
     from matplotlib.figure import Figure  # not pyplot: it keeps state and looks for a display
 
     train, evaluations = read_records(output_dir / TRAIN_LOG), read_records(output_dir / EVAL_LOG)
-    figure = Figure(figsize=(15, 4), layout="constrained")
+    figure = Figure(figsize=(15, 4))
+    figure.subplots_adjust(left=0.05, right=0.98, wspace=0.2, bottom=0.13)
     loss, rate, metrics = figure.subplots(1, 3)
     loss.plot([record["step"] for record in train], [_nan(record["loss"]) for record in train], label="train")
     rate.plot([record["step"] for record in train], [record["lr"] for record in train])

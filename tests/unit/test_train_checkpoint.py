@@ -1,0 +1,130 @@
+"""Checkpoints: whole or absent, verified, pruned; random states; folders put in place at once."""
+
+import json
+import os
+import random
+
+import numpy as np
+import paddle
+import pytest
+
+from mobilebert.errors import InputError
+from mobilebert.train import checkpoint, randomness
+from mobilebert.train.checkpoint import Checkpoint
+
+
+def content(step):
+    return Checkpoint(
+        {"weight": np.full((3, 2), step, np.float32)},
+        {"weight/beta1_pow": np.array([0.9**step])},
+        {"progress": {"step": step, "train_loss": 0.1 + 0.2}},
+    )
+
+
+def test_a_checkpoint_comes_back_bit_for_bit(tmp_path):
+    folder = checkpoint.save(tmp_path, 7, content(7), keep=2)
+    assert folder.name == "step_00000007"
+    found = checkpoint.load(checkpoint.verify(folder))
+    assert np.array_equal(found.model["weight"], content(7).model["weight"])
+    assert found.optimizer["weight/beta1_pow"].tobytes() == content(7).optimizer["weight/beta1_pow"].tobytes()
+    assert found.state == content(7).state
+
+
+def test_only_the_newest_are_kept_and_leftovers_of_kills_removed(tmp_path):
+    for step in (2, 4, 11):
+        checkpoint.save(tmp_path, step, content(step), keep=2)
+    root = tmp_path / "checkpoints"
+    (root / ".step_00000020.new").mkdir()
+    (root / ".step_00000001.trash").mkdir()
+    assert checkpoint.steps_on_disk(tmp_path) == [4, 11]
+    checkpoint.save(tmp_path, 21, content(21), keep=2)
+    assert sorted(path.name for path in root.iterdir()) == ["step_00000011", "step_00000021"]
+
+
+def damage_size(folder):
+    os.truncate(folder / "model.safetensors", 50)
+
+
+def damage_byte(folder):
+    raw = bytearray((folder / "optimizer.safetensors").read_bytes())
+    raw[-1] ^= 1
+    (folder / "optimizer.safetensors").write_bytes(raw)
+
+
+def damage_missing(folder):
+    (folder / "state.json").unlink()
+
+
+def damage_manifest(folder):
+    (folder / "manifest.json").write_text('{"step": 4', encoding="utf-8")
+
+
+def damage_list(folder):
+    (folder / "manifest.json").write_text("[]", encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "damage, words",
+    [
+        (damage_size, "model.safetensors has 50 bytes instead of"),
+        (damage_byte, "optimizer.safetensors has another sha256"),
+        (damage_missing, "state.json is missing"),
+        (damage_manifest, "broken JSON"),
+        (damage_list, "does not list files"),
+    ],
+)
+def test_a_damaged_newest_is_reported_and_passed_over_only_when_asked(tmp_path, damage, words):
+    for step in (2, 4):
+        checkpoint.save(tmp_path, step, content(step), keep=2)
+    damage(tmp_path / "checkpoints" / "step_00000004")
+    with pytest.raises(InputError, match=words) as error:
+        checkpoint.find(tmp_path, "latest", fallback=False, report=pytest.fail)
+    assert "step_00000004" in str(error.value) and "--resume_fallback resumes from step 2" in str(error.value)
+    assert "\n" not in str(error.value)
+    notes = []
+    found = checkpoint.find(tmp_path, "latest", fallback=True, report=notes.append)
+    assert found.name == "step_00000002" and len(notes) == 1 and words in notes[0]
+    assert (tmp_path / "checkpoints" / "step_00000004.damaged").is_dir()
+    assert checkpoint.find(tmp_path, "latest", fallback=False, report=pytest.fail) == found
+
+
+def test_nothing_to_resume_from_is_an_error_not_a_fresh_start(tmp_path):
+    with pytest.raises(InputError, match="no checkpoint to resume from; start without --resume"):
+        checkpoint.find(tmp_path, "latest", fallback=True, report=pytest.fail)
+    with pytest.raises(InputError, match="nowhere: no such checkpoint folder"):
+        checkpoint.find(tmp_path, tmp_path / "nowhere", fallback=True, report=pytest.fail)
+    damage_missing(checkpoint.save(tmp_path, 2, content(2), keep=1))
+    with pytest.raises(InputError, match="there is no other checkpoint"):
+        checkpoint.find(tmp_path, "latest", fallback=True, report=pytest.fail)
+
+
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
+    best = tmp_path / "best"
+    checkpoint.write_folder(best, lambda folder: (folder / "a").write_text("one"))
+
+    def fail(folder):
+        (folder / "a").write_text("half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        checkpoint.write_folder(best, fail)
+    assert (best / "a").read_text() == "one"
+    checkpoint.write_folder(best, lambda folder: (folder / "b").write_text("two"))
+    assert [path.name for path in best.iterdir()] == ["b"] and os.listdir(tmp_path) == ["best"]
+    os.rename(best, tmp_path / ".best.old")  # killed between the two renames
+    checkpoint.recover_folder(best)
+    assert (best / "b").read_text() == "two"
+
+
+def test_random_states_continue_after_a_trip_through_json():
+    def draws():
+        noise = paddle.nn.functional.dropout(paddle.ones([50]), 0.5).tolist()
+        return random.random(), random.gauss(0, 1), np.random.normal(), paddle.rand([3]).tolist(), noise
+
+    randomness.seed_all(3)
+    random.gauss(0, 1), np.random.normal()  # both keep the second of a pair for later
+    states = json.loads(json.dumps(randomness.capture()))
+    first = draws()
+    assert draws() != first
+    randomness.restore(states)
+    assert draws() == first
