@@ -1,0 +1,398 @@
+"""CPU fast path of the encoder layer: the function of ``modeling.MobileBertLayer`` in one autograd node.
+
+modeling.py stays the reference, and what ``supports`` does not claim runs there. The same mathematics is arranged for
+what Paddle does well on a CPU: large products, and element-wise operations between tensors of *one shape*. Slow
+there, hence avoided: broadcasting (an outer product spreads a vector over the rows first), sums over rows (a product
+with ones instead), ``softmax`` and ``dropout`` (NumPy on the same memory). Products that read one tensor are joined.
+docs/performance.md has the measurements.
+
+    N tokens of the batch, B * S   H hidden_size   D true_hidden_size   A attention heads   d = D / A
+
+Each part has ``forward``, which keeps what its ``backward`` needs, and ``backward``, which takes the gradient of the
+output and returns that of its inputs and of its parameters. Only first derivatives exist.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+from paddle import Tensor, matmul, nn
+from paddle.autograd import PyLayer
+
+Pair = tuple[Tensor, Tensor]  # weight and bias of a linear layer or NoNorm, or their gradients
+
+_enabled = os.environ.get("MOBILEBERT_FUSED", "1") != "0"
+
+# Sums of exp(score) outside these bounds are computed again with the row's maximum taken off first.
+_SAFE_SUM = 1e-12, 1e12
+
+
+def set_enabled(enabled: bool) -> None:
+    """Turn the fast path on or off for this process; ``MOBILEBERT_FUSED=0`` in the environment starts with off."""
+    global _enabled
+    _enabled = enabled
+
+
+@contextmanager
+def disabled() -> Iterator[None]:
+    """Run the reference within a ``with`` block."""
+    before = _enabled
+    set_enabled(False)
+    try:
+        yield
+    finally:
+        set_enabled(before)
+
+
+def supports(layer: nn.Layer, hidden: Tensor) -> bool:
+    """Whether ``encoder_layer`` computes this layer on this input: on a CPU, NoNorm, ReLU, with a bottleneck.
+
+    Args:
+        layer: a ``MobileBertLayer``.
+        hidden: its input.
+    """
+    if not (_enabled and paddle.in_dynamic_mode() and hidden.place.is_cpu_place()):
+        return False
+    if hidden.dtype not in (paddle.float32, paddle.float64) or paddle.amp.is_autocast_enabled():
+        return False
+    if layer.bottleneck is None or layer.intermediate.activation is not F.relu:
+        return False
+    # A replaced part (quantised, low-rank) or a hook means that someone wants to see the parts run.
+    return all(
+        type(part) in (nn.Linear, type(layer.output.LayerNorm)) and not part._forward_post_hooks
+        for part in _parts(layer)
+    ) and not isinstance(layer.output.LayerNorm, nn.LayerNorm)
+
+
+def encoder_layer(layer: nn.Layer, hidden: Tensor, attention_bias: Tensor | None) -> Tensor:
+    """``MobileBertLayer.forward`` without the attention probabilities.
+
+    Dropout draws its mask from NumPy, seeded by one number from Paddle's generator: whoever restores Paddle's random
+    state restores the masks.
+
+    Args:
+        layer: a layer that ``supports`` accepts.
+        hidden: [B, S, H].
+        attention_bias: [B, A, S, S], added to the scores (see ``full_bias``), or none.
+
+    Returns:
+        [B, S, H].
+    """
+    parameters = [p for part in _parts(layer) for p in (part.weight, part.bias)]
+    if paddle.is_grad_enabled():
+        return _Node.apply(layer, hidden, attention_bias, *parameters)
+    return _EncoderLayer(layer).forward(hidden, attention_bias, _pairs(parameters))
+
+
+def full_bias(attention_bias: Tensor | None, hidden: Tensor, num_heads: int) -> Tensor | None:
+    """Spread a bias that broadcasts over [B, A, S, S] to that shape, once for all layers."""
+    if attention_bias is None:
+        return None
+    batch, length, _ = hidden.shape
+    return attention_bias.expand([batch, num_heads, length, length]).contiguous()
+
+
+def dropout_mask(shape: list[int], probability: float, dtype: paddle.dtype) -> Tensor:
+    """1 where kept, 0 (with ``probability``, to 1 / 65536) where dropped; kept values are *not* scaled up."""
+    seed = int(paddle.randint(0, 2**31 - 1, [1], dtype="int64"))
+    size = int(np.prod(shape))
+    words = np.random.Generator(np.random.SFC64(seed)).integers(0, 2**64, -(-size // 4), dtype=np.uint64)
+    kept = words.view(np.uint16)[:size] >= round(probability * 65536)
+    return paddle.from_dlpack(kept.astype(_numpy_type(dtype)).reshape(shape))
+
+
+def _numpy_type(dtype: paddle.dtype) -> str:
+    return "float64" if dtype == paddle.float64 else "float32"
+
+
+def _parts(layer: nn.Layer) -> list[nn.Layer]:
+    """All that hold parameters in use, in the order in which ``_EncoderLayer`` reads them."""
+    bottleneck, attention, output = layer.bottleneck, layer.attention, layer.output
+    entries = [bottleneck.input]
+    if bottleneck.key_query_shared_bottleneck and not bottleneck.use_bottleneck_attention:
+        entries.append(bottleneck.attention)
+    networks = [(ffn.intermediate.dense, ffn.output) for ffn in layer.ffn]
+    networks.append((layer.intermediate.dense, output))
+    return [
+        *(part for entry in entries for part in (entry.dense, entry.LayerNorm)),
+        *(attention.self.query, attention.self.key, attention.self.value),
+        *(attention.output.dense, attention.output.LayerNorm),
+        *(part for widen, narrow in networks for part in (widen, narrow.dense, narrow.LayerNorm)),
+        *(output.bottleneck.dense, output.bottleneck.LayerNorm),
+    ]
+
+
+def _pairs(parameters: list[Tensor]) -> list[Pair]:
+    return list(zip(parameters[::2], parameters[1::2], strict=True))
+
+
+class _Node(PyLayer):
+    """``_EncoderLayer`` as Paddle's autograd sees it."""
+
+    @staticmethod
+    def forward(ctx, layer: nn.Layer, hidden: Tensor, attention_bias: Tensor | None, *parameters: Tensor) -> Tensor:
+        ctx.run = _EncoderLayer(layer)
+        ctx.inputs = [None if t is None else not t.stop_gradient for t in (hidden, attention_bias, *parameters)]
+        return ctx.run.forward(hidden, attention_bias, _pairs(parameters))
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        hidden_gradient, pairs = ctx.run.backward(gradient)
+        gradients = [hidden_gradient, None, *(g for pair in pairs for g in pair)]
+        wanted = [
+            (g if needed else None) for g, needed in zip(gradients, ctx.inputs, strict=True) if needed is not None
+        ]
+        return tuple(wanted)
+
+
+# ---- small operations ----
+
+
+def _rows(vector: Tensor, count: int) -> Tensor:
+    """[k] -> [count, k], the vector in every row."""
+    return matmul(paddle.ones([count, 1], vector.dtype), vector.unsqueeze(0))
+
+
+def _column_sums(matrix: Tensor) -> Tensor:
+    """[n, k] -> [k]."""
+    return matmul(paddle.ones([matrix.shape[0]], matrix.dtype), matrix)
+
+
+def _product_sums(left: Tensor, right: Tensor) -> Tensor:
+    """Column sums of left * right: [n, k], [n, k] -> [k]."""
+    return _column_sums(left * right)
+
+
+def _linear(inputs: Tensor, dense: Pair) -> Tensor:
+    weight, bias = dense
+    return matmul(inputs, weight).add_(_rows(bias, inputs.shape[0]))
+
+
+def _weight_gradient(inputs: Tensor, gradient: Tensor) -> Tensor:
+    return matmul(inputs, gradient, transpose_x=True)
+
+
+# ---- parts of the layer; tensors are [N, features] ----
+
+
+class _JoinedLinear:
+    """Several linear layers that read one tensor, as one product: y = x W + b, W = [W1 | W2 | ...].
+
+    A NoNorm y' = y * g + c right behind a linear layer is folded in: W' = W * g, b' = b * g + c. From the gradients of
+    W' and b':  dW = dW' * g,  db = db' * g,  dg = colsum(dW' * W) + db' * b,  dc = db'.
+    """
+
+    def forward(self, inputs: Tensor, dense: list[Pair], norms: list[Pair | None]) -> list[Tensor]:
+        self.inputs, self.dense, self.norms = inputs, dense, norms
+        folded = [
+            (weight, bias) if norm is None else (weight * _rows(norm[0], weight.shape[0]), bias * norm[0] + norm[1])
+            for (weight, bias), norm in zip(dense, norms, strict=True)
+        ]
+        self.weight = paddle.concat([weight for weight, _ in folded], axis=1)
+        bias = paddle.concat([bias for _, bias in folded])
+        return _linear(inputs, (self.weight, bias)).split(self._widths(), axis=1)
+
+    def backward(self, gradients: list[Tensor]) -> tuple[Tensor, list[Pair], list[Pair | None]]:
+        """-> gradients of the input, the linear layers, the norms."""
+        gradient = paddle.concat(gradients, axis=1)
+        weights = _weight_gradient(self.inputs, gradient).split(self._widths(), axis=1)
+        biases = _column_sums(gradient).split(self._widths())
+        dense_gradients, norm_gradients = [], []
+        for (weight, bias), norm, dw, db in zip(self.dense, self.norms, weights, biases, strict=True):
+            norm_gradients.append(None if norm is None else (_product_sums(dw, weight) + db * bias, db))
+            dense_gradients.append((dw, db) if norm is None else (dw * _rows(norm[0], dw.shape[0]), db * norm[0]))
+        return matmul(gradient, self.weight, transpose_y=True), dense_gradients, norm_gradients
+
+    def _widths(self) -> list[int]:
+        return [weight.shape[1] for weight, _ in self.dense]
+
+
+class _ResidualNorm:
+    """y = (dropout(x W + b) + r) * g + c.
+
+    With t = dropout(x W + b) + r:  dc = colsum(dy),  dg = colsum(dy * t),  dr = dt = dy * g,  and the product's
+    gradient is dt * mask. Without dropout b is left out of t and added behind the norm: y = t * g + (b * g + c).
+    """
+
+    def forward(self, inputs: Tensor, dense: Pair, residual: Tensor, norm: Pair, dropout: float = 0.0) -> Tensor:
+        self.inputs, self.dense, self.norm, self.mask = inputs, dense, norm, None
+        (weight, bias), (scale, shift) = dense, norm
+        count = inputs.shape[0]
+        if dropout:
+            self.mask = dropout_mask([count, weight.shape[1]], dropout, inputs.dtype).scale_(1 / (1 - dropout))
+            self.total = _linear(inputs, dense).multiply_(self.mask).add_(residual)
+        else:
+            self.total = matmul(inputs, weight).add_(residual)
+            shift = bias * scale + shift
+        return (self.total * _rows(scale, count)).add_(_rows(shift, count))
+
+    def backward(self, gradient: Tensor) -> tuple[Tensor, Tensor, Pair, Pair]:
+        """-> gradients of input, residual, linear layer, norm."""
+        (weight, bias), (scale, _) = self.dense, self.norm
+        d_shift = _column_sums(gradient)
+        d_scale = _product_sums(gradient, self.total)
+        d_total = gradient * _rows(scale, gradient.shape[0])
+        if self.mask is None:
+            d_product, d_bias = d_total, d_shift * scale
+            d_scale = d_scale + d_shift * bias
+        else:
+            d_product = d_total * self.mask
+            d_bias = _column_sums(d_product)
+        d_inputs = matmul(d_product, weight, transpose_y=True)
+        return d_inputs, d_total, (_weight_gradient(self.inputs, d_product), d_bias), (d_scale, d_shift)
+
+
+class _FeedForward:
+    """y = (relu(x W1 + b1) W2 + b2 + x) * g + c."""
+
+    def forward(self, inputs: Tensor, widen: Pair, narrow: Pair, norm: Pair) -> Tensor:
+        self.inputs, self.widen = inputs, widen
+        self.active = F.relu_(_linear(inputs, widen))
+        self.narrow = _ResidualNorm()
+        return self.narrow.forward(self.active, narrow, inputs, norm)
+
+    def backward(self, gradient: Tensor) -> tuple[Tensor, list[Pair]]:
+        """-> gradients of input and parameters."""
+        d_active, d_inputs, d_narrow, d_norm = self.narrow.backward(gradient)
+        view = np.from_dlpack(d_active)
+        np.multiply(view, np.from_dlpack(self.active) > 0, out=view)
+        d_widen = _weight_gradient(self.inputs, d_active), _column_sums(d_active)
+        d_inputs = matmul(d_active, self.widen[0], transpose_y=True).add_(d_inputs)
+        return d_inputs, [d_widen, d_narrow, d_norm]
+
+
+class _Attention:
+    """softmax(q k^T * scaling + bias) with dropout, times v; heads are cut out and put back together here.
+
+    Neither the row's maximum nor its sum is applied to the [S, S] matrices. With e = exp(scores), row sums l, kept mask
+    m of probability 1 - p and f = e * m, the output is o = (f v) / (l (1 - p)). Backward, with do' = do / (l (1 - p)):
+
+        dv = f^T do'      dscores = f * (do' v^T) - e * delta,   delta = (1 - p) rowsum(do' * o)
+
+    and the second term, constant along a row but for e, is taken to the small side of its products:
+
+        dq = (f * (do' v^T)) k - delta * (e k)      dk = (f * (do' v^T))^T q - e^T (delta * q)
+    """
+
+    def __init__(self, num_heads: int, scaling: float, dropout: float):
+        self.num_heads, self.scaling, self.dropout = num_heads, scaling, dropout
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, shape: list[int]) -> Tensor:
+        """[N, D] three times, [B, A, S, S], [B, S] -> [N, D]."""
+        self.shape = shape
+        self.query = self._cut(query).scale_(self.scaling)  # [B, A, S, d]
+        self.key, self.value = self._cut(key), self._cut(value)
+        sums = self._exponentials(bias, shifted=False)
+        low, high = _SAFE_SUM
+        if not (low < float(sums.min()) and float(sums.max()) < high):
+            sums = self._exponentials(bias, shifted=True)
+        self.kept = self.exponentials
+        if self.dropout:
+            self.kept = dropout_mask(self.kept.shape, self.dropout, self.kept.dtype).multiply_(self.exponentials)
+        width = value.shape[1] // self.num_heads
+        inverse = paddle.full([1, width], 1 / (1 - self.dropout), sums.dtype)
+        self.inverse_sums = matmul(1 / sums, inverse)  # [B, A, S, 1] -> [B, A, S, d]
+        self.output = matmul(self.kept, self.value).multiply_(self.inverse_sums)
+        return self._join(self.output)
+
+    def backward(self, gradient: Tensor) -> list[Tensor]:
+        """-> gradients of query, key, value [N, D]."""
+        gradient = self._cut(gradient).multiply_(self.inverse_sums)
+        width = gradient.shape[-1]
+        ones = paddle.full([width, width], 1 - self.dropout, gradient.dtype)
+        delta = matmul(gradient * self.output, ones)  # the row sum, in all d columns
+        d_value = matmul(self.kept, gradient, transpose_x=True)
+        d_scores = matmul(gradient, self.value, transpose_y=True).multiply_(self.kept)
+        d_query = matmul(d_scores, self.key).subtract_(matmul(self.exponentials, self.key).multiply_(delta))
+        d_key = matmul(d_scores, self.query, transpose_x=True)
+        d_key.subtract_(matmul(self.exponentials, delta.multiply_(self.query), transpose_x=True))
+        return [self._join(d_query.scale_(self.scaling)), self._join(d_key), self._join(d_value)]
+
+    def _exponentials(self, bias: Tensor | None, shifted: bool) -> Tensor:
+        """Set ``self.exponentials`` [B, A, S, S]; -> their row sums [B, A, S, 1]."""
+        scores = matmul(self.query, self.key, transpose_y=True)
+        if bias is not None:
+            scores.add_(bias)
+        if shifted:
+            scores = scores - scores.max(axis=-1, keepdim=True)
+        view = np.from_dlpack(scores)
+        with np.errstate(over="ignore"):
+            np.exp(view, out=view)
+        self.exponentials = scores
+        return matmul(scores, paddle.ones([scores.shape[-1], 1], scores.dtype))
+
+    def _cut(self, hidden: Tensor) -> Tensor:
+        return hidden.reshape([*self.shape, self.num_heads, -1]).transpose([0, 2, 1, 3])  # [N, D] -> [B, A, S, d]
+
+    def _join(self, heads: Tensor) -> Tensor:
+        return heads.transpose([0, 2, 1, 3]).reshape([self.shape[0] * self.shape[1], -1])  # [B, A, S, d] -> [N, D]
+
+
+class _EncoderLayer:
+    """The whole layer. Query, key and value read the stream x, the bottleneck r, or the shared bottleneck s."""
+
+    def __init__(self, layer: nn.Layer):
+        bottleneck, attention = layer.bottleneck, layer.attention.self
+        self.reads_bottleneck = bottleneck.use_bottleneck_attention
+        self.reads_shared = bottleneck.key_query_shared_bottleneck and not self.reads_bottleneck
+        self.num_heads, self.scaling = attention.num_heads, attention.scaling
+        self.attention_dropout = attention.dropout.p if layer.training else 0.0
+        self.dropout = layer.output.bottleneck.dropout.p if layer.training else 0.0
+
+    def forward(self, hidden: Tensor, attention_bias: Tensor | None, pairs: list[Pair]) -> Tensor:
+        """``pairs``: (weight, bias) of each of ``_parts``."""
+        self.shape = hidden.shape
+        stream = hidden.reshape([-1, self.shape[-1]])
+        pairs = iter(pairs)
+        entry_dense, entry_norm = next(pairs), next(pairs)
+        first, norms = [entry_dense], [entry_norm]
+        if self.reads_shared:
+            first.append(next(pairs))
+            norms.append(next(pairs))
+        query, key, value = next(pairs), next(pairs), next(pairs)
+        # `second` are the projections that read r or s, the others join the products that read x.
+        second = [query, key, value] if self.reads_bottleneck else [query, key] if self.reads_shared else []
+        rest = [] if self.reads_bottleneck else [value] if self.reads_shared else [query, key, value]
+        self.entry = _JoinedLinear()
+        residual, *projected = self.entry.forward(stream, first + rest, norms + [None] * len(rest))
+        if second:
+            shared = residual if self.reads_bottleneck else projected.pop(0)
+            self.projections = _JoinedLinear()
+            projected = self.projections.forward(shared, second, [None] * len(second)) + projected
+        self.attention = _Attention(self.num_heads, self.scaling, self.attention_dropout)
+        context = self.attention.forward(*projected, attention_bias, self.shape[:2])
+        self.attention_output = _ResidualNorm()
+        narrow = self.attention_output.forward(context, next(pairs), residual, next(pairs))
+        rest = list(pairs)
+        self.networks = []
+        for number in range(0, len(rest) - 2, 3):
+            self.networks.append(_FeedForward())
+            narrow = self.networks[-1].forward(narrow, *rest[number : number + 3])
+        self.exit = _ResidualNorm()
+        return self.exit.forward(narrow, rest[-2], stream, rest[-1], self.dropout).reshape(self.shape)
+
+    def backward(self, gradient: Tensor) -> tuple[Tensor, list[Pair]]:
+        """-> gradients of ``hidden`` and of ``pairs``."""
+        d_narrow, d_stream, *tail = self.exit.backward(gradient.reshape([-1, self.shape[-1]]))
+        for network in reversed(self.networks):
+            d_narrow, pairs = network.backward(d_narrow)
+            tail = pairs + tail
+        d_context, d_residual, *pairs = self.attention_output.backward(d_narrow)
+        tail = pairs + tail
+        d_projected = self.attention.backward(d_context)
+        d_projections = []
+        if self.reads_bottleneck:
+            d_shared, d_projections, _ = self.projections.backward(d_projected)
+            d_first = [d_residual + d_shared]
+        elif self.reads_shared:
+            d_shared, d_projections, _ = self.projections.backward(d_projected[:2])
+            d_first = [d_residual, d_shared, d_projected[2]]
+        else:
+            d_first = [d_residual, *d_projected]
+        d_entry, dense, norms = self.entry.backward(d_first)
+        entries = 2 if self.reads_shared else 1
+        head = [pair for both in zip(dense[:entries], norms[:entries], strict=True) for pair in both]
+        return d_entry.add_(d_stream), [*head, *d_projections, *dense[entries:], *tail]
