@@ -35,13 +35,14 @@ for argument in "$@"; do
         *) fail "unknown argument $argument; see bash scripts/setup.sh --help" ;;
     esac
 done
-stamp=$venv/.installed unfinished=$venv/.unfinished
+# What is complete, what is under way, and for which device.
+stamp=$venv/.installed unfinished=$venv/.unfinished made_for=$venv/.device
 
 device=${DEVICE:-} cuda=${CUDA:-12.6}
 if [[ $venv == .venv-paddlenlp ]]; then
     device=cpu
-elif [[ -z $device && -f $stamp ]]; then
-    read -r _ device cuda _ <"$stamp"
+elif [[ -z $device && -f $made_for ]]; then
+    read -r device cuda <"$made_for"
 fi
 case "${device:=cpu}" in
     cpu) cuda=- ;;
@@ -135,7 +136,7 @@ fi
 
 # Anew where an installation broke off (packages may be half there), the Python or the device is another, or pip is gone.
 if [[ -e $unfinished || $(version_of "$venv/bin/python") != "$version" ]] ||
-    { [[ -f $stamp ]] && [[ $(cut -d' ' -f2,3 "$stamp") != "$device $cuda" ]]; } ||
+    { [[ -f $made_for ]] && [[ $(<"$made_for") != "$device $cuda" ]]; } ||
     ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
     if [[ $python == "$venv/bin/python" ]]; then
         python=$("$python" -c 'import sys; print(sys._base_executable)')
@@ -145,6 +146,7 @@ if [[ -e $unfinished || $(version_of "$venv/bin/python") != "$version" ]] ||
 fi
 touch "$unfinished"
 rm -f "$stamp"
+echo "$device $cuda" >"$made_for"
 
 echo "setup: installing $requirements into $venv (Python $version, $device); the first time takes some minutes" >&2
 log=$venv/install.log
@@ -162,7 +164,11 @@ for command in "${commands[@]}"; do
         sleep 0.5
     done
     [[ ! -t 2 ]] || printf '\r\033[K' >&2
-    if ! wait $job; then
+    code=0
+    wait $job || code=$?
+    if ((code)); then
+        # pip that ends by itself leaves whole packages; pip that was killed may not.
+        ((code > 128)) || rm -f "$unfinished"
         grep -a '^ERROR' "$log" | tail -n 3 >&2 || true
         fail "pip could not install $requirements (all of it: $log); check the network, or name a mirror with PIP_INDEX_URL, and run again"
     fi
