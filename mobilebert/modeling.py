@@ -19,7 +19,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
-from mobilebert import weights
+from mobilebert import fused, weights
 from mobilebert.config import MobileBertConfig
 from mobilebert.errors import InputError
 
@@ -321,8 +321,12 @@ class MobileBertLayer(nn.Layer):
         self.bottleneck = Bottleneck(config) if config.use_bottleneck else None
         self.ffn = nn.LayerList([FFNLayer(config) for _ in range(config.num_feedforward_networks - 1)])
 
-    def forward(self, layer_input: Tensor, attention_bias: Tensor | None) -> tuple[Tensor, Tensor]:
-        """``layer_input`` [B, S, H] -> [B, S, H], attention probabilities [B, A, S, S]."""
+    def forward(
+        self, layer_input: Tensor, attention_bias: Tensor | None, fast: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """``layer_input`` [B, S, H] -> [B, S, H], attention probabilities [B, A, S, S] (none where ``fast``)."""
+        if fast:
+            return fused.encoder_layer(self, layer_input, attention_bias), None
         if self.bottleneck is None:
             query_input = key_input = value_input = residual = layer_input
         else:
@@ -340,11 +344,17 @@ class MobileBertEncoder(nn.Layer):
         super().__init__()
         self.layer = nn.LayerList([MobileBertLayer(config) for _ in range(config.num_hidden_layers)])
 
-    def forward(self, hidden: Tensor, attention_bias: Tensor | None) -> tuple[list[Tensor], list[Tensor]]:
-        """-> hidden states (input and each layer's output), attention probabilities (each layer's)."""
+    def forward(
+        self, hidden: Tensor, attention_bias: Tensor | None, output_attentions: bool = True
+    ) -> tuple[list[Tensor], list[Tensor | None]]:
+        """-> hidden states (input and each layer's output), attention probabilities (each layer's; maybe none)."""
+        # The same function on a CPU's fast path, see fused.py; MOBILEBERT_FUSED=0 turns it off.
+        fast = not output_attentions and all(fused.supports(layer, hidden) for layer in self.layer)
+        if fast:
+            attention_bias = fused.full_bias(attention_bias, hidden, self.layer[0].attention.self.num_heads)
         hidden_states, attentions = [hidden], []
         for layer in self.layer:
-            hidden, probabilities = layer(hidden, attention_bias)
+            hidden, probabilities = layer(hidden, attention_bias, fast)
             hidden_states.append(hidden)
             attentions.append(probabilities)
         return hidden_states, attentions
@@ -378,7 +388,8 @@ def attention_bias(attention_mask: Tensor | None, dtype: paddle.dtype) -> Tensor
     if attention_mask is None:
         return None
     if attention_mask.ndim not in (2, 4):
-        raise InputError(f"attention_mask has shape {attention_mask.shape}: expected [batch, tokens] or 4 dimensions")
+        shape = list(attention_mask.shape)
+        raise InputError(f"attention_mask has shape {shape}: expected [batch, tokens] or 4 dimensions")
     if attention_mask.ndim == 2:
         attention_mask = attention_mask.unsqueeze([1, 2])
     elif attention_mask.is_floating_point():
@@ -426,6 +437,7 @@ class MobileBertPreTrainedModel(nn.Layer):
 
     def resize_token_embeddings(self, num_tokens: int) -> nn.Embedding:
         """Grow or shrink every matrix over the vocabulary; new rows are the mean of the old, as in transformers."""
+        config = replace(self.config, vocab_size=num_tokens)  # refuses an impossible size before anything changes
         for layer, name in self._vocabulary_parameters():
             old = getattr(layer, name)
             kept = old[: min(num_tokens, old.shape[0])]
@@ -435,7 +447,7 @@ class MobileBertPreTrainedModel(nn.Layer):
             new = layer.create_parameter(value.shape, dtype=old.dtype)
             new.set_value(value)
             setattr(layer, name, new)
-        self.config = replace(self.config, vocab_size=num_tokens)
+        self.config = config
         self.get_input_embeddings()._num_embeddings = num_tokens
         return self.get_input_embeddings()
 
@@ -505,7 +517,9 @@ class MobileBertModel(MobileBertPreTrainedModel):
                 f"{length} tokens in a row, the model has {self.config.max_position_embeddings} positions: truncate"
             )
         embedded = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds)
-        hidden_states, attentions = self.encoder(embedded, attention_bias(attention_mask, embedded.dtype))
+        hidden_states, attentions = self.encoder(
+            embedded, attention_bias(attention_mask, embedded.dtype), output_attentions
+        )
         output = BaseModelOutputWithPooling(
             last_hidden_state=hidden_states[-1],
             pooler_output=None if self.pooler is None else self.pooler(hidden_states[-1]),
