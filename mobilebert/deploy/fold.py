@@ -7,7 +7,7 @@ NoNorm is gamma * x + beta. Written out over a whole layer, every gamma and beta
   to x divides its weight's columns by the scale, so the residual sum needs no multiplication.
 - A division needs a scale that is neither 0 nor extreme. Otherwise (or everywhere, with ``divide=False``) gamma goes
   into the columns of the producer's weight, one multiplication of the residual stays, and the scale is 1 again.
-- Products that read the same matrix become one. The key's bias is the same for all keys of a query, so softmax cancels
+- Products that read the same matrix can become one. The key's bias is the same for all keys of a query, so softmax cancels
   it; the value's bias passes through the attention, whose weights sum to 1, into the bias of the output product.
 
 Everything is computed in float64. LayerNorm configurations keep their norms and get the fused products only.
@@ -46,9 +46,6 @@ class _Affine:
     weight: np.ndarray
     bias: np.ndarray
 
-    def then(self, other: "_Affine") -> "_Affine":
-        return _Affine(self.weight @ other.weight, self.bias @ other.weight + other.bias)
-
     def times(self, factor: np.ndarray | float) -> "_Affine":
         return _Affine(self.weight * factor, self.bias * factor)
 
@@ -79,7 +76,7 @@ def fold(
     head: str,
     *,
     divide: bool = True,
-    merge_query_key: bool = True,
+    fuse: bool = False,
 ) -> Program:
     """Fold a checkpoint.
 
@@ -89,7 +86,8 @@ def fold(
         head: a key of ``heads.HEADS``.
         divide: carry scales along the residual streams, which is fastest; without, one multiplication a sum stays and
             activations keep their size, which is what int8 wants.
-        merge_query_key: multiply the shared bottleneck into query and key: one product of all that reads the stream.
+        fuse: make one product of those that read the same matrix. ONNX Runtime is faster without: taking the columns
+            apart again costs a copy.
 
     Returns:
         The program, weights in float64. Heads that read [CLS] alone compute the last layer for [CLS] alone.
@@ -97,17 +95,17 @@ def fold(
     Raises:
         InputError: a parameter is missing or not finite.
     """
-    return _Folding(config, state, divide, merge_query_key).run(head)
+    return _Folding(config, state, divide, fuse).run(head)
 
 
 class _Folding:
     """The operations and weights written so far."""
 
-    def __init__(self, config: MobileBertConfig, state: Mapping[str, np.ndarray], divide: bool, merge_query_key: bool):
+    def __init__(self, config: MobileBertConfig, state: Mapping[str, np.ndarray], divide: bool, fuse: bool):
         self.config = config
         self.state = state
         self.divide = divide
-        self.merge_query_key = merge_query_key
+        self.fuse = fuse
         self.no_norm = config.normalization_type == "no_norm"
         self.backbone = "mobilebert." if any(name.startswith("mobilebert.") for name in state) else ""
         self.first_tokens: set[str] = set()
@@ -163,20 +161,22 @@ class _Folding:
         affine = stream.read_by(affine)
         self._emit(output, stream.value, affine.weight, affine.bias, activation)
 
-    def _fused(self, output: str, stream: _Stream, parts: dict[str, tuple[_Affine, bool]]) -> dict[str, np.ndarray]:
-        """One product for several readers of a stream: name -> (affine, whether its bias is added here).
+    def _products(self, output: str, stream: _Stream, parts: dict[str, tuple[_Affine, bool]]) -> dict[str, np.ndarray]:
+        """The products of several readers of a stream: name -> (affine, whether its bias is added here).
 
         Returns:
             The bias of each part, added or not, by name.
         """
         affines = {name: stream.read_by(affine) for name, (affine, _) in parts.items()}
-        weight = np.concatenate([affine.weight for affine in affines.values()], axis=1)
-        bias = np.concatenate([affines[name].bias * added for name, (_, added) in parts.items()])
-        output = output if len(parts) > 1 else next(iter(parts))
-        self._emit(output, stream.value, weight, bias)
-        if len(parts) > 1:
-            widths = tuple(len(affine.bias) for affine in affines.values())
+        added = {name: affines[name].bias * is_added for name, (_, is_added) in parts.items()}
+        if self.fuse and len(parts) > 1:
+            weight = np.concatenate([affine.weight for affine in affines.values()], axis=1)
+            self._emit(output, stream.value, weight, np.concatenate(list(added.values())))
+            widths = tuple(len(bias) for bias in added.values())
             self.operations.append(Split(tuple(parts), output, widths))
+        else:
+            for name, affine in affines.items():
+                self._emit(name, stream.value, affine.weight, added[name])
         return {name: affine.bias for name, affine in affines.items()}
 
     def _layer_norm(self, name: str, value: str, prefix: str, epsilon: float) -> _Stream:
@@ -308,10 +308,7 @@ class _Folding:
             parts[names["residual"]] = (residual_affine, not self.no_norm)
             if config.key_query_shared_bottleneck and not config.use_bottleneck_attention:
                 shared = self._bottleneck(f"{prefix}.bottleneck.attention")
-                if self.no_norm and self.merge_query_key:
-                    query, key, shared = shared.then(query), shared.then(key), None
-                else:
-                    parts[names["shared"]] = (shared, not self.no_norm)
+                parts[names["shared"]] = (shared, not self.no_norm)
 
         reads_residual = config.use_bottleneck and config.use_bottleneck_attention
         late = {names["query"]: (query, True), names["key"]: (key, False)}
@@ -353,11 +350,11 @@ class _Folding:
         if not parts:
             return {}
         if not first_only:
-            return self._fused(name, stream, parts)
+            return self._products(name, stream, parts)
         everywhere = {part: parts[part] for part in parts if part in (names["key"], names["value"])}
         at_first = {part: parts[part] for part in parts if part not in everywhere}
-        biases = self._fused(name, stream, everywhere) if everywhere else {}
-        return biases | self._fused(f"{name}.first", self._first_token(stream), at_first)
+        biases = self._products(name, stream, everywhere) if everywhere else {}
+        return biases | self._products(f"{name}.first", self._first_token(stream), at_first)
 
     def _bottleneck(self, prefix: str) -> _Affine:
         """A bottleneck's product, with its norm where that is a NoNorm."""

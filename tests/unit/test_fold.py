@@ -84,12 +84,12 @@ def relative_error(model, program, head, length=9):
     return max(errors)
 
 
-@pytest.mark.parametrize("merge_query_key", [True, False])
+@pytest.mark.parametrize("fuse", [True, False])
 @pytest.mark.parametrize("divide", [True, False])
 @pytest.mark.parametrize("head", HEADS)
-def test_every_head_is_exact(head, divide, merge_query_key):
+def test_every_head_is_exact(head, divide, fuse):
     model, state = model_and_state(config_of("mobilebert"), head)
-    program = fold(model.config, state, head, divide=divide, merge_query_key=merge_query_key)
+    program = fold(model.config, state, head, divide=divide, fuse=fuse)
     assert relative_error(model, program, head) < 1e-12
 
 
@@ -114,11 +114,13 @@ def test_folding_leaves_nothing_of_the_norms():
     model, state = model_and_state(config_of("mobilebert"), "question-answering")
     program = fold(model.config, state, "question-answering")
     assert {type(operation).__name__ for operation in program.operations} == {
-        "Words", "Positions", "Linear", "Split", "Attention",
+        "Words", "Positions", "Linear", "Attention",
     }  # fmt: skip
-    per_layer = 1 + 1 + 2 * model.config.num_feedforward_networks + 1
+    per_layer = 3 + 2 + 1 + 2 * model.config.num_feedforward_networks + 1
     linears = [operation for operation in program.operations if isinstance(operation, Linear)]
     assert len(linears) == per_layer * model.config.num_hidden_layers + 2
+    fused = fold(model.config, state, "question-answering", fuse=True)
+    assert len(fused.operations) == len(program.operations) - model.config.num_hidden_layers  # 5 products: 2 and 2 splits
 
 
 def test_without_division_one_multiplication_a_sum_stays():
