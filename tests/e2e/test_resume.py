@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,8 +11,12 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = str(ROOT / "benchmarks" / "small_training.py")
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+SCRIPT = str(BENCHMARKS / "small_training.py")
+sys.path.insert(0, str(BENCHMARKS))
+
+import kill_campaign  # noqa: E402
+
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
@@ -33,25 +38,20 @@ def wait_for(process, path, text):
         time.sleep(0.005)
 
 
-def outcome(output_dir):
-    lines = [json.loads(line) for line in (output_dir / "train.jsonl").read_text().splitlines()]
-    newest = max((output_dir / "checkpoints").glob("step_*"))
-    weights = [(newest / name).read_bytes() for name in ("model.safetensors", "optimizer.safetensors")]
-    logged = [(line["step"], line["loss"], line["lr"], line["grad_norm"]) for line in lines]
-    return logged, (output_dir / "eval.jsonl").read_text(), weights
+STEPS = {"max_steps": 600, "eval_steps": 200, "save_steps": 200}
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("undisturbed")
-    code, _, errors = finish(start(folder, max_steps=1500, eval_steps=500, save_steps=500))
+    folder = tmp_path_factory.mktemp("runs") / "undisturbed"
+    code, _, errors = finish(start(folder, **STEPS))
     assert code == 0, errors
-    return outcome(folder)
+    return folder
 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_the_run_after_a_step_and_nothing_is_lost(tmp_path, undisturbed, number, code):
-    process = start(tmp_path, max_steps=1500, eval_steps=500, save_steps=500)
+    process = start(tmp_path, **STEPS)
     wait_for(process, tmp_path / "train.jsonl", '"step": 20,')
     process.send_signal(number)
     if number == signal.SIGTERM:  # the launcher sends it three times
@@ -60,11 +60,12 @@ def test_a_signal_ends_the_run_after_a_step_and_nothing_is_lost(tmp_path, undist
     assert status == code and "Traceback" not in errors, errors
     last = output.splitlines()[-1]
     stopped = int(last.split("after step ")[1].split()[0])
-    assert last.startswith(signal.Signals(number).name) and 20 <= stopped < 1500
+    assert last.startswith(signal.Signals(number).name) and 20 <= stopped < 600
     assert (tmp_path / "checkpoints" / f"step_{stopped:08d}").is_dir()
-    status, output, errors = finish(start(tmp_path, "--resume", max_steps=1500, eval_steps=500, save_steps=500))
-    assert status == 0 and f"resumed at step {stopped}" in output, errors
-    assert outcome(tmp_path) == undisturbed
+    if number == signal.SIGTERM:
+        status, output, errors = finish(start(tmp_path, "--resume", **STEPS))
+        assert status == 0 and f"resumed at step {stopped}" in output, errors
+        assert kill_campaign.compare(undisturbed, tmp_path) == []
 
 
 def test_a_signal_during_an_evaluation_does_not_wait_for_its_end(tmp_path):
@@ -83,38 +84,65 @@ def test_a_signal_during_an_evaluation_does_not_wait_for_its_end(tmp_path):
     ] == [20, 30]
 
 
-def test_a_damaged_checkpoint_ends_in_one_line(tmp_path):
-    assert finish(start(tmp_path, max_steps=10, save_steps=5))[0] == 0
-    with open(tmp_path / "checkpoints" / "step_00000010" / "optimizer.safetensors", "r+b") as handle:
+def test_a_damaged_checkpoint_ends_in_one_line_and_the_one_before_gives_the_same_run(tmp_path, undisturbed):
+    copy = shutil.copytree(undisturbed, tmp_path / "copy")
+    with open(copy / "checkpoints" / "step_00000600" / "optimizer.safetensors", "r+b") as handle:
         handle.truncate(100)
-    status, _, errors = finish(start(tmp_path, "--resume", max_steps=10, save_steps=5))
+    status, _, errors = finish(start(copy, "--resume", **STEPS))
     assert status == 2 and "Traceback" not in errors
-    assert errors.splitlines()[-1].startswith("error: ") and "--resume_fallback resumes from step 5" in errors
-    status, output, errors = finish(start(tmp_path, "--resume", "--resume_fallback", max_steps=10, save_steps=5))
-    assert status == 0 and "set aside as step_00000010.damaged" in output and "resumed at step 5" in output, errors
+    assert errors.splitlines()[-1].startswith("error: ") and "--resume_fallback resumes from step 400" in errors
+    status, output, errors = finish(start(copy, "--resume", "--resume_fallback", **STEPS))
+    assert status == 0 and "set aside as step_00000600.damaged" in output and "resumed at step 400" in output, errors
+    shutil.rmtree(copy / "checkpoints" / "step_00000600.damaged")
+    assert kill_campaign.compare(undisturbed, copy) == []
 
 
 def test_a_small_kill_campaign_loses_nothing():
-    campaign = str(ROOT / "benchmarks" / "kill_campaign.py")
-    done = subprocess.run(
-        [sys.executable, campaign, "--kills", "3", "--seed", "5"],
-        capture_output=True,
-        text=True,
-        env=ENVIRONMENT,
-        timeout=300,
-    )
+    run = [
+        sys.executable,
+        SCRIPT,
+        "{output_dir}",
+        "--settings",
+        '{"max_steps": 200, "save_steps": 8, "eval_steps": 50}',
+    ]
+    campaign = [sys.executable, str(BENCHMARKS / "kill_campaign.py"), "--kills", "2", "--seed", "5", "--"]
+    done = subprocess.run([*campaign, *run], capture_output=True, text=True, env=ENVIRONMENT, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "3 kills" in done.stdout and "equal to the last bit" in done.stdout and "0 runs differ" in done.stdout
+    assert "2 kills" in done.stdout and "equal to the last bit" in done.stdout and "0 runs differ" in done.stdout
 
 
-def test_the_campaign_sees_a_difference(tmp_path):
-    """Negative control: two runs with another seed are told apart."""
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    import kill_campaign
+def change_a_loss(folder):
+    text = (folder / "train.jsonl").read_text()
+    (folder / "train.jsonl").write_text(text.replace('"loss": 0.', '"loss": 0.0', 1))
 
-    for seed in (1, 2):
-        assert finish(start(tmp_path / str(seed), max_steps=6, eval_steps=3, seed=seed))[0] == 0
-    differences = kill_campaign.compare(tmp_path / "1", tmp_path / "2")
-    assert "train.jsonl differs from step 1 (6 and 6 records)" in differences and "random states differ" in differences
-    assert any("model.safetensors differs" in difference for difference in differences)
-    assert kill_campaign.compare(tmp_path / "1", tmp_path / "1") == []
+
+def change_a_weight(folder):
+    path = folder / "checkpoints" / "step_00000600" / "model.safetensors"
+    raw = bytearray(path.read_bytes())
+    raw[-3] ^= 1
+    path.write_bytes(raw)
+
+
+def change_the_evaluation(folder):
+    (folder / "eval.jsonl").write_text("")
+
+
+def change_the_best(folder):
+    (folder / "best" / "weights.json").unlink()
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (change_a_loss, "train.jsonl differs from step"),
+        (change_a_weight, "model.safetensors differs"),
+        (change_the_evaluation, "eval.jsonl differs"),
+        (change_the_best, "best/weights.json differs"),
+    ],
+)
+def test_the_campaign_sees_what_differs(tmp_path, undisturbed, change, words):
+    copy = shutil.copytree(undisturbed, tmp_path / "copy")
+    assert kill_campaign.compare(undisturbed, copy) == []
+    change(copy)
+    (difference,) = kill_campaign.compare(undisturbed, copy)
+    assert words in difference
