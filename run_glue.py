@@ -73,11 +73,12 @@ def main() -> None:
     from mobilebert.data.glue_download import fetch_task
     from mobilebert.finetune.glue import Files
     from mobilebert.finetune.glue_run import Plan, own_task, run
+    from mobilebert.train import parallel
 
     cli.log_to_console()
     data_dir = args.data_dir
     if task is not None and data_dir is None and not given:
-        data_dir = str(fetch_task(task, DOWNLOADS))
+        data_dir = parallel.on_main(lambda: str(fetch_task(task, DOWNLOADS)), parallel.start())
     files = Files(data_dir, given)
     text_columns = tuple(args.text_column or ())
     if task is None:

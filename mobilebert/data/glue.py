@@ -145,6 +145,8 @@ def ordered_labels(task: Task, names: Sequence[str], where: str) -> tuple[str, .
     Raises:
         InputError: the names are not the task's labels, such as ``LABEL_0``, ``LABEL_1``.
     """
+    if sorted(names) == sorted(task.labels):
+        return tuple(names)
     known = {_plain(label): label for label in task.labels}
     known.update({_plain(word): label for word, label in zip(task.words, task.labels, strict=False)})
     order = tuple(known.get(_plain(name)) for name in names)

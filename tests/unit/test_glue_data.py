@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mobilebert.data.glue import NLI, TASKS, get_task, ordered_labels
+from mobilebert.data.glue import NLI, TASKS, Task, get_task, ordered_labels
 from mobilebert.data.glue_files import read_examples, read_label_words, read_split
 from mobilebert.errors import InputError
 
@@ -223,6 +223,8 @@ def test_class_orders_are_matched_by_name():
     assert ordered_labels(mnli, NLI, "x") == NLI
     assert ordered_labels(TASKS["sst2"], ("1", "0"), "x") == ("positive", "negative")
     assert ordered_labels(TASKS["rte"], ("not-entailment", "entailment"), "x") == ("not_entailment", "entailment")
+    own = Task("own", "", ("text",), labels=("A", "a"))
+    assert ordered_labels(own, ("a", "A"), "x") == ("a", "A")  # case matters where it tells classes apart
 
 
 @pytest.mark.parametrize("names", [("LABEL_0", "LABEL_1", "LABEL_2"), NLI[:2], (*NLI[:2], "entailment")])
