@@ -7,8 +7,11 @@ from contextlib import contextmanager
 from types import FrameType
 
 
-class EvaluationInterrupted(Exception):
-    """Raised out of an evaluation by a signal: it may take minutes, a scheduler's grace does not."""
+class EvaluationInterrupted(BaseException):
+    """Raised out of an evaluation by a signal: it may take minutes, a scheduler's grace does not.
+
+    Not an ``Exception``, so that nothing inside the evaluation swallows it.
+    """
 
 
 class StopSignals:

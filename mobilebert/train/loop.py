@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import paddle
@@ -28,31 +28,13 @@ from mobilebert.train.optim import (
     scale_gradients,
 )
 from mobilebert.train.sampler import prefetch, step_examples, steps_per_epoch
-from mobilebert.train.settings import TrainResult, TrainSettings
+from mobilebert.train.settings import TrainResult, TrainSet, TrainSettings
 from mobilebert.train.state import Progress, RunState, identify
 
 BEST = "best"
 
 # With on_nan=skip: so many skipped steps in a row are no accident but a run that has diverged.
 MAX_SKIPS_IN_A_ROW = 10
-
-
-class TrainSet(Protocol):
-    """What ``train`` asks of its data."""
-
-    lengths: np.ndarray
-    """[N] int, tokens of each example without padding."""
-
-    def __len__(self) -> int:
-        """Number of examples N."""
-
-    def batch(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        """Padded arrays of these examples, in this order; first axis is the example.
-
-        Called from a background thread; must depend on ``indices`` alone (no random numbers)."""
-
-    def example_ids(self, indices: np.ndarray) -> list[str]:
-        """Names of these examples, for messages."""
 
 
 def train(
@@ -79,6 +61,7 @@ def train(
 
     Args:
         model: parameters are changed in place; at the end it holds the final weights (not the best) in eval mode.
+            On many devices build it after ``parallel.start()``, which chooses the device; rank 0's weights win.
         train_set: see ``TrainSet``.
         loss_fn: scalar loss, the *mean over the examples* of the batch it is given (accumulation, short batches and
             ranks are weighted by their number of examples on that assumption). Keys and dtypes are those of
@@ -108,6 +91,8 @@ def train(
     """
     if len(train_set) == 0:
         raise InputError("the train set is empty; check the train file")
+    if settings.early_stop_patience and evaluate is None:
+        raise InputError(f"early_stop_patience={settings.early_stop_patience}: there is no evaluation (no dev set)")
     check_amp(settings.amp)
     output_dir, world = Path(output_dir), parallel.start()
     lengths = np.asarray(train_set.lengths)
@@ -140,7 +125,7 @@ def train(
     log.line(f"{per_step} examples a step, {per_epoch} steps an epoch, {total_steps} steps in all")
     for note in notes:
         log.line(note)
-    log.open_visualdl({**(header or {}), **settings.as_dict()})
+    log.open_visualdl({**(header or {}), **settings.as_dict()}, settings.best_metric)
 
     def make_batches(examples: np.ndarray) -> tuple[np.ndarray, list[tuple[int, dict[str, np.ndarray]]]]:
         """One step: its examples over all ranks, and this rank's share of them cut into batches with their sizes."""
@@ -163,8 +148,8 @@ def train(
                 due = finished or (settings.eval_steps and progress.step % settings.eval_steps == 0)
                 if evaluate and due and progress.step > progress.evaluated_step and not stop_signal:
                     try:
-                        with signals.interruptible() if world.size == 1 else nullcontext():
-                            metrics = _evaluate(model, evaluate)
+                        # Many ranks must agree where to stop: they finish the evaluation.
+                        metrics = _evaluate(model, evaluate, signals.interruptible if world.size == 1 else nullcontext)
                     except EvaluationInterrupted:
                         stop_signal = signals.received
                     else:
@@ -294,12 +279,12 @@ def _autocast(amp: str) -> Callable:
     return partial(paddle.amp.auto_cast, level="O1", dtype={"bf16": "bfloat16", "fp16": "float16"}[amp])
 
 
-def _evaluate(model: paddle.nn.Layer, evaluate: Callable) -> dict[str, float]:
-    """Metrics in eval mode; leaves mode and random states as they were."""
+def _evaluate(model: paddle.nn.Layer, evaluate: Callable, interruptible: Callable) -> dict[str, float]:
+    """Metrics in eval mode; leaves mode and random states as they were, also when interrupted."""
     states = randomness.capture()
     model.eval()
     try:
-        with paddle.no_grad():
+        with interruptible(), paddle.no_grad():
             metrics = evaluate(model)
     finally:
         model.train()

@@ -73,12 +73,11 @@ def build_adamw(
     if not trainable:
         raise InputError("the model has no trainable parameter; unfreeze at least one")
     decayed = {p.name for name, p in trainable if not no_decay(name, p)}
-    if settings.layerwise_lr_decay != 1.0:
-        if depth_of is None:
-            raise InputError(f"layerwise_lr_decay={settings.layerwise_lr_decay}: this model gives no layer depths")
-        for name, p in trainable:
-            # Not AdamW's own lr_ratio: its CPU kernel ignores that.
-            p.optimize_attr["learning_rate"] = settings.layerwise_lr_decay ** depth_of(name)
+    if settings.layerwise_lr_decay != 1.0 and depth_of is None:
+        raise InputError(f"layerwise_lr_decay={settings.layerwise_lr_decay}: this model gives no layer depths")
+    for name, p in trainable:
+        # Not AdamW's own lr_ratio: its CPU kernel ignores that.
+        p.optimize_attr["learning_rate"] = settings.layerwise_lr_decay ** (depth_of(name) if depth_of else 0)
     return paddle.optimizer.AdamW(
         learning_rate=settings.learning_rate,
         beta1=settings.adam_beta1,

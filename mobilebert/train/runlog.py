@@ -47,8 +47,13 @@ class RunLog:
 
             self.bar = tqdm(total=total_steps, initial=first_step, unit="step", dynamic_ncols=True)
 
-    def open_visualdl(self, hyper_parameters: Mapping[str, Any]) -> None:
-        """Start VisualDL's log anew from ``train.jsonl`` and ``eval.jsonl``: it cannot be cut at a step itself."""
+    def open_visualdl(self, hyper_parameters: Mapping[str, Any], best_metric: str) -> None:
+        """Start VisualDL's log anew from ``train.jsonl`` and ``eval.jsonl``: it cannot be cut at a step itself.
+
+        Args:
+            hyper_parameters: shown beside the metrics; what is not a number is shown as text.
+            best_metric: metric by which VisualDL compares runs; empty: by the training loss.
+        """
         if not self.enabled:
             return
         from visualdl import LogWriter
@@ -59,11 +64,9 @@ class RunLog:
             key: value if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
             for key, value in hyper_parameters.items()
         }
-        evaluations = read_records(self.output_dir / EVAL_LOG)
-        names = sorted({f"eval/{key}" for record in evaluations for key in record if key != "step"})
-        self.visualdl.add_hparams(values, names or ["train/loss"])
-        for group, records in (("train", read_records(self.output_dir / TRAIN_LOG)), ("eval", evaluations)):
-            for record in records:
+        self.visualdl.add_hparams(values, ["train/loss", *([f"eval/{best_metric}"] if best_metric else [])])
+        for group, name in (("train", TRAIN_LOG), ("eval", EVAL_LOG)):
+            for record in read_records(self.output_dir / name):
                 self._scalars(group, record)
 
     def line(self, text: str) -> None:

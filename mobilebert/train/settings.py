@@ -1,8 +1,11 @@
-"""What a training run is told: one frozen, validated dataclass, and what it reports when it ends."""
+"""What a training run is told (one frozen, validated dataclass), given (its data) and what it reports at the end."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from typing import Protocol
+
+import numpy as np
 
 from mobilebert.errors import InputError
 
@@ -132,6 +135,24 @@ class TrainSettings:
     def from_mapping(cls, values: Mapping) -> "TrainSettings":
         """Settings from a mapping that may hold more (``vars(args)``): known names are taken, others left."""
         return cls(**{item.name: values[item.name] for item in fields(cls) if item.name in values})
+
+
+class TrainSet(Protocol):
+    """What ``train`` asks of its data."""
+
+    lengths: np.ndarray
+    """[N] int, tokens of each example without padding."""
+
+    def __len__(self) -> int:
+        """Number of examples N."""
+
+    def batch(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """Padded arrays of these examples, in this order; first axis is the example.
+
+        Called from a background thread; must depend on ``indices`` alone (no random numbers)."""
+
+    def example_ids(self, indices: np.ndarray) -> list[str]:
+        """Names of these examples, for messages."""
 
 
 @dataclass

@@ -244,6 +244,11 @@ def test_an_empty_train_set_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_early_stop_without_an_evaluation_is_refused(tmp_path):
+    with pytest.raises(InputError, match="early_stop_patience=2: there is no evaluation"):
+        run(tmp_path, early_stop_patience=2, best_metric="f1")
+
+
 def test_epochs_may_be_fractions_and_end_with_a_short_batch(tmp_path):
     _, result = run(tmp_path, max_steps=0, num_train_epochs=1.5)
     assert result.steps == math.ceil(1.5 * 7) and records(tmp_path)[6]["epoch"] == 1.0
