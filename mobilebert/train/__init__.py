@@ -1,16 +1,16 @@
 """Training: knows batches, a loss function and an evaluation function; has not heard of any task or model.
 
-``train`` and ``TrainSet`` are loaded on first use: scripts read ``TrainSettings`` before Paddle may start.
+``train`` is loaded on first use: scripts read ``TrainSettings`` before Paddle may start.
 """
 
-from mobilebert.train.settings import TrainResult, TrainSettings
+from mobilebert.train.settings import TrainResult, TrainSet, TrainSettings
 
 __all__ = ["TrainResult", "TrainSet", "TrainSettings", "train"]
 
 
 def __getattr__(name: str):
-    if name in ("TrainSet", "train"):
+    if name == "train":
         from mobilebert.train import loop
 
-        return getattr(loop, name)
+        return loop.train
     raise AttributeError(f"module 'mobilebert.train' has no attribute '{name}'")
