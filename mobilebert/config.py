@@ -154,7 +154,9 @@ class MobileBertConfig:
         if list(self.id2label) != list(range(self.num_labels)):
             raise InputError(f"id2label={self.id2label}: expected the class indices 0 to {self.num_labels - 1}")
         if self.pad_token_id is not None and self.pad_token_id not in range(self.vocab_size):
-            raise InputError(f"pad_token_id={self.pad_token_id!r} is outside the vocabulary of {self.vocab_size} tokens")
+            raise InputError(
+                f"pad_token_id={self.pad_token_id!r} is outside the vocabulary of {self.vocab_size} tokens"
+            )
         if not self.tie_word_embeddings:
             raise InputError("tie_word_embeddings=false: MobileBERT's decoder is its embedding; set it to true")
 

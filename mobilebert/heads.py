@@ -153,9 +153,34 @@ class _LanguageModel(_Head):
         return [*super()._vocabulary_parameters(), (predictions.dense, "weight"), (predictions, "bias")]
 
 
-def _token_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy over the tokens whose label is not -100."""
-    return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100)
+def cross_entropy(logits: Tensor, labels: Tensor, ignore_index: int = -100) -> Tensor:
+    """Mean cross-entropy of the rows whose label is not ignored; 0 where all are ignored (torch says NaN there).
+
+    Not Paddle's own, which divides by all rows where ``ignore_index`` is negative, and on a CPU cuts each row's loss at
+    64: a fresh head's first logits are far beyond that, as its input reaches 1e7.
+
+    Args:
+        logits: [..., N] float.
+        labels: [...] int, 0 to N - 1 or ``ignore_index``; of any shape with as many numbers.
+        ignore_index: the label that is not counted.
+
+    Raises:
+        InputError: a label outside the classes.
+
+    Source: ``torch.nn.CrossEntropyLoss``.
+    """
+    num_classes = logits.shape[-1]
+    logits, labels = logits.reshape([-1, num_classes]), labels.flatten()
+    counted = labels != ignore_index
+    classes = paddle.where(counted, labels, paddle.zeros_like(labels))
+    for label in (int(classes.min()), int(classes.max())):
+        if not 0 <= label < num_classes:
+            raise InputError(f"label {label}: expected 0 to {num_classes - 1}, or {ignore_index} for none")
+    logits = logits - logits.max(axis=-1, keepdim=True).detach()  # so that small losses are exact too
+    chosen = paddle.take_along_axis(logits, classes.unsqueeze(-1), axis=-1).squeeze(-1)
+    losses = paddle.logsumexp(logits, axis=-1) - chosen
+    losses = paddle.where(counted, losses, paddle.zeros_like(losses))
+    return losses.sum() / counted.sum().clip(min=1).astype(losses.dtype)
 
 
 class MobileBertForPreTraining(_LanguageModel):
@@ -180,8 +205,8 @@ class MobileBertForPreTraining(_LanguageModel):
         seq_relationship_logits = self._run(self.cls.seq_relationship, backbone.pooler_output)
         loss = None
         if labels is not None and next_sentence_label is not None:
-            next_sentence_loss = F.cross_entropy(seq_relationship_logits, next_sentence_label.flatten())
-            loss = _token_loss(prediction_logits, labels) + next_sentence_loss
+            next_sentence_loss = cross_entropy(seq_relationship_logits, next_sentence_label)
+            loss = cross_entropy(prediction_logits, labels) + next_sentence_loss
         return self._output(
             ForPreTrainingOutput,
             backbone,
@@ -207,7 +232,7 @@ class MobileBertForMaskedLM(_LanguageModel):
         """``labels`` [B, S] int, -100 = not predicted."""
         backbone = self.mobilebert(*inputs, **named_inputs)
         logits = self._prediction_logits(backbone.last_hidden_state)
-        loss = None if labels is None else _token_loss(logits, labels)
+        loss = None if labels is None else cross_entropy(logits, labels)
         return self._output(LogitsOutput, backbone, return_dict, loss=loss, logits=logits)
 
 
@@ -229,7 +254,7 @@ class MobileBertForNextSentencePrediction(_Head):
         """``labels`` [B] int, 0 = B follows A, 1 = B is random."""
         backbone = self.mobilebert(*inputs, **named_inputs)
         logits = self._run(self.cls.seq_relationship, backbone.pooler_output)
-        loss = None if labels is None else F.cross_entropy(logits, labels.flatten())
+        loss = None if labels is None else cross_entropy(logits, labels)
         return self._output(LogitsOutput, backbone, return_dict, loss=loss, logits=logits)
 
 
@@ -263,7 +288,7 @@ class MobileBertForSequenceClassification(_Classifier):
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         problem_type = self.problem_type(labels)
         if problem_type == "single_label_classification":
-            return F.cross_entropy(logits, labels.flatten())
+            return cross_entropy(logits, labels)
         if problem_type == "multi_label_classification":
             return F.binary_cross_entropy_with_logits(logits, labels.astype(logits.dtype))
         return F.mse_loss(logits.flatten(), labels.astype(logits.dtype).flatten())
@@ -297,7 +322,7 @@ class MobileBertForQuestionAnswering(_Head):
         if start_positions is not None and end_positions is not None:
             length = logits.shape[1]
             start_loss, end_loss = (
-                F.cross_entropy(side, positions.flatten().clip(0, length), ignore_index=length)
+                cross_entropy(side, positions.clip(0, length), ignore_index=length)
                 for side, positions in ((start_logits, start_positions), (end_logits, end_positions))
             )
             loss = (start_loss + end_loss) / 2
@@ -336,7 +361,7 @@ class MobileBertForMultipleChoice(_Classifier):
             *map(_flatten_choices, inputs), **{name: _flatten_choices(value) for name, value in named_inputs.items()}
         )
         logits = self._run(self.classifier, self.dropout(backbone.pooler_output)).reshape([-1, num_choices])
-        loss = None if labels is None else F.cross_entropy(logits, labels.flatten())
+        loss = None if labels is None else cross_entropy(logits, labels)
         return self._output(LogitsOutput, backbone, return_dict, loss=loss, logits=logits)
 
 
@@ -358,7 +383,7 @@ class MobileBertForTokenClassification(_Classifier):
         """``labels`` [B, S] int, -100 = ignored."""
         backbone = self.mobilebert(*inputs, **named_inputs)
         logits = self._run(self.classifier, self.dropout(backbone.last_hidden_state))
-        loss = None if labels is None else _token_loss(logits, labels)
+        loss = None if labels is None else cross_entropy(logits, labels)
         return self._output(LogitsOutput, backbone, return_dict, loss=loss, logits=logits)
 
 
