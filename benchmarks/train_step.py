@@ -176,15 +176,17 @@ class Worker:
     def __init__(self, engine: str, folder: str, batch: int, length: int, padding: float, seed: int):
         command = [sys.executable, __file__, "--worker", engine, folder, *map(str, (batch, length, padding, seed))]
         pipe = subprocess.PIPE
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
-        self.peak_mib = 0.0
-        self.first_loss = float(self._answer(engine))
+        self.engine, self.peak_mib = engine, 0.0
+        self.errors = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=self.errors, text=True)
+        self.first_loss = float(self._answer())
 
-    def _answer(self, engine: str = "engine") -> str:
+    def _answer(self) -> str:
         line = self.process.stdout.readline()
         if not line:
-            raise InputError(f"{engine} ended without an answer; run with --worker's arguments to see why: "
-                             f"{' '.join(self.process.args)}")  # fmt: skip
+            self.errors.seek(0)
+            last = (self.errors.read().strip().splitlines() or ["no message"])[-1]
+            raise InputError(f"engine {self.engine} ended without an answer: {last}")
         return line
 
     def step(self) -> float:
@@ -198,6 +200,7 @@ class Worker:
     def close(self) -> None:
         self.process.stdin.close()
         self.process.wait()
+        self.errors.close()
 
 
 # ---- the parent ----

@@ -15,6 +15,7 @@ output and returns that of its inputs and of its parameters. Only first derivati
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 
 import numpy as np
 import paddle
@@ -97,7 +98,7 @@ def full_bias(attention_bias: Tensor | None, hidden: Tensor, num_heads: int) -> 
 
 def dropout_mask(shape: list[int], probability: float, dtype: paddle.dtype) -> Tensor:
     """1 where kept, 0 (with ``probability``, to 1 / 65536) where dropped; kept values are *not* scaled up."""
-    seed = int(paddle.randint(0, 2**31 - 1, [1], dtype="int64"))
+    seed = paddle.randint(0, 2**31 - 1, [1], dtype="int64").item()
     size = int(np.prod(shape))
     words = np.random.Generator(np.random.SFC64(seed)).integers(0, 2**64, -(-size // 4), dtype=np.uint64)
     kept = words.view(np.uint16)[:size] >= round(probability * 65536)
@@ -151,14 +152,38 @@ class _Node(PyLayer):
 # ---- small operations ----
 
 
-def _rows(vector: Tensor, count: int) -> Tensor:
-    """[k] -> [count, k], the vector in every row."""
-    return matmul(paddle.ones([count, 1], vector.dtype), vector.unsqueeze(0))
+@lru_cache(maxsize=16)
+def _ones(count: int, dtype: paddle.dtype) -> Tensor:
+    return paddle.ones([count], dtype)
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    """The same memory for NumPy."""
+    return np.from_dlpack(tensor.detach())
+
+
+def _times_row(matrix: Tensor, vector: Tensor) -> Tensor:
+    """matrix * vector: [n, k], [k] -> a new [n, k]."""
+    return paddle.from_dlpack(_array(matrix) * _array(vector))
+
+
+def _times_row_(matrix: Tensor, vector: Tensor) -> Tensor:
+    """matrix *= vector, in place."""
+    view = _array(matrix)
+    np.multiply(view, _array(vector), out=view)
+    return matrix
+
+
+def _plus_row_(matrix: Tensor, vector: Tensor) -> Tensor:
+    """matrix += vector, in place: [n, k], [k]."""
+    view = _array(matrix)
+    np.add(view, _array(vector), out=view)
+    return matrix
 
 
 def _column_sums(matrix: Tensor) -> Tensor:
     """[n, k] -> [k]."""
-    return matmul(paddle.ones([matrix.shape[0]], matrix.dtype), matrix)
+    return matmul(_ones(matrix.shape[0], matrix.dtype), matrix)
 
 
 def _product_sums(left: Tensor, right: Tensor) -> Tensor:
@@ -166,9 +191,8 @@ def _product_sums(left: Tensor, right: Tensor) -> Tensor:
     return _column_sums(left * right)
 
 
-def _linear(inputs: Tensor, dense: Pair) -> Tensor:
-    weight, bias = dense
-    return matmul(inputs, weight).add_(_rows(bias, inputs.shape[0]))
+def _linear(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return _plus_row_(matmul(inputs, weight), bias)
 
 
 def _weight_gradient(inputs: Tensor, gradient: Tensor) -> Tensor:
@@ -178,71 +202,66 @@ def _weight_gradient(inputs: Tensor, gradient: Tensor) -> Tensor:
 # ---- parts of the layer; tensors are [N, features] ----
 
 
-class _JoinedLinear:
-    """Several linear layers that read one tensor, as one product: y = x W + b, W = [W1 | W2 | ...].
+class _Linear:
+    """y = x W + b, and then, where there is a NoNorm, y * g + c.
 
-    A NoNorm y' = y * g + c right behind a linear layer is folded in: W' = W * g, b' = b * g + c. From the gradients of
-    W' and b':  dW = dW' * g,  db = db' * g,  dg = colsum(dW' * W) + db' * b,  dc = db'.
+    The norm is folded into the weights: W' = W * g, b' = b * g + c. From the gradients of W' and b':
+    dW = dW' * g,  db = db' * g,  dg = colsum(dW' * W) + db' * b,  dc = db'.
     """
 
-    def forward(self, inputs: Tensor, dense: list[Pair], norms: list[Pair | None]) -> list[Tensor]:
-        self.inputs, self.dense, self.norms = inputs, dense, norms
-        folded = [
-            (weight, bias) if norm is None else (weight * _rows(norm[0], weight.shape[0]), bias * norm[0] + norm[1])
-            for (weight, bias), norm in zip(dense, norms, strict=True)
-        ]
-        self.weight = paddle.concat([weight for weight, _ in folded], axis=1)
-        bias = paddle.concat([bias for _, bias in folded])
-        return _linear(inputs, (self.weight, bias)).split(self._widths(), axis=1)
+    def forward(self, inputs: Tensor, dense: Pair, norm: Pair | None = None) -> Tensor:
+        self.inputs, self.dense, self.norm = inputs, dense, norm
+        weight, bias = dense
+        if norm is not None:
+            scale, shift = norm
+            weight, bias = _times_row(weight, scale), bias * scale + shift
+        self.folded_weight = weight
+        return _linear(inputs, weight, bias)
 
-    def backward(self, gradients: list[Tensor]) -> tuple[Tensor, list[Pair], list[Pair | None]]:
-        """-> gradients of the input, the linear layers, the norms."""
-        gradient = paddle.concat(gradients, axis=1)
-        weights = _weight_gradient(self.inputs, gradient).split(self._widths(), axis=1)
-        biases = _column_sums(gradient).split(self._widths())
-        dense_gradients, norm_gradients = [], []
-        for (weight, bias), norm, dw, db in zip(self.dense, self.norms, weights, biases, strict=True):
-            norm_gradients.append(None if norm is None else (_product_sums(dw, weight) + db * bias, db))
-            dense_gradients.append((dw, db) if norm is None else (dw * _rows(norm[0], dw.shape[0]), db * norm[0]))
-        return matmul(gradient, self.weight, transpose_y=True), dense_gradients, norm_gradients
-
-    def _widths(self) -> list[int]:
-        return [weight.shape[1] for weight, _ in self.dense]
+    def backward(self, gradient: Tensor) -> tuple[Tensor, list[Pair]]:
+        """-> gradients of the input and of the parameters."""
+        d_inputs = matmul(gradient, self.folded_weight, transpose_y=True)
+        d_weight, d_bias = _weight_gradient(self.inputs, gradient), _column_sums(gradient)
+        if self.norm is None:
+            return d_inputs, [(d_weight, d_bias)]
+        (weight, bias), (scale, _) = self.dense, self.norm
+        d_scale = _product_sums(d_weight, weight) + d_bias * bias
+        return d_inputs, [(_times_row_(d_weight, scale), d_bias * scale), (d_scale, d_bias)]
 
 
 class _ResidualNorm:
-    """y = (dropout(x W + b) + r) * g + c.
+    """y = (m * (x W + b) + r) * g + c, where m is the dropout mask, scaled up, or 1.
 
-    With t = dropout(x W + b) + r:  dc = colsum(dy),  dg = colsum(dy * t),  dr = dt = dy * g,  and the product's
-    gradient is dt * mask. Without dropout b is left out of t and added behind the norm: y = t * g + (b * g + c).
+    Backward:  dc = colsum(dy),  dr = dy * g,  dx = (m * dr) W^T. With u = m * dy (the product's gradient but for g):
+    dW = (x^T u) * g  and  db = colsum(u) * g;  and since  colsum(u * (x W)) = colsum((x^T u) * W),
+    dg = colsum(dy * r) + colsum((x^T u) * W) + colsum(u) * b.
     """
 
     def forward(self, inputs: Tensor, dense: Pair, residual: Tensor, norm: Pair, dropout: float = 0.0) -> Tensor:
-        self.inputs, self.dense, self.norm, self.mask = inputs, dense, norm, None
+        self.inputs, self.dense, self.residual, self.norm, self.mask = inputs, dense, residual, norm, None
         (weight, bias), (scale, shift) = dense, norm
-        count = inputs.shape[0]
+        output = matmul(inputs, weight)
         if dropout:
-            self.mask = dropout_mask([count, weight.shape[1]], dropout, inputs.dtype).scale_(1 / (1 - dropout))
-            self.total = _linear(inputs, dense).multiply_(self.mask).add_(residual)
+            self.mask = dropout_mask(output.shape, dropout, output.dtype).scale_(1 / (1 - dropout))
+            _plus_row_(output, bias).multiply_(self.mask)
         else:
-            self.total = matmul(inputs, weight).add_(residual)
             shift = bias * scale + shift
-        return (self.total * _rows(scale, count)).add_(_rows(shift, count))
+        return _plus_row_(_times_row_(output.add_(residual), scale), shift)
 
-    def backward(self, gradient: Tensor) -> tuple[Tensor, Tensor, Pair, Pair]:
-        """-> gradients of input, residual, linear layer, norm."""
+    def backward(self, gradient: Tensor) -> tuple[Tensor, Tensor, list[Pair]]:
+        """-> gradients of input, residual, parameters."""
         (weight, bias), (scale, _) = self.dense, self.norm
-        d_shift = _column_sums(gradient)
-        d_scale = _product_sums(gradient, self.total)
-        d_total = gradient * _rows(scale, gradient.shape[0])
-        if self.mask is None:
-            d_product, d_bias = d_total, d_shift * scale
-            d_scale = d_scale + d_shift * bias
-        else:
-            d_product = d_total * self.mask
-            d_bias = _column_sums(d_product)
+        d_residual = _times_row(gradient, scale)
+        d_scale = _product_sums(gradient, self.residual)
+        d_shift = product_sums = _column_sums(gradient)
+        d_product, unscaled = d_residual, gradient
+        if self.mask is not None:
+            d_product, unscaled = d_residual * self.mask, gradient * self.mask
+            product_sums = _column_sums(unscaled)
+        d_weight = _weight_gradient(self.inputs, unscaled)
+        d_scale.add_(_product_sums(d_weight, weight)).add_(product_sums * bias)
         d_inputs = matmul(d_product, weight, transpose_y=True)
-        return d_inputs, d_total, (_weight_gradient(self.inputs, d_product), d_bias), (d_scale, d_shift)
+        return d_inputs, d_residual, [(_times_row_(d_weight, scale), product_sums * scale), (d_scale, d_shift)]
 
 
 class _FeedForward:
@@ -250,18 +269,18 @@ class _FeedForward:
 
     def forward(self, inputs: Tensor, widen: Pair, narrow: Pair, norm: Pair) -> Tensor:
         self.inputs, self.widen = inputs, widen
-        self.active = F.relu_(_linear(inputs, widen))
+        self.active = F.relu_(_linear(inputs, *widen))
         self.narrow = _ResidualNorm()
         return self.narrow.forward(self.active, narrow, inputs, norm)
 
     def backward(self, gradient: Tensor) -> tuple[Tensor, list[Pair]]:
         """-> gradients of input and parameters."""
-        d_active, d_inputs, d_narrow, d_norm = self.narrow.backward(gradient)
-        view = np.from_dlpack(d_active)
-        np.multiply(view, np.from_dlpack(self.active) > 0, out=view)
+        d_active, d_inputs, d_narrow = self.narrow.backward(gradient)
+        view = _array(d_active)
+        np.multiply(view, _array(self.active) > 0, out=view)
         d_widen = _weight_gradient(self.inputs, d_active), _column_sums(d_active)
         d_inputs = matmul(d_active, self.widen[0], transpose_y=True).add_(d_inputs)
-        return d_inputs, [d_widen, d_narrow, d_norm]
+        return d_inputs, [d_widen, *d_narrow]
 
 
 class _Attention:
@@ -287,7 +306,7 @@ class _Attention:
         self.key, self.value = self._cut(key), self._cut(value)
         sums = self._exponentials(bias, shifted=False)
         low, high = _SAFE_SUM
-        if not (low < float(sums.min()) and float(sums.max()) < high):
+        if not (low < _array(sums).min() and _array(sums).max() < high):
             sums = self._exponentials(bias, shifted=True)
         self.kept = self.exponentials
         if self.dropout:
@@ -318,11 +337,11 @@ class _Attention:
             scores.add_(bias)
         if shifted:
             scores = scores - scores.max(axis=-1, keepdim=True)
-        view = np.from_dlpack(scores)
+        view = _array(scores)
         with np.errstate(over="ignore"):
             np.exp(view, out=view)
         self.exponentials = scores
-        return matmul(scores, paddle.ones([scores.shape[-1], 1], scores.dtype))
+        return matmul(scores, _ones(scores.shape[-1], scores.dtype)).unsqueeze(-1)
 
     def _cut(self, hidden: Tensor) -> Tensor:
         return hidden.reshape([*self.shape, self.num_heads, -1]).transpose([0, 2, 1, 3])  # [N, D] -> [B, A, S, d]
@@ -339,6 +358,7 @@ class _EncoderLayer:
         self.reads_bottleneck = bottleneck.use_bottleneck_attention
         self.reads_shared = bottleneck.key_query_shared_bottleneck and not self.reads_bottleneck
         self.num_heads, self.scaling = attention.num_heads, attention.scaling
+        self.num_networks = len(layer.ffn) + 1
         self.attention_dropout = attention.dropout.p if layer.training else 0.0
         self.dropout = layer.output.bottleneck.dropout.p if layer.training else 0.0
 
@@ -347,52 +367,42 @@ class _EncoderLayer:
         self.shape = hidden.shape
         stream = hidden.reshape([-1, self.shape[-1]])
         pairs = iter(pairs)
-        entry_dense, entry_norm = next(pairs), next(pairs)
-        first, norms = [entry_dense], [entry_norm]
-        if self.reads_shared:
-            first.append(next(pairs))
-            norms.append(next(pairs))
-        query, key, value = next(pairs), next(pairs), next(pairs)
-        # `second` are the projections that read r or s, the others join the products that read x.
-        second = [query, key, value] if self.reads_bottleneck else [query, key] if self.reads_shared else []
-        rest = [] if self.reads_bottleneck else [value] if self.reads_shared else [query, key, value]
-        self.entry = _JoinedLinear()
-        residual, *projected = self.entry.forward(stream, first + rest, norms + [None] * len(rest))
-        if second:
-            shared = residual if self.reads_bottleneck else projected.pop(0)
-            self.projections = _JoinedLinear()
-            projected = self.projections.forward(shared, second, [None] * len(second)) + projected
+        self.entry, self.shared_entry = _Linear(), _Linear()
+        self.projections = [_Linear(), _Linear(), _Linear()]
         self.attention = _Attention(self.num_heads, self.scaling, self.attention_dropout)
+        self.attention_output, self.exit = _ResidualNorm(), _ResidualNorm()
+        self.networks = [_FeedForward() for _ in range(self.num_networks)]
+
+        narrow = self.entry.forward(stream, next(pairs), next(pairs))
+        sources = [narrow if self.reads_bottleneck else stream] * 3
+        if self.reads_shared:
+            sources[:2] = [self.shared_entry.forward(stream, next(pairs), next(pairs))] * 2
+        projected = [part.forward(x, next(pairs)) for part, x in zip(self.projections, sources, strict=True)]
         context = self.attention.forward(*projected, attention_bias, self.shape[:2])
-        self.attention_output = _ResidualNorm()
-        narrow = self.attention_output.forward(context, next(pairs), residual, next(pairs))
-        rest = list(pairs)
-        self.networks = []
-        for number in range(0, len(rest) - 2, 3):
-            self.networks.append(_FeedForward())
-            narrow = self.networks[-1].forward(narrow, *rest[number : number + 3])
-        self.exit = _ResidualNorm()
-        return self.exit.forward(narrow, rest[-2], stream, rest[-1], self.dropout).reshape(self.shape)
+        narrow = self.attention_output.forward(context, next(pairs), narrow, next(pairs))
+        for network in self.networks:
+            narrow = network.forward(narrow, next(pairs), next(pairs), next(pairs))
+        return self.exit.forward(narrow, next(pairs), stream, next(pairs), self.dropout).reshape(self.shape)
 
     def backward(self, gradient: Tensor) -> tuple[Tensor, list[Pair]]:
         """-> gradients of ``hidden`` and of ``pairs``."""
-        d_narrow, d_stream, *tail = self.exit.backward(gradient.reshape([-1, self.shape[-1]]))
+        d_narrow, d_stream, pairs = self.exit.backward(gradient.reshape([-1, self.shape[-1]]))
         for network in reversed(self.networks):
-            d_narrow, pairs = network.backward(d_narrow)
-            tail = pairs + tail
-        d_context, d_residual, *pairs = self.attention_output.backward(d_narrow)
-        tail = pairs + tail
+            d_narrow, front = network.backward(d_narrow)
+            pairs = front + pairs
+        d_context, d_narrow, front = self.attention_output.backward(d_narrow)
+        pairs = front + pairs
         d_projected = self.attention.backward(d_context)
-        d_projections = []
-        if self.reads_bottleneck:
-            d_shared, d_projections, _ = self.projections.backward(d_projected)
-            d_first = [d_residual + d_shared]
-        elif self.reads_shared:
-            d_shared, d_projections, _ = self.projections.backward(d_projected[:2])
-            d_first = [d_residual, d_shared, d_projected[2]]
+        (d_query, query), (d_key, key), (d_value, value) = (
+            part.backward(d) for part, d in zip(self.projections, d_projected, strict=True)
+        )
+        pairs = query + key + value + pairs
+        (d_narrow if self.reads_bottleneck else d_stream).add_(d_value)
+        if self.reads_shared:
+            d_shared, front = self.shared_entry.backward(d_query.add_(d_key))
+            d_stream.add_(d_shared)
+            pairs = front + pairs
         else:
-            d_first = [d_residual, *d_projected]
-        d_entry, dense, norms = self.entry.backward(d_first)
-        entries = 2 if self.reads_shared else 1
-        head = [pair for both in zip(dense[:entries], norms[:entries], strict=True) for pair in both]
-        return d_entry.add_(d_stream), [*head, *d_projections, *dense[entries:], *tail]
+            (d_narrow if self.reads_bottleneck else d_stream).add_(d_query).add_(d_key)
+        d_entry, front = self.entry.backward(d_narrow)
+        return d_stream.add_(d_entry), front + pairs
