@@ -142,7 +142,7 @@ def child(program: str, **environment: str) -> subprocess.CompletedProcess:
     settings = ("OMP_NUM_THREADS", "MKL_DEBUG_CPU_TYPE", "FLAGS_use_stride_kernel", "MOBILEBERT_QUIET")
     clean = {key: value for key, value in os.environ.items() if key not in settings}
     return subprocess.run(
-        [sys.executable, "-c", program], env=clean | environment, cwd=ROOT, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", program], env=clean | environment, cwd=ROOT, capture_output=True, text=True, timeout=300
     )
 
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 def setup(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
     clean = {key: value for key, value in os.environ.items() if key not in ("DEVICE", "CUDA", "PYTHON")}
     command = ["bash", str(ROOT / "scripts/setup.sh"), *arguments]
-    return subprocess.run(command, env=clean | environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, env=clean | environment, capture_output=True, text=True, timeout=300)
 
 
 def pinned(package: str) -> str:
