@@ -5,6 +5,7 @@ PyTorch, square ones too; nothing else differs. A safetensors header says ``form
 """
 
 import os
+import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +30,18 @@ TIED_KEYS = {
     "cls.predictions.decoder.bias": "cls.predictions.bias",
 }
 CONSTANT_KEYS = ("embeddings.position_ids",)
+
+# All that a pickle of tensors names. Unpickling anything else would run it.
+_TENSOR_PARTS = {
+    ("builtins", "tuple"),
+    ("collections", "OrderedDict"),
+    ("_codecs", "encode"),
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    *((f"numpy.{core}.{module}", name) for core in ("core", "_core") for module, name in (
+        ("multiarray", "_reconstruct"), ("multiarray", "scalar"), ("numeric", "_frombuffer"),
+    )),
+}  # fmt: skip
 
 State = dict[str, np.ndarray]
 
@@ -67,10 +80,7 @@ def read_safetensors(folder: Path) -> tuple[State, str | None]:
     if (folder / SAFETENSORS).exists() or not index.exists():
         names = [SAFETENSORS]
     else:
-        shards = read_json(index)
-        if not isinstance(shards, dict) or not isinstance(shards.get("weight_map"), dict):
-            raise InputError(f"{index}: expected an object with a weight_map from key to file")
-        names = sorted(set(shards["weight_map"].values()))
+        names = shard_names(index)
     state: State = {}
     layout = None
     for name in names:
@@ -85,6 +95,19 @@ def read_safetensors(folder: Path) -> tuple[State, str | None]:
         except (SafetensorError, OSError, TypeError) as error:
             raise InputError(f"{path}: not a readable safetensors file ({error}); fetch or convert it again") from None
     return state, layout
+
+
+def shard_names(index: Path) -> list[str]:
+    """The files that a sharded checkpoint's index names, each once.
+
+    Raises:
+        InputError: the index is missing, broken or of another form.
+    """
+    content = read_json(index)
+    weight_map = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
+        raise InputError(f"{index}: expected an object with a weight_map from key to file")
+    return sorted(set(weight_map.values()))
 
 
 def read_state(folder: Path) -> tuple[State, str]:
@@ -107,11 +130,33 @@ def read_state(folder: Path) -> tuple[State, str]:
     path = folder / PDPARAMS
     if not path.exists():
         raise InputError(f"{folder}: found neither {SAFETENSORS} nor {PDPARAMS}; convert a checkpoint with convert.py")
+    return read_pdparams(path), "pd"
+
+
+class _TensorUnpickler(pickle.Unpickler):
+    """Builds arrays and nothing else."""
+
+    def find_class(self, module, name):
+        if (module, name) not in _TENSOR_PARTS:
+            raise pickle.UnpicklingError(f"it names {module}.{name}")
+        return super().find_class(module, name)
+
+
+def read_pdparams(path: Path) -> State:
+    """Read what ``paddle.save`` wrote of a state dict. Unlike ``paddle.load`` this never runs what a pickle holds.
+
+    Raises:
+        InputError: the file is damaged, or holds more than tensors.
+    """
     try:
-        loaded = paddle.load(str(path), return_numpy=True)
-        return {key: np.asarray(value) for key, value in loaded.items()}, "pd"
-    except Exception as error:  # a damaged pickle raises nearly anything
-        raise InputError(f"{path}: not a readable Paddle checkpoint ({type(error).__name__}: {error})") from None
+        with open(path, "rb") as file:
+            content = _TensorUnpickler(file).load()
+        # A tensor is an array, or (its name, the array); paddle.save adds a table of names, which is a dict.
+        tensors = {key: value[1] if isinstance(value, tuple) else value for key, value in content.items()}
+        return {key: np.asarray(value) for key, value in tensors.items() if not isinstance(value, dict)}
+    except Exception as error:  # a damaged or hostile pickle raises nearly anything
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"{path}: refused, it is damaged or holds more than tensors ({reason[:160]})") from None
 
 
 def _parameter_name(key: str, expected: dict) -> str:
@@ -174,6 +219,28 @@ def fit_state(model: nn.Layer, state: State, layout: str, source: str) -> tuple[
     return fitted, report
 
 
+def check_backbone(report: LoadReport, source: str) -> None:
+    """Refuse a checkpoint whose embeddings and encoder are not exactly the model's; heads may come and go.
+
+    Args:
+        report: of ``fit_state``.
+        source: how the error names the checkpoint.
+
+    Raises:
+        InputError: a tensor of the backbone is missing, or has no place in the model.
+    """
+    for names, what in (
+        (report.initialised, "are missing"),
+        (report.unused, "have no place in the model"),
+    ):
+        found = [name for name in names if _is_backbone(name)]
+        if found:
+            raise InputError(
+                f"{source}: {len(found)} tensors of the backbone {what}, first {found[0]}; "
+                "is the checkpoint complete, and does its config.json belong to it?"
+            )
+
+
 def _is_backbone(name: str) -> bool:
     return name.removeprefix(BACKBONE_PREFIX).startswith(("embeddings.", "encoder."))
 
@@ -191,12 +258,7 @@ def load_into(model: nn.Layer, folder: Path) -> LoadReport:
     """Load a folder's weights into ``model``; parameters that the checkpoint lacks keep their values."""
     state, layout = read_state(folder)
     fitted, report = fit_state(model, state, layout, str(folder))
-    missing = [name for name in report.initialised if _is_backbone(name)]
-    if missing:
-        raise InputError(
-            f"{folder}: {len(missing)} tensors of the backbone are missing, first {missing[0]}; "
-            "is the checkpoint complete, and does its config.json belong to it?"
-        )
+    check_backbone(report, str(folder))
     parameters = dict(model.named_parameters())
     for name, value in fitted.items():
         parameters[name].set_value(np.ascontiguousarray(value).astype(_numpy_type(parameters[name])))

@@ -81,10 +81,9 @@ def read_torch_state(folder: Path) -> State:
     if (folder / PICKLE).exists():
         return _read_pickle(folder / PICKLE)
     if (folder / PICKLE_INDEX).exists():
-        weight_map = read_json(folder / PICKLE_INDEX).get("weight_map", {})
         return {
             key: value
-            for name in sorted(set(weight_map.values()))
+            for name in weights.shard_names(folder / PICKLE_INDEX)
             for key, value in _read_pickle(folder / name).items()
         }
     raise InputError(
@@ -161,6 +160,7 @@ def convert(source: str | Path, destination: str | Path, head: str | None = None
     head = head or detect_head(source, state)
     model = HEADS[head](config)
     fitted, report = weights.fit_state(model, state, layout, str(source))
+    weights.check_backbone(report, str(source))
     initial = weights.model_state(model)
     output = {name: fitted.get(name, initial[name]) for name in initial}
     linear = weights.linear_weights(model)

@@ -1,0 +1,464 @@
+"""convert.py: there and back bit for bit, every format that is out there, and everything that can be wrong."""
+
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+import torch
+import transformers
+from safetensors.torch import save_file
+from tiny import torch_model, write_vocabulary
+
+from mobilebert import weights
+from mobilebert.config import HEAD_CLASSES
+from mobilebert.errors import InputError
+from mobilebert.heads import HEADS
+from mobilebert.interop import hf
+
+ROOT = Path(__file__).parents[2]
+
+
+def write(folder, head="question-answering", dtype="float32", **config):
+    """A transformers checkpoint in a new folder; returns the model."""
+    model = torch_model(head, dtype, **config)
+    model.save_pretrained(folder)
+    return model
+
+
+def load(folder, head, dtype="float32"):
+    """What transformers loads, which must miss nothing and leave nothing over."""
+    model, report = getattr(transformers, HEAD_CLASSES[head]).from_pretrained(
+        folder, dtype=getattr(torch, dtype), output_loading_info=True
+    )
+    assert not report["missing_keys"] and not report["unexpected_keys"] and not report["mismatched_keys"]
+    return model
+
+
+def contents(folder):
+    """Every file below a folder; empty where there is none."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(Path(folder).rglob("*")) if p.is_file()}
+
+
+def assert_same_state(left, right):
+    assert list(left) == list(right)
+    for name in left:
+        assert left[name].dtype == right[name].dtype and torch.equal(left[name], right[name]), name
+
+
+# There and back
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_there_and_back_gives_every_tensor_bit_for_bit(head, tmp_path):
+    source = write(tmp_path / "torch", head, classifier_activation=True, num_labels=2)
+    there = hf.convert(tmp_path / "torch", tmp_path / "paddle")
+    assert there.head == head and not there.report.unused and not there.report.initialised
+    back = hf.convert(tmp_path / "paddle", tmp_path / "back", reverse=True)
+    assert back.head == head and not back.report.unused
+    assert_same_state(load(tmp_path / "back", head).state_dict(), source.state_dict())
+    ours = HEADS[head].from_pretrained(tmp_path / "paddle")
+    linear = weights.linear_weights(ours)
+    assert sorted(there.report.transposed) == sorted(back.report.transposed) == sorted(linear)
+    for name, value in source.named_parameters():
+        expected = value.detach().numpy()
+        got = dict(ours.named_parameters())[name].numpy()
+        np.testing.assert_array_equal(got, expected.T if name in linear else expected)
+    written = json.loads((tmp_path / "back" / "config.json").read_text())
+    assert written["architectures"] == [HEAD_CLASSES[head]]
+
+
+def shard(folder, model):
+    model.save_pretrained(folder, max_shard_size="20KB")
+    assert len(list(folder.glob("model-*.safetensors"))) > 2
+
+
+def one_pickle(folder, model):
+    model.save_pretrained(folder)
+    (folder / "model.safetensors").unlink()
+    torch.save(model.state_dict(), folder / "pytorch_model.bin")
+
+
+def old_pickle(folder, model):
+    one_pickle(folder, model)
+    torch.save(model.state_dict(), folder / "pytorch_model.bin", _use_new_zipfile_serialization=False)
+
+
+def sharded_pickle(folder, model):
+    one_pickle(folder, model)
+    (folder / "pytorch_model.bin").unlink()
+    items = list(model.state_dict().items())
+    weight_map = {}
+    for number, part in enumerate((items[::2], items[1::2])):
+        name = f"pytorch_model-0000{number + 1}-of-00002.bin"
+        torch.save(dict(part), folder / name)
+        weight_map |= {key: name for key, _ in part}
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+
+
+@pytest.mark.parametrize("store", [shard, one_pickle, old_pickle, sharded_pickle])
+def test_every_format_gives_the_same_checkpoint(store, tmp_path):
+    model = write(tmp_path / "plain", "pretraining")
+    store(tmp_path / "other", model)
+    plain = hf.convert(tmp_path / "plain", tmp_path / "a")
+    other = hf.convert(tmp_path / "other", tmp_path / "b")
+    assert plain.sha256 == other.sha256 and plain.num_parameters == other.num_parameters
+
+
+def test_half_precision_stays_half_and_comes_back(tmp_path):
+    source = write(tmp_path / "torch", dtype="float16")
+    hf.convert(tmp_path / "torch", tmp_path / "paddle")
+    state, _ = weights.read_state(tmp_path / "paddle")
+    assert {str(value.dtype) for value in state.values()} == {"float16"}
+    hf.convert(tmp_path / "paddle", tmp_path / "back", reverse=True)
+    assert_same_state(load(tmp_path / "back", "question-answering", "float16").state_dict(), source.state_dict())
+    model = HEADS["question-answering"].from_pretrained(tmp_path / "paddle")
+    assert model.qa_outputs.weight.dtype == paddle.float32
+
+
+def test_the_paddle_format_holds_the_same_and_loads_by_itself(tmp_path):
+    write(tmp_path / "torch")
+    hf.convert(tmp_path / "torch", tmp_path / "paddle")
+    state, layout = weights.read_state(tmp_path / "paddle")
+    loaded = paddle.load(str(tmp_path / "paddle" / "model_state.pdparams"))
+    assert layout == "pd" and sorted(loaded) == sorted(state)
+    for name, value in loaded.items():
+        np.testing.assert_array_equal(value.numpy(), state[name])
+    model = HEADS["question-answering"].from_pretrained(tmp_path / "paddle")
+    (tmp_path / "paddle" / "model.safetensors").unlink()
+    again = HEADS["question-answering"].from_pretrained(tmp_path / "paddle")
+    missing, unexpected = again.set_state_dict(loaded)
+    assert not missing and not unexpected
+    for name, value in again.named_parameters():
+        np.testing.assert_array_equal(value.numpy(), dict(model.named_parameters())[name].numpy())
+    # And from this format alone back to torch.
+    hf.convert(tmp_path / "paddle", tmp_path / "back", reverse=True)
+    source, back = (load(tmp_path / name, "question-answering") for name in ("torch", "back"))
+    assert_same_state(back.state_dict(), source.state_dict())
+
+
+def test_old_names_and_constants(tmp_path):
+    model = write(tmp_path / "torch", "pretraining")
+    plain = hf.convert(tmp_path / "torch", tmp_path / "a")
+    state = {
+        key.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): value.clone()
+        for key, value in model.state_dict().items()
+    }
+    state["mobilebert.embeddings.position_ids"] = torch.arange(32)[None]
+    save_file(state, tmp_path / "torch" / "model.safetensors", metadata={"format": "pt"})
+    old = hf.convert(tmp_path / "torch", tmp_path / "b")
+    assert old.sha256 == plain.sha256 and not old.report.unused
+    assert "mobilebert.embeddings.LayerNorm.gamma" in old.report.renamed
+    assert len(old.report.renamed) == sum("LayerNorm" in key for key in state)
+
+
+def test_a_tied_tensor_that_disagrees_is_named(tmp_path):
+    model = write(tmp_path / "torch", "masked-lm")
+    state = {key: value.clone() for key, value in model.state_dict().items()}
+    state["cls.predictions.decoder.weight"][0, 0] += 1
+    save_file(state, tmp_path / "torch" / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError, match=r"cls.predictions.decoder.weight differs from mobilebert.embeddings.word_"):
+        hf.convert(tmp_path / "torch", tmp_path / "paddle")
+
+
+# Heads
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_the_head_is_known_from_the_keys_where_the_config_says_nothing(head, tmp_path):
+    write(tmp_path / "torch", head)
+    path = tmp_path / "torch" / "config.json"
+    config = json.loads(path.read_text())
+    config.pop("architectures")
+    path.write_text(json.dumps(config))
+    if head in ("sequence-classification", "multiple-choice", "token-classification"):
+        with pytest.raises(
+            InputError, match=r"classifier weights, but config.json does not say of which head; name it"
+        ):
+            hf.convert(tmp_path / "torch", tmp_path / "paddle")
+        assert hf.convert(tmp_path / "torch", tmp_path / "paddle", head=head).head == head
+    else:
+        assert hf.convert(tmp_path / "torch", tmp_path / "paddle").head == head
+
+
+def test_a_fresh_head_is_added_and_named(tmp_path):
+    write(tmp_path / "torch", "model")
+    paddle.seed(3)
+    first = hf.convert(tmp_path / "torch", tmp_path / "a", head="question-answering")
+    paddle.seed(3)
+    second = hf.convert(tmp_path / "torch", tmp_path / "b", head="question-answering")
+    assert first.report.initialised == ["qa_outputs.weight", "qa_outputs.bias"] and first.sha256 == second.sha256
+    assert "newly initialised  2 (qa_outputs.weight, qa_outputs.bias)" in first.summary()
+    model = HEADS["question-answering"].from_pretrained(tmp_path / "a")
+    assert not model.load_report.initialised and model.qa_outputs.weight.numpy().any()
+
+
+def test_what_a_head_has_no_place_for_is_named_and_left_out(tmp_path):
+    write(tmp_path / "torch", "pretraining")
+    result = hf.convert(tmp_path / "torch", tmp_path / "a", head="model")
+    assert "cls.seq_relationship.weight" in result.report.unused
+    assert f"unused             {len(result.report.unused)} (cls." in result.summary()
+    assert {key.split(".")[0] for key in result.state} == {"embeddings", "encoder"}
+
+
+# What can be wrong
+
+
+def edit(change):
+    """A change of the tensors of a checkpoint."""
+
+    def apply(folder):
+        state, _ = weights.read_safetensors(folder)
+        change(state)
+        save_file({k: torch.from_numpy(v.copy()) for k, v in state.items()}, folder / "model.safetensors")
+
+    return apply
+
+
+def configure(**values):
+    def apply(folder):
+        path = folder / "config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+    return apply
+
+
+def truncate(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def damage_pickle(folder):
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(b"PK\x03\x04 not a checkpoint")
+
+
+def lose_a_shard(folder):
+    state, _ = weights.read_safetensors(folder)
+    (folder / "model.safetensors").unlink()
+    index = {"weight_map": dict.fromkeys(state, "model-00001-of-00001.safetensors")}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def lose_a_key_of_an_index(folder):
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin.index.json").write_text('{"metadata": 1}')
+
+
+VALUE = "mobilebert.encoder.layer.1.attention.self.value.weight"
+BAD_CHECKPOINTS = {
+    "truncated": (truncate, "model.safetensors: not a readable safetensors file"),
+    "damaged pickle": (damage_pickle, "pytorch_model.bin: refused, it is damaged or holds more than tensors"),
+    "lost shard": (lose_a_shard, "model-00001-of-00001.safetensors: no such file; is the checkpoint complete?"),
+    "index without map": (lose_a_key_of_an_index, "pytorch_model.bin.index.json: expected an object with a weight_map"),
+    "no weights": (
+        lambda folder: (folder / "model.safetensors").unlink(),
+        "found neither model.safetensors nor pytorch_model.bin; fetch a checkpoint with bash scripts/download_weights",
+    ),
+    "no config": (lambda folder: (folder / "config.json").unlink(), "config.json: no such file"),
+    "broken config": (lambda folder: (folder / "config.json").write_text("{,"), "config.json: broken JSON at line 1"),
+    "config is a list": (lambda folder: (folder / "config.json").write_text("[]"), "config.json: expected a JSON obj"),
+    "missing tensor": (
+        edit(lambda state: state.pop(VALUE)),
+        f"1 tensors of the backbone are missing, first {VALUE}; is the checkpoint complete",
+    ),
+    "unexpected layer": (
+        edit(lambda state: state.update({VALUE.replace("layer.1", "layer.2"): state[VALUE]})),
+        f"1 tensors of the backbone have no place in the model, first {VALUE.replace('layer.1', 'layer.2')}; is the",
+    ),
+    "other shape": (
+        edit(lambda state: state.update({VALUE: state[VALUE][:, :-1]})),
+        f"{VALUE} is [47, 24], the model has [48, 24]",
+    ),
+    "a vector for a matrix": (
+        edit(lambda state: state.update({VALUE: state[VALUE].ravel()})),
+        f"{VALUE} is [1152], the model has [48, 24]; does its config.json belong to it?",
+    ),
+    "config of another width": (configure(hidden_size=40), "(and "),
+    "config of more layers": (configure(num_hidden_layers=3), "tensors of the backbone are missing, first mobilebert."),
+    "config of another vocabulary": (
+        configure(vocab_size=98),
+        "mobilebert.embeddings.word_embeddings.weight is [97, 16], the model has [98, 16]",
+    ),
+    "another model": (configure(model_type="bert"), "config.json: model_type='bert': expected 'mobilebert'"),
+    "impossible config": (
+        configure(num_attention_heads=5),
+        "num_attention_heads=5 does not divide true_hidden_size=24",
+    ),
+    "two claims": (
+        edit(lambda state: state.update({VALUE.removeprefix("mobilebert."): state[VALUE]})),
+        f"two keys claim the parameter {VALUE}",
+    ),
+    "nothing fits": (
+        edit(lambda state: [state.update({f"bert.{key}": state.pop(key)}) for key in list(state)]),
+        "no tensor fits MobileBERT; first keys: bert.",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_CHECKPOINTS)
+def test_a_bad_checkpoint_is_named_and_the_destination_stays_as_it_was(name, tmp_path, run_script):
+    spoil, message = BAD_CHECKPOINTS[name]
+    write(tmp_path / "torch")
+    spoil(tmp_path / "torch")
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "model.safetensors").write_text("an earlier conversion")
+    before = contents(tmp_path)
+    for destination in ("new", "old"):
+        code, output, errors = run_script("convert", "--src", tmp_path / "torch", "--dst", tmp_path / destination)
+        assert code == 2 and not output
+        assert errors.count("\n") == 1 and errors.startswith("error: ") and message in errors
+    assert contents(tmp_path) == before and not (tmp_path / "new").exists()
+
+
+class Payload:
+    """Unpickling it creates a file."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_pickle_that_is_more_than_tensors_is_refused_and_not_executed(zipped, tmp_path):
+    model = write(tmp_path / "torch")
+    (tmp_path / "torch" / "model.safetensors").unlink()
+    path = tmp_path / "torch" / "pytorch_model.bin"
+    state = {**model.state_dict(), "payload": Payload(tmp_path / "executed")}
+    torch.save(state, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(InputError, match=r"pytorch_model.bin: refused, it is damaged or holds more than tensors"):
+        hf.convert(tmp_path / "torch", tmp_path / "paddle")
+    assert not (tmp_path / "executed").exists() and not (tmp_path / "paddle").exists()
+    pickle.loads(pickle.dumps(Payload(tmp_path / "executed"))).close()  # the payload does work
+    assert (tmp_path / "executed").exists()
+
+
+def test_a_hostile_pdparams_is_refused_and_not_executed(tmp_path):
+    write(tmp_path / "torch")
+    hf.convert(tmp_path / "torch", tmp_path / "paddle")
+    (tmp_path / "paddle" / "model.safetensors").unlink()
+    (tmp_path / "paddle" / "model_state.pdparams").write_bytes(
+        pickle.dumps({"a": Payload(tmp_path / "executed")}, protocol=2)
+    )
+    with pytest.raises(InputError, match=r"model_state.pdparams: refused, it is damaged or holds more than tensors"):
+        hf.convert(tmp_path / "paddle", tmp_path / "back", reverse=True)
+    with pytest.raises(InputError, match=r"model_state.pdparams: refused.*it names (_)?io.open"):
+        HEADS["question-answering"].from_pretrained(tmp_path / "paddle")
+    assert not (tmp_path / "executed").exists()
+    (tmp_path / "paddle" / "model_state.pdparams").write_bytes(b"\x80\x04 torn")
+    with pytest.raises(InputError, match=r"model_state.pdparams: refused, it is damaged"):
+        HEADS["question-answering"].from_pretrained(tmp_path / "paddle")
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+@pytest.mark.parametrize("kind", ["tensor", "array"])
+def test_pdparams_of_every_protocol_are_read(protocol, kind, tmp_path):
+    values = {"a": np.arange(6, dtype="float32").reshape(2, 3), "b": np.ones(3, "float16")}
+    state = {key: paddle.to_tensor(value) if kind == "tensor" else value for key, value in values.items()}
+    paddle.save(state, str(tmp_path / "a.pdparams"), protocol=protocol)
+    read = weights.read_pdparams(tmp_path / "a.pdparams")
+    assert sorted(read) == sorted(values)
+    for key in values:
+        assert read[key].dtype == values[key].dtype
+        np.testing.assert_array_equal(read[key], values[key])
+
+
+def test_pdparams_of_a_layer_are_read(tmp_path):
+    layer = paddle.nn.Linear(2, 3)
+    paddle.save(layer.state_dict(), str(tmp_path / "a.pdparams"))
+    read = weights.read_pdparams(tmp_path / "a.pdparams")
+    assert sorted(read) == ["bias", "weight"]
+    np.testing.assert_array_equal(read["weight"], layer.weight.numpy())
+
+
+def test_a_folder_of_the_other_framework_is_told(tmp_path, run_script):
+    write(tmp_path / "torch")
+    assert run_script("convert", "--src", tmp_path / "torch", "--dst", tmp_path / "paddle")[0] == 0
+    cases = [
+        (("--src", tmp_path / "paddle"), "holds a Paddle checkpoint already; to go back to PyTorch add --reverse"),
+        (("--src", tmp_path / "torch", "--reverse"), "holds a PyTorch checkpoint already; leave --reverse out"),
+        (("--src", tmp_path / "nowhere"), "nowhere: no such folder; name the checkpoint's folder with --src"),
+    ]
+    for arguments, message in cases:
+        code, _, errors = run_script("convert", *arguments, "--dst", tmp_path / "new")
+        assert code == 2 and errors.startswith("error: ") and errors.count("\n") == 1 and message in errors
+    code, _, errors = run_script("convert", "--src", tmp_path / "torch", "--dst", tmp_path / "torch" / ".")
+    assert code == 2 and "source and destination are one folder" in errors
+    assert not (tmp_path / "new").exists()
+
+
+def test_other_files_in_the_destination_stay_and_the_tokenizer_comes_along(tmp_path):
+    write(tmp_path / "torch")
+    write_vocabulary(tmp_path / "torch" / "vocab.txt")
+    (tmp_path / "paddle" / "notes").mkdir(parents=True)
+    (tmp_path / "paddle" / "notes" / "mine.txt").write_text("mine")
+    (tmp_path / "paddle" / "config.json").write_text("old")
+    hf.convert(tmp_path / "torch", tmp_path / "paddle")
+    written = contents(tmp_path / "paddle")
+    assert sorted(written) == [
+        "config.json", "model.safetensors", "model_state.pdparams", "notes/mine.txt", "vocab.txt",
+    ]  # fmt: skip
+    assert written["notes/mine.txt"] == b"mine" and written["config.json"] != b"old"
+    assert written["vocab.txt"] == contents(tmp_path / "torch")["vocab.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["paddle", "torch"]
+
+
+def test_a_disk_that_fills_up_leaves_the_destination_as_it_was(tmp_path, monkeypatch):
+    write(tmp_path / "torch")
+    hf.convert(tmp_path / "torch", tmp_path / "paddle")
+    before = contents(tmp_path)
+    monkeypatch.setattr(hf.paddle, "save", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    for destination in ("paddle", "new"):
+        with pytest.raises(OSError, match="No space left"):
+            hf.convert(tmp_path / "torch", tmp_path / destination)
+    assert contents(tmp_path) == before and sorted(p.name for p in tmp_path.iterdir()) == ["paddle", "torch"]
+
+
+# The command
+
+
+def test_the_command_prints_what_it_did(tmp_path, run_script):
+    write(tmp_path / "torch", "pretraining")
+    code, output, errors = run_script(
+        "convert", "--src", tmp_path / "torch", "--dst", tmp_path / "paddle", "--verbose"
+    )  # fmt: skip
+    assert code == 0 and not errors
+    state, _ = weights.read_state(tmp_path / "paddle")
+    model = HEADS["pretraining"].from_pretrained(tmp_path / "paddle")
+    lines = output.splitlines()
+    transposed = [line.split()[1] for line in lines if line.startswith("transposed  ")]
+    assert sorted(transposed) == sorted(weights.linear_weights(model))
+    assert "transposed  cls.seq_relationship.weight  [2, 48] -> [48, 2]" in lines
+    summary = {line[2:20].strip(): line[20:].strip() for line in lines[-8:]}
+    assert summary["tensors"] == str(len(state)) and summary["unused"] == "0" == summary["newly initialised"]
+    assert summary["transposed"] == str(len(transposed))
+    assert summary["parameters"] == f"{sum(value.size for value in state.values()):,}"
+    assert float(summary["seconds"]) >= 0 and len(summary["sha256"].split()[0]) == 64
+
+
+def test_the_real_command_ends_with_one_line_and_two(tmp_path):
+    write(tmp_path / "torch")
+    shutil.copytree(tmp_path / "torch", tmp_path / "bad")
+    truncate(tmp_path / "bad")
+    environment = {key: value for key, value in os.environ.items() if key != "MOBILEBERT_QUIET"}
+    for source, code in (("torch", 0), ("bad", 2)):
+        ended = subprocess.run(
+            [sys.executable, ROOT / "convert.py", "--src", tmp_path / source, "--dst", tmp_path / "paddle"],
+            capture_output=True, text=True, env=environment, cwd=ROOT, timeout=120,
+        )  # fmt: skip
+        assert ended.returncode == code, ended.stderr
+        # What runtime set is said once, on standard error; it is no part of the error.
+        runtime, *rest = ended.stderr.splitlines()
+        assert runtime.startswith("runtime: ")
+        if code:
+            assert len(rest) == 1 and rest[0].startswith("error: ") and "not a readable safetensors file" in rest[0]
+        else:
+            assert not rest and "sha256" in ended.stdout
