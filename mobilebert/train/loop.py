@@ -113,6 +113,7 @@ def train(
     else:
         find = partial(checkpoint.find, output_dir, resume, resume_fallback, notes.append)
         run.restore(parallel.on_main(find, world))
+        parallel.on_main(lambda: checkpoint.recover_folder(output_dir / BEST), world)
         notes.append(f"resumed at step {run.progress.step}")
     progress = run.progress
     parameters = [p for p in model.parameters() if not p.stop_gradient]
