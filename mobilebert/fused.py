@@ -57,15 +57,17 @@ def supports(layer: nn.Layer, hidden: Tensor) -> bool:
     """
     if not (_enabled and paddle.in_dynamic_mode() and hidden.place.is_cpu_place()):
         return False
-    if hidden.dtype not in (paddle.float32, paddle.float64) or paddle.amp.is_autocast_enabled():
+    if hidden.dtype not in (paddle.float32, paddle.float64):
         return False
     if layer.bottleneck is None or layer.intermediate.activation is not F.relu:
         return False
-    # A replaced part (quantised, low-rank) or a hook means that someone wants to see the parts run.
-    return all(
-        type(part) in (nn.Linear, type(layer.output.LayerNorm)) and not part._forward_post_hooks
-        for part in _parts(layer)
-    ) and not isinstance(layer.output.LayerNorm, nn.LayerNorm)
+    if isinstance(layer.output.LayerNorm, nn.LayerNorm):
+        return False
+    # A replaced part (quantised, low-rank) or a hook means that the parts themselves must run.
+    plain = (nn.Linear, type(layer.output.LayerNorm))
+    return all(type(part) in plain for part in _parts(layer)) and not any(
+        part._forward_pre_hooks or part._forward_post_hooks for part in layer.sublayers()
+    )
 
 
 def encoder_layer(layer: nn.Layer, hidden: Tensor, attention_bias: Tensor | None) -> Tensor:
