@@ -99,13 +99,14 @@ class Comparison:
         return "\n".join(lines)
 
     def verdict(self) -> str:
-        """One line: equal, or which tensor is worst, where, and by how much."""
+        """One line: equal, or which tensor is worst, where, by how much, and where on the way up it begins."""
         worst = self.worst
         where = f"{worst.name}{list(worst.index)}"
         limit = f"tolerance {self.tolerance:.0e} ({self.dtype})"
         if self.passed:
             return f"equal: worst relative difference {worst.relative:.2e} at {where}, {limit}"
-        return f"DIFFERENT: {where} differs by {worst.relative:.2e} relative, {limit}"
+        first = next(row.name for row in self.rows if not row.relative <= self.tolerance)
+        return f"DIFFERENT: {where} differs by {worst.relative:.2e} relative, {limit}; the first to differ is {first}"
 
     def save(self, path: str | Path) -> None:
         """Write rows, type, tolerance and verdict as JSON."""
@@ -245,6 +246,8 @@ def compare(
     config = MobileBertConfig.from_pretrained(paddle_folder)
     if lengths is None:
         lengths = sorted({min(length, config.max_position_embeddings) for length in (7, 32, 128)})
+    if min(lengths) < 1:
+        raise InputError(f"length {min(lengths)}: expected at least 1 token")
     if max(lengths) > config.max_position_embeddings:
         raise InputError(f"length {max(lengths)}: the model has {config.max_position_embeddings} positions")
     rows: dict[str, Row] = {}
