@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# The whole way in a few minutes on 2 CPU cores, with nothing to download but the packages: a small MobileBERT with
+# random weights as a Hugging Face checkpoint, converted to Paddle, compared with PyTorch, trained on samples/squad,
+# evaluated, and three questions answered. Everything it makes is under outputs/quickstart/.
+#
+#   bash scripts/quickstart.sh
+#   bash scripts/quickstart.sh --seed 7                        any flag of run_squad.py, for the training
+#   OUTPUT=FOLDER bash scripts/quickstart.sh                   instead of outputs/quickstart/
+#   SEED=3 bash scripts/quickstart.sh                          other data and other random weights
+
+source "$(dirname "$0")/_common.sh"
+
+output=${OUTPUT:-outputs/quickstart}
+seed=${SEED:-0}
+export MOBILEBERT_QUIET=${MOBILEBERT_QUIET:-1}
+begin=$SECONDS
+
+step() {
+    echo
+    echo "== $1"
+}
+
+rm -rf "$output"
+mkdir -p "$output"
+
+step "1/6 generate passages, questions and a vocabulary"
+"$PYTHON" samples/squad/generate.py --output_dir "$output/data" --seed "$seed"
+
+step "2/6 make a Hugging Face checkpoint with random weights"
+"$PYTHON" samples/make_checkpoint.py \
+    --config samples/squad/model.json \
+    --vocab "$output/data/vocab.txt" \
+    --dst "$output/torch" \
+    --seed "$seed"
+
+step "3/6 convert it to Paddle"
+"$PYTHON" convert.py --src "$output/torch" --dst "$output/paddle"
+
+step "4/6 compare both, layer by layer"
+"$PYTHON" compare.py \
+    --torch "$output/torch" \
+    --paddle "$output/paddle" \
+    --head question-answering \
+    --report "$output/compare.json"
+
+# The flags that reading needs: the same for training and for evaluation.
+reading=(--dev_file "$output/data/dev.json" --max_seq_length 96 --doc_stride 32 --cache_dir "$output/cache")
+
+step "5/6 train, and keep the best"
+training_begin=$SECONDS
+"$PYTHON" run_squad.py \
+    --model_name_or_path "$output/paddle" \
+    --train_file "$output/data/train.json" \
+    "${reading[@]}" \
+    --output_dir "$output/training" \
+    --do_train --do_eval \
+    --batch_size 32 \
+    --num_train_epochs 2.5 \
+    --learning_rate 3e-3 \
+    --lr_schedule linear \
+    --warmup_ratio 0.1 \
+    --weight_decay 0.01 \
+    --adam_beta2 0.999 \
+    --max_grad_norm 1 \
+    --eval_steps 200 \
+    --save_steps 0 \
+    --log_steps 50 \
+    "$@"
+training_seconds=$((SECONDS - training_begin))
+
+step "6/6 evaluate the best on the dev set, in a process of its own"
+"$PYTHON" run_squad.py \
+    --model_name_or_path "$output/training/best" \
+    "${reading[@]}" \
+    --output_dir "$output/evaluation" \
+    --do_eval
+
+"$PYTHON" scripts/quickstart_table.py \
+    --folder "$output" \
+    --training_seconds "$training_seconds" \
+    --total_seconds "$((SECONDS - begin))"

@@ -1,0 +1,64 @@
+"""Show what scripts/quickstart.sh made: three answered questions, and one table with everything measured."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from mobilebert import cli
+from mobilebert.data.squad_json import SquadExample, read_squad
+from mobilebert.files import read_json
+
+EXAMPLES = "  python scripts/quickstart_table.py --folder outputs/quickstart --training_seconds 60 --total_seconds 120"
+SHOWN = 3
+
+
+def spread(examples: list[SquadExample], count: int) -> list[SquadExample]:
+    """``count`` examples at equal distances, so that they are about different things."""
+    return examples[:: max(1, len(examples) // count)][:count]
+
+
+def main() -> None:
+    """Read the artefacts and print."""
+    parser = cli.ArgumentParser(__doc__, EXAMPLES)
+    parser.add_argument("--folder", required=True, help="what scripts/quickstart.sh wrote")
+    parser.add_argument("--training_seconds", type=int, required=True, help="of the training process")
+    parser.add_argument("--total_seconds", type=int, required=True, help="of all steps after set-up")
+    args = parser.parse_args()
+
+    folder = Path(args.folder)
+    predictions = read_json(folder / "evaluation" / "predictions.json")
+    examples, _ = read_squad(folder / "data" / "dev.json")
+    for example in spread(examples, SHOWN):
+        print(f"\n{example.context}")
+        print(f"  question  {example.question}")
+        print(f"  answer    {predictions[example.id]}   (expected: {example.answers[0]})")
+
+    from safetensors import safe_open
+
+    with safe_open(folder / "paddle" / "model.safetensors", framework="np") as weights:
+        parameters = sum(weights.get_tensor(name).size for name in weights.keys())  # noqa: SIM118 (no mapping)
+    comparison = read_json(folder / "compare.json")
+    worst = max(row["relative"] for row in comparison["rows"])
+    training = read_json(folder / "training" / "eval_results.json")
+    evaluation = read_json(folder / "evaluation" / "eval_results.json")
+    scores = evaluation["evaluated"]
+    rows = [
+        ("parameters", f"{parameters:,}"),
+        ("PyTorch and Paddle, worst relative difference", f"{worst:.1e}"),
+        ("dev questions, on names never seen in training", f"{evaluation['examples']}"),
+        ("steps of training", f"{training['final']['step']}"),
+        ("training, seconds", f"{args.training_seconds}"),
+        ("dev exact match, %", f"{scores['exact_match']:.2f}"),
+        ("dev F1, %", f"{scores['f1']:.2f}"),
+        ("all steps after set-up, seconds", f"{args.total_seconds}"),
+    ]
+    width, values = max(len(name) for name, _ in rows), max(len(value) for _, value in rows)
+    print(f"\n{'-' * (width + values + 2)}")
+    for name, value in rows:
+        print(f"{name:<{width}}  {value:>{values}}")
+    print(f"{'-' * (width + values + 2)}\neverything is under {folder}/")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,145 @@
+"""The generated reading-comprehension set: what it promises, and that it is the same everywhere."""
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from mobilebert.data.squad_json import read_squad
+from mobilebert.tokenizer import MobileBertTokenizer
+from samples.squad.generate import generate, texts_of
+from samples.squad.names import ENDINGS, Dice, belongs_to_dev
+from samples.squad.topics import TOPICS
+from samples.squad.vocabulary import SPECIAL_TOKENS, train_vocabulary
+
+GENERATE = Path(__file__).resolve().parents[2] / "samples" / "squad" / "generate.py"
+DEV_DIGEST = "b71d1b09a4b5e8234554da29d8f9cb34f81fbf7b7c625214d0cb12c9e51b160c"
+VOCABULARY_DIGEST = "6eee1966fb12d2e28c060ff38c2b3886ae7f7bf5c8238d6463c6cd5a94e08cd9"
+DICE_NUMBERS = [1, 2, 8, 2, 0, 9, 7, 6]
+
+
+def entries(content):
+    """Pairs of (context, question entry)."""
+    return [
+        (paragraph["context"], entry)
+        for article in content["data"]
+        for paragraph in article["paragraphs"]
+        for entry in paragraph["qas"]
+    ]
+
+
+def invented_words(content):
+    """Every capitalised word that is no word of the templates."""
+    plain = {
+        word.lower()
+        for topic in TOPICS
+        for text in (
+            *topic.introductions,
+            *topic.pronouns,
+            *(t for relation in topic.relations for t in relation.statements + relation.questions),
+        )
+        for word in re.findall(r"\w+", text)
+    }
+    words = {word for text in texts_of(content) for word in re.findall(r"\b[A-Z]\w+", text)}
+    return {word for word in words if word.lower() not in plain}
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_answers_are_where_they_are_said_to_be_and_occur_once(version):
+    for context, entry in entries(generate("train", 200, 4, 3, version)):
+        for answer in entry["answers"]:
+            assert context[answer["answer_start"] :].startswith(answer["text"])
+            assert len(re.findall(rf"\b{answer['text']}\b", context)) == 1
+
+
+def test_train_and_dev_share_no_name():
+    train, dev = invented_words(generate("train", 3000, 1, 0)), invented_words(generate("dev", 300, 1, 0))
+    assert len(train) > 3000 and len(dev) > 300
+    assert not train & dev
+    # The check itself can fail: two train sets do share names.
+    assert train & invented_words(generate("train", 300, 1, 1))
+
+
+def test_split_of_names_holds_for_every_seed():
+    for seed in range(3):
+        assert all(belongs_to_dev(word) for word in invented_words(generate("dev", 50, 1, seed)))
+        assert not any(belongs_to_dev(word) for word in invented_words(generate("train", 50, 1, seed)))
+
+
+def test_the_kind_of_an_answer_does_not_give_it_away():
+    years = [
+        len(re.findall(r"\b1[789]\d\d\b", context))
+        for context, entry in entries(generate("dev", 200, 4, 0))
+        if entry["answers"][0]["text"].isdigit()
+    ]
+    assert set(years) == {2}
+
+
+def test_no_question_is_asked_of_two_relations():
+    for topic in TOPICS:
+        questions = Counter(question for relation in topic.relations for question in relation.questions)
+        assert max(questions.values()) == 1
+        for relation in topic.relations:
+            assert all(statement.count("{a}") == 1 for statement in relation.statements)
+            assert all("{e}" in question and question.endswith("?") for question in relation.questions)
+        assert topic.kind in ENDINGS
+
+
+def test_same_seed_same_file_other_seed_other_file():
+    digest = hashlib.sha256(json.dumps(generate("dev", 100, 2, 0)).encode()).hexdigest()
+    assert digest == DEV_DIGEST
+    assert generate("dev", 5, 2, 0) != generate("dev", 5, 2, 1)
+
+
+def test_dice_are_fair_and_pinned():
+    dice = Dice("seed")
+    assert [dice.below(10) for _ in range(8)] == DICE_NUMBERS
+    assert sorted(dice.sample(range(5), 5)) == [0, 1, 2, 3, 4]
+
+
+def test_version_2_asks_in_vain_one_time_in_three():
+    content = generate("train", 300, 2, 0, squad_version=2)
+    impossible = [entry["is_impossible"] for _, entry in entries(content)]
+    assert 0.25 < sum(impossible) / len(impossible) < 0.42
+    assert all(bool(entry["answers"]) != entry["is_impossible"] for _, entry in entries(content))
+
+
+def test_vocabulary_is_pinned_and_leaves_nothing_unknown():
+    train, dev = generate("train", 300, 2, 0), generate("dev", 50, 2, 0)
+    vocabulary = train_vocabulary(texts_of(train), 400)
+    assert len(vocabulary) == len(set(vocabulary)) == 400
+    assert tuple(vocabulary[: len(SPECIAL_TOKENS)]) == SPECIAL_TOKENS
+    assert hashlib.sha256("\n".join(vocabulary).encode()).hexdigest() == VOCABULARY_DIGEST
+
+    tokenizer = MobileBertTokenizer(vocab={token: index for index, token in enumerate(vocabulary)})
+    unknown = vocabulary.index("[UNK]")
+    assert not any(unknown in ids for ids in tokenizer(texts_of(dev))["input_ids"])
+    assert unknown in tokenizer("Straße")["input_ids"]
+
+
+def test_vocabulary_joins_the_commonest_pair_and_breaks_ties_by_spelling():
+    assert train_vocabulary(["ab ab cd"], 100)[-2:] == ["ab", "cd"]
+    assert train_vocabulary(["cd ab"], 100)[-2:] == ["ab", "cd"]
+
+
+def test_command_line_writes_what_run_squad_reads(tmp_path):
+    def run(*flags):
+        return subprocess.run(
+            [sys.executable, GENERATE, "--output_dir", tmp_path / "data", *flags],
+            capture_output=True,
+            text=True,
+        )
+
+    done = run("--train_passages", "20", "--dev_passages", "5", "--vocab_size", "200")
+    assert done.returncode == 0, done.stderr
+    assert len(read_squad(tmp_path / "data" / "train.json")[0]) == 40
+    assert len((tmp_path / "data" / "vocab.txt").read_text().splitlines()) == 200
+
+    wrong = run("--questions", "5")
+    assert wrong.returncode == 2
+    assert wrong.stderr == "error: --questions 5: expected 1 to 4\n"
