@@ -263,6 +263,8 @@ def _digest(path: str | os.PathLike) -> str:
     """Digest of a file's bytes, for the key of the cache."""
     try:
         return file_digest(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
 

@@ -140,8 +140,6 @@ def run(plan: Plan, settings: TrainSettings, header: Mapping[str, Any], **resume
             header=header,
             **resume,
         )
-        if world.is_main:
-            write_json(plan.output_dir / "args.json", {**header, **settings.as_dict()})
         if dev_sets:
             results["dev_selected"] = {"step": result.best_step, **result.best_metrics}
             results["final"] = {"step": result.steps, **result.final_metrics}

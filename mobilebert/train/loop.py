@@ -56,8 +56,8 @@ def train(
 ) -> TrainResult:
     """Train ``model`` in place.
 
-    In ``output_dir`` the loop owns ``run.log``, ``train.jsonl``, ``eval.jsonl``, ``logs/``, ``curves.png``,
-    ``checkpoints/``, ``best/`` and ``nonfinite_step*.npz``, and touches nothing else.
+    In ``output_dir`` the loop owns ``run.log``, ``args.json``, ``train.jsonl``, ``eval.jsonl``, ``logs/``,
+    ``curves.png``, ``checkpoints/``, ``best/`` and ``nonfinite_step*.npz``, and touches nothing else.
 
     Args:
         model: parameters are changed in place; at the end it holds the final weights (not the best) in eval mode.
@@ -126,6 +126,7 @@ def train(
     log.line(f"{per_step} examples a step, {per_epoch} steps an epoch, {total_steps} steps in all")
     for note in notes:
         log.line(note)
+    log.arguments({**(header or {}), **settings.as_dict()})
     log.open_visualdl({**(header or {}), **settings.as_dict()}, settings.best_metric)
 
     def make_batches(examples: np.ndarray) -> tuple[np.ndarray, list[tuple[int, dict[str, np.ndarray]]]]:

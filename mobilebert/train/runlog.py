@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import paddle
 
-from mobilebert.files import atomic_path, write_text
+from mobilebert.files import atomic_path, write_json, write_text
 
-RUN_LOG, TRAIN_LOG, EVAL_LOG, VISUALDL, CURVES = "run.log", "train.jsonl", "eval.jsonl", "logs", "curves.png"
+RUN_LOG, ARGUMENTS, TRAIN_LOG, EVAL_LOG, VISUALDL = "run.log", "args.json", "train.jsonl", "eval.jsonl", "logs"
+CURVES = "curves.png"
 
 
 class RunLog:
@@ -46,6 +47,11 @@ class RunLog:
             from tqdm import tqdm
 
             self.bar = tqdm(total=total_steps, initial=first_step, unit="step", dynamic_ncols=True)
+
+    def arguments(self, values: Mapping[str, Any]) -> None:
+        """Keep the resolved arguments in ``args.json``."""
+        if self.enabled:
+            write_json(self.output_dir / ARGUMENTS, values)
 
     def open_visualdl(self, hyper_parameters: Mapping[str, Any], best_metric: str) -> None:
         """Start VisualDL's log anew from ``train.jsonl`` and ``eval.jsonl``: it cannot be cut at a step itself.
