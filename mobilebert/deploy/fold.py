@@ -7,8 +7,8 @@ NoNorm is gamma * x + beta. Written out over a whole layer, every gamma and beta
   to x divides its weight's columns by the scale, so the residual sum needs no multiplication.
 - A division needs a scale that is neither 0 nor extreme. Otherwise (or everywhere, with ``divide=False``) gamma goes
   into the columns of the producer's weight, one multiplication of the residual stays, and the scale is 1 again.
-- Products that read the same matrix can become one. The key's bias is the same for all keys of a query, so softmax cancels
-  it; the value's bias passes through the attention, whose weights sum to 1, into the bias of the output product.
+- The key's bias is the same for all keys of a query, so softmax cancels it; the value's bias passes through the
+  attention, whose weights sum to 1, into the bias of the output product.
 
 Everything is computed in float64. LayerNorm configurations keep their norms and get the fused products only.
 """

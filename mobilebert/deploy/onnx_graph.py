@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from mobilebert import __version__
 from mobilebert.deploy.program import (
+    INPUT_NAMES,
     Attention,
     FirstToken,
     LayerNorm,
@@ -29,7 +30,6 @@ from mobilebert.deploy.program import (
 OPSET = 20  # the first with Gelu
 IR_VERSION = 10
 MICROSOFT = "com.microsoft"
-INPUT_NAMES = ("input_ids", "attention_mask", "token_type_ids")
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,7 @@ class _Writer:
         self.initializers: dict[str, onnx.TensorProto] = {}
         self.widths: dict[str, int] = {}  # value -> columns
         self.per_text: set[str] = set()  # values with one row a text
+        self.readers = program.consumers()
         self.quantized: dict[str, tuple[str, str, str]] = {}  # value -> its uint8 form, scale, zero point
 
     # -- pieces
@@ -213,34 +214,30 @@ class _Writer:
         self.widths[op.output] = self.program.weights[op.weight].shape[1]
         if op.input in self.per_text:
             self.per_text.add(op.output)
-        quantized = self.quantization.weights.get(op.weight)
         steps = ["residual"] if op.residual is not None else []
         steps += [op.activation] if op.activation is not None else []
-        if quantized is not None:
-            if self.is_static(op) and steps == ["relu"] and op.output in self.quantization.activations:
-                self.integer_product(op, quantized, op.output)  # ReLU is the lower bound of uint8
+        product = f"{op.output}.product" if steps else op.output
+        if op.weight in self.quantization.weights:
+            if steps in ([], ["relu"]) and self.stays_uint8(op):
+                self.static_product(op, op.output)  # ReLU needs no operator: the range begins at 0
                 return
-            value = self.integer_product(op, quantized, op.output if not steps else f"{op.output}.product")
+            is_static = op.input in self.quantization.activations
+            value = (self.static_product if is_static else self.dynamic_product)(op, product)
         elif op.bias is None:
-            value = self.node("MatMul", [op.input, self.weight(op.weight)], self.step_name(op, steps))
+            value = self.node("MatMul", [op.input, self.weight(op.weight)], product)
         else:
             inputs = [op.input, self.weight(op.weight), self.weight(op.bias)]
             if steps == ["relu"] and not self.portable:
                 self.node("FusedGemm", inputs, op.output, domain=MICROSOFT, activation="Relu")
                 return
-            value = self.node("Gemm", inputs, self.step_name(op, steps))
+            value = self.node("Gemm", inputs, product)
         while steps:
             step = steps.pop(0)
             output = op.output if not steps else f"{op.output}.sum"
-            value = (
-                self.node("Add", [value, op.residual], output)
-                if step == "residual"
-                else self.activate(step, value, output)
-            )
-
-    @staticmethod
-    def step_name(op: Linear, steps: list[str]) -> str:
-        return f"{op.output}.product" if steps else op.output
+            if step == "residual":
+                value = self.node("Add", [value, op.residual], output)
+            else:
+                value = self.activate(step, value, output)
 
     def activate(self, activation: str, value: str, output: str) -> str:
         if activation == "gelu":
@@ -251,8 +248,12 @@ class _Writer:
             return self.node("Mul", [value, self.node("Sigmoid", [value], f"{output}.sigmoid")], output)
         return self.node({"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid"}[activation], [value], output)
 
-    def is_static(self, op: Linear) -> bool:
-        return op.input in self.quantization.activations
+    def stays_uint8(self, op: Linear) -> bool:
+        """Whether a static product's result is read by static products alone, so that it need never be float."""
+        return {op.input, op.output} <= self.quantization.activations.keys() and all(
+            isinstance(reader, Linear) and reader.residual != op.output and reader.weight in self.quantization.weights
+            for reader in self.readers[op.output]
+        )
 
     def as_uint8(self, value: str) -> tuple[str, str, str]:
         """A value's uint8 form, scale and zero point; made once, however many products read it."""
@@ -273,33 +274,39 @@ class _Writer:
             self.constant(f"{value}.zero_point", np.uint8(zero_point)),
         ]
 
-    def integer_product(self, op: Linear, quantized: QuantizedWeight, output: str) -> str:
-        """uint8 @ int8 -> float32, bias included; or uint8 where the output is quantized too."""
-        inputs = list(self.as_uint8(op.input))
-        weight = self.constant(f"{op.weight}.int8", quantized.values)
-        scale = self.constant(f"{op.weight}.scale", quantized.scale.astype(np.float32))
-        bias = None if op.bias is None else self.program.weights[op.bias]
-        if not self.is_static(op):
-            zero_points = self.constant(f"{op.weight}.zero_points", np.zeros_like(quantized.scale, dtype=np.int8))
-            arguments = [inputs[0], weight, inputs[1], scale, inputs[2], zero_points]
-            if bias is not None:
-                arguments.append(self.constant(op.bias, bias.astype(np.float32)))
-            return self.node("MatMulIntegerToFloat", arguments, output, domain=MICROSOFT)
-        zero_points = self.constant(f"{op.weight}.zero_points", np.zeros_like(quantized.scale, dtype=np.int8))
-        arguments = [*inputs, weight, scale, zero_points]
-        if bias is not None:
-            step = self.quantization.activations[op.input][0] * quantized.scale
-            limit = np.iinfo(np.int32).max
-            arguments.append(
-                self.constant(f"{op.bias}.int32", np.clip(np.rint(bias / step), -limit, limit).astype(np.int32))
-            )
-        else:
-            arguments.append("")
-        if output in self.quantization.activations:
-            self.quantized[output] = (f"{output}.uint8", *self.activation_constants(output))
-            return self.node(
-                "QGemm", arguments + self.activation_constants(output), f"{output}.uint8", domain=MICROSOFT
-            )
+    def integer_operands(self, op: Linear) -> tuple[list[str], list[str]]:
+        """A product's input and weight, each with scale and zero point."""
+        quantized = self.quantization.weights[op.weight]
+        zeros = np.zeros_like(quantized.values[0])
+        weight = [
+            self.constant(f"{op.weight}.int8", quantized.values),
+            self.constant(f"{op.weight}.scale", quantized.scale.astype(np.float32)),
+            self.constant(f"{op.weight}.zero_points", zeros),
+        ]
+        return list(self.as_uint8(op.input)), weight
+
+    def dynamic_product(self, op: Linear, output: str) -> str:
+        """uint8 @ int8 -> float32, bias included; the input's range is measured at run time."""
+        (value, scale, zero), (weight, weight_scale, weight_zeros) = self.integer_operands(op)
+        arguments = [value, weight, scale, weight_scale, zero, weight_zeros]
+        if op.bias is not None:
+            arguments.append(self.weight(op.bias))
+        return self.node("MatMulIntegerToFloat", arguments, output, domain=MICROSOFT)
+
+    def static_product(self, op: Linear, output: str) -> str:
+        """uint8 @ int8 -> float32, or uint8 where ``output`` is a value that stays so; bias included."""
+        inputs, weight = self.integer_operands(op)
+        bias = ""
+        if op.bias is not None:
+            step = self.quantization.activations[op.input][0] * self.quantization.weights[op.weight].scale
+            limit = np.iinfo(np.int32).max // 2  # room for the product itself
+            whole = np.clip(np.rint(self.program.weights[op.bias] / step), -limit, limit).astype(np.int32)
+            bias = self.constant(f"{op.bias}.int32", whole)
+        arguments = [*inputs, *weight, bias]
+        if output == op.output and self.stays_uint8(op):
+            scale_and_zero = self.activation_constants(output)
+            self.quantized[output] = (f"{output}.uint8", *scale_and_zero)
+            arguments, output = arguments + scale_and_zero, f"{output}.uint8"
         return self.node("QGemm", arguments, output, domain=MICROSOFT)
 
     def write_split(self, op: Split) -> None:

@@ -8,7 +8,8 @@ from mobilebert import weights
 from mobilebert.config import MobileBertConfig
 from mobilebert.deploy import fold as fold_module
 from mobilebert.deploy.fold import fold
-from mobilebert.deploy.program import Linear, Scale, run
+from mobilebert.deploy.paddle_graph import compute
+from mobilebert.deploy.program import INPUT_NAMES, Linear, Scale
 from mobilebert.errors import InputError
 from mobilebert.heads import HEADS
 
@@ -68,13 +69,15 @@ def inputs_of(head, seed=1, length=9):
     shape = (2, 3, length) if head == "multiple-choice" else (3, length)
     mask = (rng.random(shape) < 0.7).astype(np.int64)
     mask[..., 0] = 1
-    return rng.integers(0, SMALL["vocab_size"], shape), mask, rng.integers(0, 2, shape)
+    arrays = rng.integers(0, SMALL["vocab_size"], shape), mask, rng.integers(0, 2, shape)
+    return dict(zip(INPUT_NAMES, arrays, strict=True))
 
 
 def relative_error(model, program, head, length=9):
-    ids, mask, types = inputs_of(head, length=length)
-    expected = model(*(paddle.to_tensor(array) for array in (ids, mask, types)))
-    got = run(program, ids, mask, types)
+    inputs = inputs_of(head, length=length)
+    with paddle.no_grad():
+        expected = model(**{name: paddle.to_tensor(array) for name, array in inputs.items()})
+    (got,) = compute(program, [inputs], "float64")
     assert list(got) == expected.keys()
     errors = []
     for name, value in got.items():
@@ -119,8 +122,11 @@ def test_folding_leaves_nothing_of_the_norms():
     per_layer = 3 + 2 + 1 + 2 * model.config.num_feedforward_networks + 1
     linears = [operation for operation in program.operations if isinstance(operation, Linear)]
     assert len(linears) == per_layer * model.config.num_hidden_layers + 2
+    # Of a layer's 3 + 2 products of one matrix 1 + 1 are left, and 1 + 1 splits.
     fused = fold(model.config, state, "question-answering", fuse=True)
-    assert len(fused.operations) == len(program.operations) - model.config.num_hidden_layers  # 5 products: 2 and 2 splits
+    assert (
+        len(fused.operations) == len(program.operations) - model.config.num_hidden_layers
+    )
 
 
 def test_without_division_one_multiplication_a_sum_stays():
@@ -189,12 +195,11 @@ def test_the_bound_on_scales_is_what_keeps_float32_finite(monkeypatch):
         return np.full_like(value, 1e-20) if ".ffn." in name and name.endswith("LayerNorm.weight") else value
 
     model, state = model_and_state(config_of("mobilebert"), "question-answering", change=change)
-    ids, mask, types = inputs_of("question-answering")
+    inputs = inputs_of("question-answering")
 
     def largest_error():
         program = fold(model.config, state, "question-answering")
-        exact = run(program, ids, mask, types)["start_logits"]
-        single = run(program, ids, mask, types, dtype=np.float32)["start_logits"]
+        exact, single = (compute(program, [inputs], dtype)[0]["start_logits"] for dtype in ("float64", "float32"))
         return np.abs(single - exact).max() / np.abs(exact).max()
 
     assert largest_error() < 1e-5
