@@ -29,7 +29,7 @@ def shape(tmp_path_factory):
     config = {
         "vocab_size": len(tokens), "hidden_size": 32, "embedding_size": 16, "intra_bottleneck_size": 16,
         "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "num_feedforward_networks": 2,
-        "initializer_range": 0.1, "max_position_embeddings": 64,
+        "initializer_range": 0.1, "max_position_embeddings": 64, "attention_probs_dropout_prob": 0.0,
     }  # fmt: skip
     (folder / "config.json").write_text(json.dumps(config))
     return ("--config_name", folder / "config.json", "--tokenizer_name", folder / "vocab.txt")
@@ -42,7 +42,7 @@ def trained(shape, tmp_path_factory):
     result = run_glue(
         "--task_name", "mnli", "--data_dir", SAMPLES, *shape, "--output_dir", output, "--do_train", "--do_eval",
         "--do_predict", "--label_order", "contradiction,entailment,neutral", "--max_seq_length", 40, "--batch_size", 16,
-        "--num_train_epochs", 40, "--learning_rate", 5e-3, "--weight_decay", 0, "--eval_steps", 30, "--log_steps", 10,
+        "--num_train_epochs", 40, "--learning_rate", 2e-3, "--weight_decay", 0, "--eval_steps", 30, "--log_steps", 10,
         "--lr_schedule", "linear", "--max_grad_norm", 1, "--cache_dir", "",
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
