@@ -44,7 +44,13 @@ step "4/6 compare both, layer by layer"
     --report "$output/compare.json"
 
 # The flags that reading needs: the same for training and for evaluation.
-reading=(--dev_file "$output/data/dev.json" --max_seq_length 96 --doc_stride 32 --cache_dir "$output/cache")
+reading=(
+    --dev_file "$output/data/dev.json"
+    --max_seq_length 96
+    --doc_stride 32
+    --max_answer_length 10
+    --cache_dir "$output/cache"
+)
 
 step "5/6 train, and keep the best"
 training_begin=$SECONDS
@@ -55,14 +61,15 @@ training_begin=$SECONDS
     --output_dir "$output/training" \
     --do_train --do_eval \
     --batch_size 32 \
-    --num_train_epochs 2.5 \
-    --learning_rate 3e-3 \
-    --lr_schedule linear \
+    --max_steps 1000 \
+    --learning_rate 2e-3 \
+    --min_lr 1e-5 \
+    --lr_schedule cosine \
+    --decay_ratio 1 \
     --warmup_ratio 0.1 \
     --weight_decay 0.01 \
-    --adam_beta2 0.999 \
     --max_grad_norm 1 \
-    --eval_steps 200 \
+    --eval_steps 250 \
     --save_steps 0 \
     --log_steps 50 \
     "$@"

@@ -1,8 +1,8 @@
 """Write a small reading-comprehension set in SQuAD's JSON format, and a vocabulary trained on it.
 
-A gazetteer of towns, ships, books, machines and gardens that never were. A passage tells several facts of one thing,
-and for every answer holds another of the same kind (a second year, a second person, a second place), so the kind of
-word asked for does not give the answer away: it has to be found. All names are invented, and none of train is in dev.
+A gazetteer of towns, ships, books and machines that never were. A passage tells several facts of one thing. In dev, and
+mostly in train, every answer has another of the same kind beside it (a second year, person or place), so the kind of
+word asked for does not give the answer away: it has to be found. All names are invented; no name of train is in dev.
 """
 
 import sys
@@ -21,7 +21,8 @@ EXAMPLES = """\
   python samples/squad/generate.py --output_dir outputs/quickstart/data
   python samples/squad/generate.py --output_dir outputs/samples_v2 --squad_version 2 --seed 7"""
 
-FACTS_OF_A_KIND = 2  # each passage tells so many facts of each of two kinds
+KINDS = ("year", "person", "place")
+EASY_SHARE = 3  # one train passage in three tells one fact of each kind; all others tell two facts of each of two kinds
 FIRST_YEAR, YEARS = 1700, 290
 
 
@@ -50,12 +51,12 @@ class Passage(NamedTuple):
     starts: dict[str, int]
 
 
-def _choose_facts(dice: Dice, namer: Namer, topic: Topic) -> list[Fact]:
-    """Facts of two kinds, in random order, no two answers alike."""
+def _choose_facts(dice: Dice, namer: Namer, topic: Topic, easy: bool) -> list[Fact]:
+    """Facts in random order, no two answers alike."""
     facts = []
-    for kind in dice.sample(("year", "person", "place"), 2):
+    for kind in dice.sample(KINDS, 3 if easy else 2):
         relations = [relation for relation in topic.relations if relation.answer == kind]
-        chosen = [relations[i] for i in sorted(dice.sample(range(len(relations)), FACTS_OF_A_KIND))]
+        chosen = [relations[i] for i in sorted(dice.sample(range(len(relations)), 1 if easy else 2))]
         if kind == "year":
             answers = [str(FIRST_YEAR + year) for year in sorted(dice.sample(range(YEARS), len(chosen)))]
         elif kind == "person":
@@ -66,11 +67,13 @@ def _choose_facts(dice: Dice, namer: Namer, topic: Topic) -> list[Fact]:
     return dice.sample(facts, len(facts))
 
 
-def _write_passage(dice: Dice, split: str) -> Passage:
+def write_passage(dice: Dice, split: str) -> Passage:
+    """Invent a thing and tell about it."""
     topic = dice.pick(TOPICS)
     namer = Namer(dice, split)
     name = namer.word(topic.kind)
-    facts = _choose_facts(dice, namer, topic)
+    easy = split == "train" and dice.below(EASY_SHARE) == 0
+    facts = _choose_facts(dice, namer, topic, easy)
     text = dice.pick(topic.introductions).replace("{e}", name)
     starts = {}
     joins = False
@@ -108,7 +111,7 @@ def generate(split: str, passages: int, questions: int, seed: int, squad_version
     Args:
         split: ``"train"`` or ``"dev"``; decides which names are used.
         passages: number of passages.
-        questions: questions for each passage, 1 to 4, all on different facts.
+        questions: questions for each passage, 1 to 3, all on different facts.
         seed: the same seed gives the same file.
         squad_version: 1, or 2: one question in three has no answer.
 
@@ -118,7 +121,7 @@ def generate(split: str, passages: int, questions: int, seed: int, squad_version
     dice = Dice(f"{split} {seed}")
     articles: dict[str, list[dict]] = {topic.title: [] for topic in TOPICS}
     for number in range(passages):
-        passage = _write_passage(dice, split)
+        passage = write_passage(dice, split)
         entries = []
         for index, fact in enumerate(dice.sample(passage.facts, questions)):
             in_vain = squad_version == 2 and dice.below(3) == 0
@@ -144,14 +147,14 @@ def main() -> None:
     """Parse, generate, write."""
     parser = cli.ArgumentParser(__doc__, EXAMPLES)
     parser.add_argument("--output_dir", required=True, help="gets train.json, dev.json and vocab.txt")
-    parser.add_argument("--train_passages", type=int, default=6000)
+    parser.add_argument("--train_passages", type=int, default=8000)
     parser.add_argument("--dev_passages", type=int, default=200)
-    parser.add_argument("--questions", type=int, default=2, help="for each passage, 1 to 4")
+    parser.add_argument("--questions", type=int, default=3, help="for each passage, 1 to 3")
     parser.add_argument("--vocab_size", type=int, default=800, help="tokens at most")
     parser.add_argument("--squad_version", type=int, choices=(1, 2), default=1, help="2: some have no answer")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    for name, least, most in (("train_passages", 1, 10**6), ("dev_passages", 1, 10**6), ("questions", 1, 4)):
+    for name, least, most in (("train_passages", 1, 10**6), ("dev_passages", 1, 10**6), ("questions", 1, 3)):
         if not least <= getattr(args, name) <= most:
             raise InputError(f"--{name} {getattr(args, name)}: expected {least} to {most}")
 

@@ -12,14 +12,14 @@ import pytest
 
 from mobilebert.data.squad_json import read_squad
 from mobilebert.tokenizer import MobileBertTokenizer
-from samples.squad.generate import generate, texts_of
+from samples.squad.generate import generate, texts_of, write_passage
 from samples.squad.names import ENDINGS, Dice, belongs_to_dev
 from samples.squad.topics import TOPICS
 from samples.squad.vocabulary import SPECIAL_TOKENS, train_vocabulary
 
 GENERATE = Path(__file__).resolve().parents[2] / "samples" / "squad" / "generate.py"
-DEV_DIGEST = "b71d1b09a4b5e8234554da29d8f9cb34f81fbf7b7c625214d0cb12c9e51b160c"
-VOCABULARY_DIGEST = "6eee1966fb12d2e28c060ff38c2b3886ae7f7bf5c8238d6463c6cd5a94e08cd9"
+DEV_DIGEST = "4fd5cbe5a6d533a9e50f90dcd3c1f2b777c633e1a7d289d0060e73883d0a4780"
+VOCABULARY_DIGEST = "1fcf4c4ad3118c7c63a3f2a1c4f3b1cff64d55431b4a3148aef7312fdfa8775e"
 DICE_NUMBERS = [1, 2, 8, 2, 0, 9, 7, 6]
 
 
@@ -51,7 +51,7 @@ def invented_words(content):
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_answers_are_where_they_are_said_to_be_and_occur_once(version):
-    for context, entry in entries(generate("train", 200, 4, 3, version)):
+    for context, entry in entries(generate("train", 200, 3, 3, version)):
         for answer in entry["answers"]:
             assert context[answer["answer_start"] :].startswith(answer["text"])
             assert len(re.findall(rf"\b{answer['text']}\b", context)) == 1
@@ -74,10 +74,24 @@ def test_split_of_names_holds_for_every_seed():
 def test_the_kind_of_an_answer_does_not_give_it_away():
     years = [
         len(re.findall(r"\b1[789]\d\d\b", context))
-        for context, entry in entries(generate("dev", 200, 4, 0))
+        for context, entry in entries(generate("dev", 200, 3, 0))
         if entry["answers"][0]["text"].isdigit()
     ]
     assert set(years) == {2}
+
+
+def test_dev_passages_hold_four_answers_two_of_a_kind():
+    """Blind to the question, one answer in four is right; blind to all but the kind asked for, one in two."""
+
+    def kinds(split, seed):
+        facts = write_passage(Dice(str(seed)), split).facts
+        assert len({fact.answer for fact in facts}) == len(facts)
+        return sorted(Counter(fact.relation.answer for fact in facts).values())
+
+    assert all(kinds("dev", seed) == [2, 2] for seed in range(100))
+    in_train = [kinds("train", seed) for seed in range(100)]
+    assert 20 < in_train.count([1, 1, 1]) < 50
+    assert in_train.count([1, 1, 1]) + in_train.count([2, 2]) == 100
 
 
 def test_no_question_is_asked_of_two_relations():
@@ -135,11 +149,11 @@ def test_command_line_writes_what_run_squad_reads(tmp_path):
             text=True,
         )
 
-    done = run("--train_passages", "20", "--dev_passages", "5", "--vocab_size", "200")
+    done = run("--train_passages", "20", "--dev_passages", "5", "--questions", "2", "--vocab_size", "200")
     assert done.returncode == 0, done.stderr
     assert len(read_squad(tmp_path / "data" / "train.json")[0]) == 40
     assert len((tmp_path / "data" / "vocab.txt").read_text().splitlines()) == 200
 
     wrong = run("--questions", "5")
     assert wrong.returncode == 2
-    assert wrong.stderr == "error: --questions 5: expected 1 to 4\n"
+    assert wrong.stderr == "error: --questions 5: expected 1 to 3\n"
