@@ -112,7 +112,7 @@ class DygraphEngine(Engine):
         from mobilebert import heads
 
         if threads is not None:
-            paddle.set_num_threads(threads)
+            paddle.base.core.set_num_threads(threads)
         self.model = getattr(heads, HEAD_CLASSES[head]).from_pretrained(folder)
         self.lock = threading.Lock()
 

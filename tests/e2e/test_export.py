@@ -1,0 +1,192 @@
+"""export.py from the command line: what it makes, what it measures, what it refuses."""
+
+import hashlib
+import json
+
+import numpy as np
+import onnx
+import pytest
+from deploy_models import save_checkpoint, write_squad, write_table
+from safetensors.numpy import load_file, save_file
+
+from mobilebert.deploy import fold as fold_module
+from mobilebert.deploy.predictor import Predictor
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("checkpoints")
+    save_checkpoint(folder / "qa", "question-answering")
+    save_checkpoint(folder / "sst2", "sequence-classification", id2label={0: "negative", 1: "positive"})
+    write_squad(folder / "squad.json")
+    write_table(folder / "sst2.tsv")
+    return folder
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+TOKENIZER = ["tokenizer.json", "tokenizer_config.json", "vocab.txt"]
+
+
+def test_all_formats(checkpoints, tmp_path, run_script):
+    out = tmp_path / "out"
+    code, output, _ = run_script(
+        "export", "--model", checkpoints / "qa", "--out", out, "--format", "all",
+        "--evaluation", checkpoints / "squad.json",
+    )  # fmt: skip
+    assert code == 0
+    models = ["model.json", "model.onnx", "model.pdiparams", "model.safetensors"]
+    assert names(out) == sorted(["README.md", "config.json", "export.json", *models, *TOKENIZER])
+    manifest = json.loads((out / "export.json").read_text())
+    assert set(manifest["errors"]) == {"onnxruntime", "paddle", "dygraph"}
+    assert all(0 < error < 1e-5 for error in manifest["errors"].values())
+    checksum = hashlib.sha256((checkpoints / "qa" / "model.safetensors").read_bytes()).hexdigest()
+    assert manifest["source_sha256"] == checksum
+    card = (out / "README.md").read_text()
+    assert checksum in card
+    assert f"| model.onnx | {(out / 'model.onnx').stat().st_size / 1e6:.2f} |" in card
+    assert f"| onnxruntime | {manifest['errors']['onnxruntime']:.1e} |" in card
+    assert "question-answering for onnxruntime, paddle, dygraph" in output
+    assert "fp32: exact_match" in output
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize(("model", "data", "metric"), [("qa", "squad.json", "f1"), ("sst2", "sst2.tsv", "accuracy")])
+def test_int8_is_measured_beside_float(checkpoints, tmp_path, run_script, model, data, metric):
+    out = tmp_path / "out"
+    int8 = ("--quantize", "int8", "--calibration", checkpoints / data)
+    code, output, _ = run_script("export", "--model", checkpoints / model, "--out", out, *int8)
+    assert code == 0
+    manifest = json.loads((out / "export.json").read_text())
+    assert set(manifest["metrics"]) == {"fp32", "int8"}
+    assert all(metric in values for values in manifest["metrics"].values())
+    assert f"  int8: {next(iter(manifest['metrics']['int8']))}" in output
+    assert 1e-5 < manifest["errors"]["onnxruntime"] < 0.3
+    assert "fp32.onnx" not in names(out)
+    types = {tensor.data_type for tensor in onnx.load(out / "model.onnx").graph.initializer}
+    assert onnx.TensorProto.INT8 in types
+    predictor = Predictor(out)
+    assert predictor.classify("good").label if model == "sst2" else predictor.answer("Who ?", "Ada wrote it")[0].text
+
+
+def test_an_existing_folder_is_kept_without_force(checkpoints, tmp_path, run_script):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "mine.txt").write_text("mine")
+    code, _, errors = run_script("export", "--model", checkpoints / "qa", "--out", out)
+    assert code == 2
+    assert errors == f"error: {out} exists; choose another folder, or --force to replace it\n"
+    assert names(out) == ["mine.txt"]
+    code, _, _ = run_script("export", "--model", checkpoints / "qa", "--out", out, "--force", "--portable")
+    assert code == 0
+    assert "model.onnx" in names(out)
+    assert "mine.txt" not in names(out)
+    assert {node.domain for node in onnx.load(out / "model.onnx").graph.node} == {""}
+
+
+@pytest.mark.parametrize("forgotten", ["layer.0.ffn.1.output", "layer.1.bottleneck.attention", "output.bottleneck"])
+def test_a_wrong_fold_is_refused(checkpoints, tmp_path, run_script, monkeypatch, forgotten):
+    def norm_but_one(self, name):
+        gamma, beta = original(self, name)
+        return (np.ones_like(gamma), beta) if name.endswith(forgotten) else (gamma, beta)
+
+    original = fold_module._Folding._norm
+    monkeypatch.setattr(fold_module._Folding, "_norm", norm_but_one)
+    code, _, errors = run_script("export", "--model", checkpoints / "qa", "--out", tmp_path / "out")
+    assert code == 2
+    assert "the folded program's start_logits in float64: differs from the checkpoint by" in errors
+    assert "nothing was written" in errors
+    assert names(tmp_path) == []
+
+
+def test_a_wrong_file_is_refused(checkpoints, tmp_path, run_script, monkeypatch):
+    from mobilebert.deploy import onnx_graph
+
+    def build_wrongly(program, **options):
+        name = next(name for name in program.weights if name.endswith("value.weight"))
+        program.weights[name] = program.weights[name] * 1.001
+        return original(program, **options)
+
+    original = onnx_graph.build
+    monkeypatch.setattr(onnx_graph, "build", build_wrongly)
+    code, _, errors = run_script("export", "--model", checkpoints / "qa", "--out", tmp_path / "out")
+    assert code == 2
+    assert "error: the ONNX file: differs from the checkpoint by" in errors
+    assert names(tmp_path) == []
+
+
+def copy(source, target):
+    target.mkdir()
+    for path in source.iterdir():
+        (target / path.name).write_bytes(path.read_bytes())
+    return target
+
+
+def test_bad_checkpoints(checkpoints, tmp_path, run_script):
+    def refuse(model, *arguments):
+        code, _, errors = run_script("export", "--model", model, "--out", tmp_path / "out", *arguments)
+        assert code == 2
+        assert errors.startswith("error: ") and errors.count("\n") == 1
+        assert not (tmp_path / "out").exists()
+        return errors
+
+    assert "no such folder" in refuse(tmp_path / "missing")
+    damaged = copy(checkpoints / "qa", tmp_path / "damaged")
+    weights = (damaged / "model.safetensors").read_bytes()
+    (damaged / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    assert "model.safetensors: not a readable safetensors file" in refuse(damaged)
+
+    diverged = copy(checkpoints / "qa", tmp_path / "diverged")
+    state = load_file(diverged / "model.safetensors")
+    state["qa_outputs.bias"] = state["qa_outputs.bias"] * np.nan
+    save_file(state, diverged / "model.safetensors", {"format": "pd"})
+    assert "qa_outputs.bias holds values that are not finite" in refuse(diverged)
+
+    headless = copy(checkpoints / "qa", tmp_path / "headless")
+    config = json.loads((headless / "config.json").read_text())
+    del config["architectures"]
+    (headless / "config.json").write_text(json.dumps(config))
+    assert "say which with --head (model, pretraining" in refuse(headless)
+    assert "has no classifier" in refuse(headless, "--head", "sequence-classification")
+    assert "--head nonsense: expected one of model" in refuse(headless, "--head", "nonsense")
+    (headless / "vocab.txt").unlink()
+    (headless / "tokenizer.json").unlink()
+    assert str(headless) in refuse(headless, "--head", "question-answering")
+
+
+def test_bad_flags_and_calibration_files(checkpoints, tmp_path, run_script):
+    def refuse(model, *arguments):
+        code, _, errors = run_script("export", "--model", checkpoints / model, "--out", tmp_path / "out", *arguments)
+        assert code == 2
+        assert errors.startswith("error: ") and errors.count("\n") == 1
+        assert not (tmp_path / "out").exists()
+        return errors
+
+    int8 = ("--quantize", "int8", "--calibration")
+    assert "--quantize int8 needs --calibration FILE" in refuse("qa", "--quantize", "int8")
+    assert "--calibration is read by --quantize int8 only" in refuse("qa", "--calibration", "x.json")
+    assert "--quantize fp16 is for ONNX" in refuse("qa", "--quantize", "fp16", "--format", "paddle")
+    assert "--portable has no int8" in refuse("qa", "--quantize", "dynamic-int8", "--portable")
+    assert "--max_seq_length 65: expected 4 to 64" in refuse("qa", "--max_seq_length", "65")
+    assert "missing.json: no such file" in refuse("qa", *int8, tmp_path / "missing.json")
+    assert "broken JSON at line 1" in refuse("qa", *int8, checkpoints / "sst2.tsv")
+
+    def write(name, text):
+        path = tmp_path / name
+        path.write_text(text)
+        return path
+
+    table = write("other.tsv", "a\tb\n1\t2\n")
+    assert "its columns are a, b; expected one of sentence1 + sentence2" in refuse("sst2", *int8, table)
+    table = write("labels.tsv", "sentence\tlabel\ngood\tsplendid\n")
+    assert "splendid" in refuse("sst2", *int8, table)
+    assert "a sequence-classification model wants .tsv" in refuse("sst2", *int8, write("a.xml", "<a/>"))
+    assert "has no text" in refuse("sst2", *int8, write("empty.txt", "\n\n"))
+
+
+def test_help_is_quick_and_complete(run_script):
+    code, output, _ = run_script("export", "--help")
+    assert code == 0
+    assert all(flag in output for flag in ("--model", "--out", "--format", "--quantize", "--portable", "--force"))

@@ -1,0 +1,192 @@
+"""The ONNX graph of a program: valid, portable where asked, and the same function for every head."""
+
+import numpy as np
+import onnx
+import onnxruntime
+import paddle
+import pytest
+from deploy_models import SIZES, perturb
+
+from mobilebert import weights
+from mobilebert.config import MobileBertConfig
+from mobilebert.deploy.fold import fold
+from mobilebert.deploy.onnx_graph import Quantization, build
+from mobilebert.deploy.paddle_graph import compute
+from mobilebert.deploy.program import INPUT_NAMES
+from mobilebert.deploy.quantize import (
+    equalize,
+    largest_by_channel,
+    quantize,
+    quantize_table,
+    quantize_weight,
+    quantized_linears,
+)
+from mobilebert.heads import HEADS
+
+
+def model_of(head, preset="mobilebert", **changes):
+    model = HEADS[head](MobileBertConfig.preset(preset, **{**SIZES, **changes}))
+    perturb(model)
+    return model
+
+
+def batch_of(head, seed=1, batch=3, length=9):
+    rng = np.random.default_rng(seed)
+    shape = (batch, 2, length) if head == "multiple-choice" else (batch, length)
+    mask = (rng.random(shape) < 0.8).astype(np.int64)
+    mask[0] = 0  # a row that may see nothing attends evenly
+    arrays = rng.integers(0, SIZES["vocab_size"], shape), mask, rng.integers(0, 2, shape)
+    return dict(zip(INPUT_NAMES, arrays, strict=True))
+
+
+def run_onnx(model, batch):
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, batch), strict=True))
+
+
+def relative_error(got, expected):
+    assert got.shape == expected.shape
+    return np.abs(got - expected).max() / np.abs(expected).max()
+
+
+@pytest.mark.parametrize("portable", [False, True])
+@pytest.mark.parametrize("head", HEADS)
+def test_every_head(head, portable):
+    model = model_of(head)
+    graph = build(fold(model.config, weights.model_state(model), head), portable=portable)
+    onnx.checker.check_model(graph)
+    domains = {node.domain for node in graph.graph.node}
+    assert domains == ({""} if portable else {"", "com.microsoft"})
+    batch = batch_of(head)
+    with paddle.no_grad():
+        expected = model(**{name: paddle.to_tensor(array) for name, array in batch.items()})
+    got = run_onnx(graph, batch)
+    assert list(got) == expected.keys()
+    for name, value in got.items():
+        assert relative_error(value, expected[name].numpy()) < 1e-5
+
+
+@pytest.mark.parametrize("activation", ["gelu", "gelu_new", "silu", "tanh", "sigmoid"])
+@pytest.mark.parametrize("preset", ["mobilebert-without-opt", "mobilebert-tiny", "ib-bert-large"])
+def test_configurations_and_activations(preset, activation):
+    model = model_of("question-answering", preset, intra_bottleneck_size=32, hidden_act=activation, embedding_size=32)
+    graph = build(fold(model.config, weights.model_state(model), "question-answering"), portable=True)
+    batch = batch_of("question-answering")
+    with paddle.no_grad():
+        expected = model(**{name: paddle.to_tensor(array) for name, array in batch.items()})
+    assert relative_error(run_onnx(graph, batch)["start_logits"], expected["start_logits"].numpy()) < 1e-5
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 64), (5, 2)])
+def test_one_file_takes_any_shape(shape):
+    model = model_of("question-answering")
+    program = fold(model.config, weights.model_state(model), "question-answering")
+    batch = batch_of("question-answering", batch=shape[0], length=shape[1])
+    (expected,) = compute(program, [batch], "float64")
+    assert relative_error(run_onnx(build(program), batch)["end_logits"], expected["end_logits"]) < 1e-5
+
+
+def test_another_program_is_another_function():
+    """The comparison can fail."""
+    model = model_of("question-answering")
+    program = fold(model.config, weights.model_state(model), "question-answering")
+    batch = batch_of("question-answering")
+    (expected,) = compute(program, [batch], "float64")
+    name = next(name for name in program.weights if name.endswith("ffn1.output.weight"))
+    program.weights[name] = program.weights[name] * 1.01
+    assert relative_error(run_onnx(build(program), batch)["end_logits"], expected["end_logits"]) > 1e-4
+
+
+def test_half_weights_are_half_the_file_and_nearly_the_function():
+    model = model_of("question-answering")
+    program = fold(model.config, weights.model_state(model), "question-answering")
+    program.weights["layer0.value.weight"] = program.weights["layer0.value.weight"] * 1e6  # beyond float16
+    program.weights["layer0.attention.output.weight"] = program.weights["layer0.attention.output.weight"] / 1e6
+    whole, half = build(program), build(program, half_weights=True)
+    assert half.ByteSize() < 0.65 * whole.ByteSize()
+    kept = {tensor.name for tensor in half.graph.initializer}
+    assert "layer0.value.weight" in kept
+    assert "layer1.value.weight.half" in kept
+    batch = batch_of("question-answering")
+    error = relative_error(run_onnx(half, batch)["end_logits"], run_onnx(whole, batch)["end_logits"])
+    assert 1e-7 < error < 2e-2
+
+
+def test_rounding_to_int8_loses_at_most_half_a_step():
+    weight = np.random.default_rng(0).normal(0, 1, (40, 6)) * 10.0 ** np.arange(-3, 3)
+    quantized = quantize_weight(weight)
+    assert quantized.values.dtype == np.int8
+    assert (np.abs(quantized.values * quantized.scale - weight) <= 0.501 * quantized.scale).all()
+    assert (np.abs(quantized.values).max(axis=0) == 127).all()
+    table = quantize_table(weight.T)
+    assert np.array_equal(table.values, quantized.values.T)
+    assert np.array_equal(quantize_weight(np.zeros((3, 2))).values, np.zeros((3, 2)))
+
+
+def test_equalizing_changes_no_output_but_evens_the_channels():
+    model = model_of("question-answering")
+    state = weights.model_state(model)
+    rng = np.random.default_rng(3)
+    for name in state:  # the trap of NoNorm: neighbouring channels of very different size
+        if name.endswith("LayerNorm.weight"):
+            state[name] = state[name] * 10.0 ** rng.uniform(-2, 1, state[name].shape)
+    program = fold(model.config, state, "question-answering", divide=False)
+    batch = batch_of("question-answering", batch=4, length=32)
+    before = largest_by_channel(program, [batch])
+    equal = equalize(program, before)
+    (expected,), (got,) = compute(program, [batch], "float64"), compute(equal, [batch], "float64")
+    assert relative_error(got["start_logits"], expected["start_logits"]) < 1e-12
+    after = largest_by_channel(equal, [batch])
+
+    def spread(peaks):
+        return np.mean([np.log10(peak.max() / np.median(peak[peak > 0])) for peak in peaks.values()])
+
+    assert spread(after) < 0.6 * spread(before)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_int8_of_every_head(head):
+    model = model_of(head)
+    program = fold(model.config, weights.model_state(model), head, divide=False)
+    batches = [batch_of(head, seed, 4, 32) for seed in range(4)]
+    (expected,) = compute(program, batches[:1], "float64")
+    for calibration in (None, batches[1:]):
+        quantized, choice = quantize(program, calibration)
+        graph = build(quantized, quantization=choice)
+        onnx.checker.check_model(graph)
+        operators = {node.op_type for node in graph.graph.node}
+        assert ("QGemm" in operators) == (calibration is not None)
+        assert ("MatMulIntegerToFloat" in operators) == (calibration is None)
+        assert graph.ByteSize() < 0.5 * build(program).ByteSize()  # a quarter, and names, of so small a model
+        for name, value in run_onnx(graph, batches[0]).items():
+            assert 1e-6 < relative_error(value, expected[name]) < 0.25
+
+
+def test_calibration_beats_one_scale_a_matrix_where_channels_differ():
+    model = model_of("question-answering")
+    state = weights.model_state(model)
+    rng = np.random.default_rng(3)
+    for name in state:
+        if name.endswith("LayerNorm.weight"):
+            state[name] = state[name] * 10.0 ** rng.uniform(-1.5, 0.5, state[name].shape)
+    program = fold(model.config, state, "question-answering", divide=False)
+    batches = [batch_of("question-answering", seed, 4, 32) for seed in range(5)]
+    (expected,) = compute(program, batches[:1], "float64")
+
+    def mean_error(quantized, choice):
+        got = run_onnx(build(quantized, quantization=choice), batches[0])
+        return np.mean([np.abs(got[name] - expected[name]).mean() for name in expected])
+
+    _, naive = quantize(program)
+    equalized, calibrated = quantize(program, batches[1:])
+    assert mean_error(equalized, calibrated) < 0.8 * mean_error(program, naive)
+
+
+def test_what_stays_float():
+    model = model_of("question-answering")
+    program = fold(model.config, weights.model_state(model), "question-answering")
+    names = {operation.output for operation in quantized_linears(program)}
+    assert "qa_outputs" not in names
+    assert {"embeddings", "layer0.value", "layer1.ffn3.output"} <= names
+    assert Quantization().weights == {}
