@@ -18,6 +18,7 @@ from mobilebert.config import HEAD_CLASSES, MobileBertConfig
 from mobilebert.errors import InputError
 from mobilebert.files import write_json
 from mobilebert.heads import HEADS
+from mobilebert.interop import paddlenlp
 from mobilebert.interop.hf import detect_head
 
 CLASSIFIERS = {"sequence-classification", "multiple-choice", "token-classification"}
@@ -45,7 +46,7 @@ class Row:
         max_absolute: largest absolute difference between the frameworks.
         cls_relative, tokens_relative: largest difference of the [CLS] rows and of the other tokens, each relative to
             its own largest magnitude; equal where the tensor has no token axis.
-        torch_error, paddle_error: each framework against float64, relative to ``magnitude``.
+        torch_error, paddle_error: each framework (the peer, Paddle) against float64, relative to ``magnitude``.
         index: where the largest relative difference is.
     """
 
@@ -71,6 +72,7 @@ class Comparison:
     rows: list[Row]
     dtype: str
     tolerance: float
+    peer: str = "torch"  # what Paddle is held against
 
     @property
     def worst(self) -> Row:
@@ -84,8 +86,8 @@ class Comparison:
 
     def table(self) -> str:
         """The rows as text."""
-        head = ["tensor", "magnitude", "max abs", "rel CLS", "rel tokens", "torch-f64", "paddle-f64"]
-        lines = [f"{head[0]:<42}" + "".join(f"{title:>12}" for title in head[1:])]
+        head = ["tensor", "magnitude", "max abs", "rel CLS", "rel tokens", f"{self.peer}-f64", "paddle-f64"]
+        lines = [f"{head[0]:<42}" + "".join(f"{title:>14}" for title in head[1:])]
         for row in self.rows:
             numbers = (
                 row.magnitude,
@@ -95,7 +97,7 @@ class Comparison:
                 row.torch_error,
                 row.paddle_error,
             )
-            lines.append(f"{row.name:<42}" + "".join(f"{number:>12.2e}" for number in numbers))
+            lines.append(f"{row.name:<42}" + "".join(f"{number:>14.2e}" for number in numbers))
         return "\n".join(lines)
 
     def verdict(self) -> str:
@@ -111,7 +113,10 @@ class Comparison:
     def save(self, path: str | Path) -> None:
         """Write rows, type, tolerance and verdict as JSON."""
         rows = [{**asdict(row), "relative": row.relative} for row in self.rows]
-        write_json(path, {"passed": self.passed, "dtype": self.dtype, "tolerance": self.tolerance, "rows": rows})
+        write_json(
+            path,
+            {"passed": self.passed, "peer": self.peer, "dtype": self.dtype, "tolerance": self.tolerance, "rows": rows},
+        )
 
 
 def make_batches(config: MobileBertConfig, lengths: list[int], seed: int = 0, rows: int = 3) -> Iterator[Batch]:
@@ -259,9 +264,57 @@ def compare(
         torch_model = torch_model.double()
         for batch, (ours_torch, ours_paddle) in zip(batches, results, strict=True):
             for name, exact in run_torch(torch_model, head, batch).items():
-                label = name if head == "model" else f"{HEAD_CLASSES[head].removeprefix('MobileBertFor')}.{name}"
+                label = _label(head, name)
                 _update(rows.setdefault(label, Row(label)), ours_torch[name], ours_paddle[name], exact, head == "model")
     return Comparison(list(rows.values()), dtype, tolerance or TOLERANCES[dtype])
+
+
+def compare_paddlenlp(
+    paddle_folder: str | Path, tolerance: float | None = None, length: int = 32, seed: int = 0
+) -> Comparison:
+    """Run a converted checkpoint here and, renamed, in PaddleNLP's MobileBERT, in float32.
+
+    Batches have no padding: there PaddleNLP differs on purpose (see ``interop.paddlenlp``).
+
+    Args:
+        paddle_folder: what ``convert.py`` wrote.
+        tolerance: largest relative difference allowed; none = ``TOLERANCES["float32"]``.
+        length: tokens in a row.
+        seed: of the batch and of heads that the checkpoint lacks.
+
+    Raises:
+        InputError: the folder cannot be loaded, or there is no PaddleNLP (``bash scripts/setup.sh paddlenlp``).
+    """
+    folder = Path(paddle_folder)
+    config = MobileBertConfig.from_pretrained(folder)
+    generator = np.random.default_rng(seed)
+    shape = (3, min(length, config.max_position_embeddings))
+    ids = generator.integers(0, config.vocab_size, shape)
+    ids[ids == config.pad_token_id] = config.vocab_size - 1
+    batch = {
+        "input_ids": ids,
+        "attention_mask": np.ones_like(ids),
+        "token_type_ids": generator.integers(0, config.type_vocab_size, shape),
+    }
+    rows: dict[str, Row] = {}
+    for head in comparable_heads(folder, config):
+        if HEAD_CLASSES[head] not in paddlenlp.CLASSES:
+            continue
+        paddle.seed(seed)
+        model = load_paddle(folder, head, "float32")
+        peer = paddlenlp.run_paddlenlp(config.to_dict(), weights.model_state(model), batch, HEAD_CLASSES[head])
+        for depth in range(config.num_hidden_layers + 1) if head == "model" else ():
+            peer["embeddings" if depth == 0 else f"encoder.layer.{depth - 1}"] = peer.pop(f"hidden_states.{depth}")
+        peer["pooler"] = peer.get("pooler_output")
+        ours = run_paddle(model, head, batch)
+        for name, exact in run_paddle(model.to(dtype="float64"), head, batch).items():
+            label = _label(head, name)
+            _update(rows.setdefault(label, Row(label)), peer[name], ours[name], exact, head == "model")
+    return Comparison(list(rows.values()), "float32", tolerance or TOLERANCES["float32"], "paddlenlp")
+
+
+def _label(head: str, name: str) -> str:
+    return name if head == "model" else f"{HEAD_CLASSES[head].removeprefix('MobileBertFor')}.{name}"
 
 
 def _update(row: Row, torch_value: np.ndarray, paddle_value: np.ndarray, exact: np.ndarray, has_tokens: bool) -> None:

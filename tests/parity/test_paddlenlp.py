@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mobilebert.errors import InputError
-from mobilebert.interop import paddlenlp
+from mobilebert.interop import paddlenlp, verify
 
 needs_paddlenlp = pytest.mark.skipif(
     not paddlenlp.PYTHON.exists(), reason="no .venv-paddlenlp: bash scripts/setup.sh paddlenlp"
@@ -92,15 +92,6 @@ def test_pretraining_logits_are_equal():
 
 
 @needs_paddlenlp
-def test_its_tokenizer_answers(tmp_path):
-    vocabulary = tmp_path / "vocab.txt"
-    vocabulary.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "hel", "##lo", "world"]) + "\n")
-    single, pair = paddlenlp.tokenize_paddlenlp(vocabulary, [("Hello World x", None), ("hello", "world")])
-    assert single == {"input_ids": [2, 5, 6, 7, 1, 3], "token_type_ids": [0] * 6}
-    assert pair == {"input_ids": [2, 5, 6, 3, 7, 3], "token_type_ids": [0, 0, 0, 0, 1, 1]}
-
-
-@needs_paddlenlp
 def test_a_missing_weight_is_named():
     state = build("MobileBertModel", pad_row=0.0)[1]
     del state["encoder.layer.1.attention.self.query.weight"]
@@ -135,3 +126,14 @@ def test_renames():
     }
     renamed = paddlenlp.rename_to_paddlenlp({name: np.zeros(1) for name in names})
     assert list(renamed) == list(names.values())
+
+
+@needs_paddlenlp
+def test_compare_holds_a_folder_against_it_and_can_fail(tmp_path):
+    model, _ = build("MobileBertForPreTraining", pad_row=0.5)
+    model.save_pretrained(tmp_path)
+    comparison = verify.compare_paddlenlp(tmp_path, length=9)
+    assert comparison.passed, comparison.table()
+    assert {"embeddings", "encoder.layer.1", "PreTraining.prediction_logits"} <= {row.name for row in comparison.rows}
+    assert "paddlenlp-f64" in comparison.table()
+    assert not verify.compare_paddlenlp(tmp_path, tolerance=1e-12, length=9).passed
