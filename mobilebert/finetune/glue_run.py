@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mobilebert import runtime
 from mobilebert.config import MobileBertConfig
 from mobilebert.data.collate import PackedDataset
 from mobilebert.data.glue import Task
@@ -130,6 +131,7 @@ def run(plan: Plan, settings: TrainSettings, header: Mapping[str, Any], **resume
     if plan.do_train:
         suffix = glue.metric_suffix(next(iter(dev_sets), ""))
         settings = replace(settings, best_metric=task.metrics[0] + suffix if dev_sets else "")
+        runtime.check_speed()
         result = glue.finetune(
             model,
             tokenizer,

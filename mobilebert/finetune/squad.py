@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import paddle
 
+from mobilebert import runtime
 from mobilebert.data.collate import PackedDataset
 from mobilebert.data.download import SQUAD_FILES, fetch
 from mobilebert.data.packed import PackedRows
@@ -198,9 +199,10 @@ def run(plan: Plan, settings: TrainSettings, header: Mapping[str, Any], **resume
     tokenizer = MobileBertTokenizer.from_pretrained(plan.tokenizer_name or plan.model_name_or_path)
     check_fit(model.config, tokenizer, plan.max_seq_length)
 
-    train_file = plan.do_train and _file(plan, "train")
+    train_file = parallel.on_main(lambda: _file(plan, "train"), world) if plan.do_train else None
     train_rows = _load_train(plan, train_file, tokenizer, world) if plan.do_train else None
-    dev_set = _load_dev(plan, _file(plan, "dev"), tokenizer, world) if plan.do_eval else None
+    dev_file = parallel.on_main(lambda: _file(plan, "dev"), world) if plan.do_eval else None
+    dev_set = _load_dev(plan, dev_file, tokenizer, world) if plan.do_eval else None
     latest: dict[str, SquadAnswers] = {}
 
     def score(net: MobileBertForQuestionAnswering) -> dict[str, float]:
@@ -219,6 +221,7 @@ def run(plan: Plan, settings: TrainSettings, header: Mapping[str, Any], **resume
     results: dict[str, Any] = {}
     if plan.do_train:
         settings = replace(settings, best_metric=BEST_METRIC if dev_set else "")
+        runtime.check_speed()
         result = train(
             model,
             PackedDataset(train_rows, tokenizer.pad_token_id),
@@ -243,7 +246,7 @@ def run(plan: Plan, settings: TrainSettings, header: Mapping[str, Any], **resume
             write_answers(latest["answers"], plan.output_dir)
     if results:
         counts = {"examples": len(dev_set.examples), "features": len(dev_set.data)}
-        results = {"dev_file": _file(plan, "dev"), **counts, **results}
+        results = {"dev_file": dev_file, **counts, **results}
         if world.is_main:
             write_json(plan.output_dir / "eval_results.json", results)
             for kind in ("evaluated", "dev_selected", "final"):
