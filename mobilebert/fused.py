@@ -23,6 +23,8 @@ import paddle.nn.functional as F
 from paddle import Tensor, matmul, nn
 from paddle.autograd import PyLayer
 
+from mobilebert.precision import Linear
+
 Pair = tuple[Tensor, Tensor]  # weight and bias of a linear layer or NoNorm, or their gradients
 
 _enabled = os.environ.get("MOBILEBERT_FUSED", "1") != "0"
@@ -57,6 +59,8 @@ def supports(layer: nn.Layer, hidden: Tensor) -> bool:
     """
     if not (_enabled and paddle.in_dynamic_mode() and hidden.place.is_cpu_place()):
         return False
+    if paddle.is_autocast_enabled():  # its products are not precision.py's
+        return False
     if hidden.dtype not in (paddle.float32, paddle.float64):
         return False
     if layer.bottleneck is None or layer.intermediate.activation is not F.relu:
@@ -64,7 +68,7 @@ def supports(layer: nn.Layer, hidden: Tensor) -> bool:
     if isinstance(layer.output.LayerNorm, nn.LayerNorm):
         return False
     # A replaced part (quantised, low-rank) or a hook means that the parts themselves must run.
-    plain = (nn.Linear, type(layer.output.LayerNorm))
+    plain = (Linear, type(layer.output.LayerNorm))
     return all(type(part) in plain for part in _parts(layer)) and not any(
         part._forward_pre_hooks or part._forward_post_hooks for part in layer.sublayers()
     )

@@ -7,7 +7,7 @@ Shapes in the trailing comments:
 
 Parameters carry Hugging Face's names, so a checkpoint's key is its own documentation. Linear weights are [in, out]
 (Paddle), Hugging Face's are [out, in]; nothing else differs in shape. The residual stream reaches 1e7 in the
-released weights: under mixed precision every norm and residual sum stays in float32.
+released weights: under mixed precision every norm and residual sum stays in float32 (precision.py has the products).
 """
 
 import os
@@ -22,6 +22,7 @@ from paddle import Tensor, nn
 from mobilebert import fused, weights
 from mobilebert.config import MobileBertConfig
 from mobilebert.errors import InputError
+from mobilebert.precision import Linear, matmul
 
 ACTIVATION_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
@@ -113,7 +114,7 @@ class MobileBertEmbeddings(nn.Layer):
         self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.hidden_size)
         self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
         # Hugging Face always creates this product and skips it where it would change nothing; so do we.
-        self.embedding_transformation = nn.Linear(width, config.hidden_size)
+        self.embedding_transformation = Linear(width, config.hidden_size)
         self.transform = config.trigram_input or config.embedding_size != config.hidden_size
         self.LayerNorm = make_norm(config, config.hidden_size, TORCH_LAYER_NORM_EPS)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
@@ -161,9 +162,9 @@ class MobileBertSelfAttention(nn.Layer):
         super().__init__()
         self.num_heads = config.num_attention_heads
         self.scaling = (config.true_hidden_size // config.num_attention_heads) ** -0.5
-        self.query = nn.Linear(config.query_key_input_size, config.true_hidden_size)
-        self.key = nn.Linear(config.query_key_input_size, config.true_hidden_size)
-        self.value = nn.Linear(config.value_input_size, config.true_hidden_size)
+        self.query = Linear(config.query_key_input_size, config.true_hidden_size)
+        self.key = Linear(config.query_key_input_size, config.true_hidden_size)
+        self.value = Linear(config.value_input_size, config.true_hidden_size)
         self.dropout = nn.Dropout(config.attention_probs_dropout_prob)
 
     def forward(
@@ -173,11 +174,11 @@ class MobileBertSelfAttention(nn.Layer):
         query = self._split_heads(self.query(query_input))  # [B, A, S, d]
         key = self._split_heads(self.key(key_input))
         value = self._split_heads(self.value(value_input))
-        scores = paddle.matmul(query, key, transpose_y=True) * self.scaling  # [B, A, S, S]
+        scores = matmul(query, key, transpose_y=True) * self.scaling  # [B, A, S, S]
         if attention_bias is not None:
             scores = scores + attention_bias
         probabilities = self.dropout(F.softmax(scores, axis=-1))
-        context = paddle.matmul(probabilities, value).transpose([0, 2, 1, 3])  # [B, S, A, d]
+        context = matmul(probabilities, value).transpose([0, 2, 1, 3])  # [B, S, A, d]
         return context.flatten(2), probabilities
 
     def _split_heads(self, hidden: Tensor) -> Tensor:
@@ -200,7 +201,7 @@ class DenseResidualNorm(nn.Layer):
         epsilon: float | None = None,
     ):
         super().__init__()
-        self.dense = nn.Linear(in_size, out_size)
+        self.dense = Linear(in_size, out_size)
         self.LayerNorm = make_norm(config, out_size, epsilon)
         self.dropout = nn.Dropout(dropout)
 
@@ -236,7 +237,7 @@ class MobileBertIntermediate(nn.Layer):
 
     def __init__(self, config: MobileBertConfig):
         super().__init__()
-        self.dense = nn.Linear(config.true_hidden_size, config.intermediate_size)
+        self.dense = Linear(config.true_hidden_size, config.intermediate_size)
         self.activation = ACTIVATION_FUNCTIONS[config.hidden_act]
 
     def forward(self, hidden: Tensor) -> Tensor:
@@ -280,7 +281,7 @@ class BottleneckLayer(nn.Layer):
 
     def __init__(self, config: MobileBertConfig):
         super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.intra_bottleneck_size)
+        self.dense = Linear(config.hidden_size, config.intra_bottleneck_size)
         self.LayerNorm = make_norm(config, config.intra_bottleneck_size)
 
     def forward(self, hidden: Tensor) -> Tensor:
@@ -370,7 +371,10 @@ class MobileBertPooler(nn.Layer):
     def forward(self, hidden: Tensor) -> Tensor:
         """[B, S, H] -> [B, H]."""
         first_token = hidden[:, 0]
-        return first_token if self.dense is None else paddle.tanh(self.dense(first_token))
+        if self.dense is None:
+            return first_token
+        with paddle.amp.auto_cast(enable=False):  # in float32, as the heads
+            return paddle.tanh(self.dense(first_token))
 
 
 def attention_bias(attention_mask: Tensor | None, dtype: paddle.dtype) -> Tensor | None:

@@ -36,6 +36,7 @@ ROOM_OF = {
     "vocabulary": "tokenizer",
     "heads": "modeling",
     "fused": "modeling",
+    "precision": "modeling",
 }
 # `train` has not heard of MobileBERT.
 ONLY_LEVEL_0 = {"train", "weights"}
