@@ -124,9 +124,7 @@ def test_folding_leaves_nothing_of_the_norms():
     assert len(linears) == per_layer * model.config.num_hidden_layers + 2
     # Of a layer's 3 + 2 products of one matrix 1 + 1 are left, and 1 + 1 splits.
     fused = fold(model.config, state, "question-answering", fuse=True)
-    assert (
-        len(fused.operations) == len(program.operations) - model.config.num_hidden_layers
-    )
+    assert len(fused.operations) == len(program.operations) - model.config.num_hidden_layers
 
 
 def test_without_division_one_multiplication_a_sum_stays():
