@@ -58,11 +58,13 @@ def parity(rows: Sequence[dict[str, Any]], path: str | os.PathLike) -> None:
     )
     with figure(path) as axes:
         for (label, values), color, marker in zip(series, COLORS, MARKERS, strict=False):
-            positive = [value or 1e-17 for value in values]  # a logarithm has no zero
+            positive = [value or float("nan") for value in values]  # a logarithm has no zero: no error, no point
             axes.plot(range(len(rows)), positive, color=color, marker=marker, markersize=4, label=label)
         axes.set_yscale("log")
-        axes.set_ylabel("largest error / largest value")
+        axes.set_ylabel("relative error")
         step = max(1, len(rows) // 24)
         ticks = range(0, len(rows), step)
-        axes.set_xticks(ticks, [rows[tick]["name"].replace("encoder.layer.", "layer ") for tick in ticks], rotation=90)
+        names = [rows[tick]["name"].replace("encoder.layer.", "layer ") for tick in ticks]
+        names = [name.replace("_logits", "").replace(".logits", "").replace(".", " ") for name in names]
+        axes.set_xticks(ticks, names, rotation=90, fontsize=7)
         axes.legend()
