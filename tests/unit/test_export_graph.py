@@ -164,23 +164,25 @@ def test_int8_of_every_head(head):
 
 
 def test_calibration_beats_one_scale_a_matrix_where_channels_differ():
+    """In the geometric mean over random models: for one of them alone it may gain nothing."""
     model = model_of("question-answering")
-    state = weights.model_state(model)
-    rng = np.random.default_rng(3)
-    for name in state:
-        if name.endswith("LayerNorm.weight"):
-            state[name] = state[name] * 10.0 ** rng.uniform(-1.5, 0.5, state[name].shape)
-    program = fold(model.config, state, "question-answering", divide=False)
     batches = [batch_of("question-answering", seed, 4, 32) for seed in range(5)]
-    (expected,) = compute(program, batches[:1], "float64")
-
-    def mean_error(quantized, choice):
-        got = run_onnx(build(quantized, quantization=choice), batches[0])
-        return np.mean([np.abs(got[name] - expected[name]).mean() for name in expected])
-
-    _, naive = quantize(program)
-    equalized, calibrated = quantize(program, batches[1:])
-    assert mean_error(equalized, calibrated) < 0.8 * mean_error(program, naive)
+    ratios = []
+    for seed in range(3, 11):
+        state = weights.model_state(model)
+        rng = np.random.default_rng(seed)
+        for name in state:
+            if name.endswith("LayerNorm.weight"):
+                state[name] = state[name] * 10.0 ** rng.uniform(-1.5, 0.5, state[name].shape)
+        program = fold(model.config, state, "question-answering", divide=False)
+        (expected,) = compute(program, batches[:1], "float64")
+        errors = []
+        for calibration in (batches[1:], None):
+            quantized, choice = quantize(program, calibration)
+            got = run_onnx(build(quantized, quantization=choice), batches[0])
+            errors.append(np.mean([np.abs(got[name] - expected[name]).mean() for name in expected]))
+        ratios.append(errors[0] / errors[1])
+    assert np.exp(np.mean(np.log(ratios))) < 0.8, ratios
 
 
 def test_what_stays_float():
