@@ -180,3 +180,13 @@ def test_a_damaged_file(folder, tmp_path):
     model.write_bytes(model.read_bytes()[:1000])
     with pytest.raises(InputError, match=r"model\.onnx: ONNX Runtime cannot load it"):
         Predictor(tmp_path)
+
+
+def test_openvino_reads_the_portable_file(folder, tmp_path):
+    pytest.importorskip("openvino", reason="the optional engine openvino is not installed")
+    export(Plan(str(folder / "checkpoint" / "qa"), tmp_path / "portable", portable=True))
+    reference, other = Predictor(folder / "qa"), Predictor(tmp_path / "portable", engine="openvino", threads=1)
+    expected, got = (predictor.answer(QUESTION, CONTEXT, top_k=3) for predictor in (reference, other))
+    assert [(answer.text, answer.start) for answer in got] == [(answer.text, answer.start) for answer in expected]
+    with pytest.raises(InputError, match="was not exported for openvino .*export again with --portable"):
+        Predictor(folder / "qa", engine="openvino")
