@@ -188,5 +188,5 @@ def test_openvino_reads_the_portable_file(folder, tmp_path):
     reference, other = Predictor(folder / "qa"), Predictor(tmp_path / "portable", engine="openvino", threads=1)
     expected, got = (predictor.answer(QUESTION, CONTEXT, top_k=3) for predictor in (reference, other))
     assert [(answer.text, answer.start) for answer in got] == [(answer.text, answer.start) for answer in expected]
-    with pytest.raises(InputError, match="was not exported for openvino .*export again with --portable"):
+    with pytest.raises(InputError, match=r"was not exported for openvino .*export again with --portable"):
         Predictor(folder / "qa", engine="openvino")
