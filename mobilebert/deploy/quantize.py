@@ -26,7 +26,7 @@ from mobilebert.deploy.program import Attention, Linear, Operation, Positions, P
 LEAST_WEIGHT_SIZE = 4096  # smaller matrices (a head's last product) are not worth an error
 BALANCE = 0.5  # of the activation's range that moves into the weight
 _SAMPLES = 200_000  # values of an activation that are kept to choose its range
-_CLIPS = (1.0, 0.98, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5)  # parts of the full range that are tried
+_CLIPS = (1.0, 0.98, 0.95, 0.9)  # parts of the full range that are tried; less cost F1 on unseen text
 
 Batch = Mapping[str, np.ndarray]
 
