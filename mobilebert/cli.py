@@ -9,8 +9,8 @@ import errno
 import logging
 import os
 import sys
-from collections.abc import Callable
-from typing import NoReturn
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn
 
 from mobilebert import __version__
 from mobilebert.errors import InputError
@@ -23,7 +23,13 @@ _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Defaults shown behind each option that has one; description and examples printed as written."""
+    """Defaults behind each option that has one; description and examples as written; usage without what is optional."""
+
+    def add_usage(self, usage, actions, groups, prefix=None):
+        needed = [action for action in actions if action.required or not action.option_strings]
+        if len(needed) < len(actions):
+            needed.append(argparse.Action([], "options", metavar="[options]"))
+        super().add_usage(usage, needed, [], prefix)
 
     def _get_help_string(self, action):
         if action.default is None or action.default is False:
@@ -32,31 +38,70 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescrip
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """argparse with ``--version``, examples, and a suggestion where an option is misspelt."""
+    """argparse with ``--version``, examples, and a suggestion where an option, a choice or a command is misspelt.
 
-    def __init__(self, description: str, examples: str):
+    Args:
+        description: what the script does.
+        examples: shown at the end of the help; ``%(prog)s`` stands for how the script was called.
+        further: as of ``argparse.ArgumentParser``; with ``add_subparsers`` each command's parser is one of these.
+    """
+
+    def __init__(self, description: str = "", examples: str = "", **further: Any):
         super().__init__(
+            prog=further.pop("prog", None) or _program(sys.argv[0]),
             description=description,
-            epilog=f"examples:\n{examples}",
+            epilog=f"examples:\n{examples}" if examples else None,
             formatter_class=_HelpFormatter,
             allow_abbrev=False,
+            **further,
         )
         self.add_argument("--version", action="version", version=f"mobilebert-paddle {__version__}")
 
-    def parse_args(self, args=None, namespace=None):
-        """Like argparse, but an unknown option names the nearest known one."""
-        known, unknown = self.parse_known_args(args, namespace)
-        if not unknown:
-            return known
-        word = unknown[0].split("=")[0]
-        options = [option for action in self._actions for option in action.option_strings]
-        nearest = difflib.get_close_matches(word, options, n=1, cutoff=0.6)
-        hint = f"; did you mean {nearest[0]}?" if nearest else "; see --help"
-        self.error(f"unknown argument {word}{hint}")
+    def parse_known_args(self, args=None, namespace=None):
+        """Like argparse, but nothing may be unknown: the nearest known option is named.
+
+        argparse calls this for a command's words too. Options are looked at before anything else: of one that is
+        misspelt and one that is therefore missing, the first is what the user wants to hear about.
+        """
+        words = sys.argv[1:] if args is None else list(args)
+        commands = next((a.choices for a in self._actions if isinstance(a, argparse._SubParsersAction)), {})
+        for word in words:
+            if word == "--" or word in commands:
+                break
+            if word.startswith("--") and " " not in word and word.split("=")[0] not in self._option_string_actions:
+                self._refuse(word)
+        known, unknown = super().parse_known_args(words, namespace)
+        if unknown:
+            self._refuse(unknown[0])
+        return known, unknown
+
+    def _refuse(self, word: str) -> NoReturn:
+        word = word.split("=")[0]
+        self.error(f"unknown argument {word}{_did_you_mean(word, self._option_string_actions) or '; see --help'}")
+
+    def _check_value(self, action, value):
+        """Called by argparse for every value of an option with choices, and for the name of a command."""
+        if action.choices is None or value in action.choices:
+            return
+        choices = [str(choice) for choice in action.choices]
+        hint = _did_you_mean(str(value), choices)
+        if isinstance(action, argparse._SubParsersAction):
+            self.error(f"unknown command {value}{hint or '; expected ' + ' or '.join(choices)}")
+        raise argparse.ArgumentError(action, f"expected one of {', '.join(choices)}, got '{value}'{hint}")
 
     def error(self, message: str) -> NoReturn:
         """One line on standard error and exit code 2."""
         self.exit(EXIT_BAD_INPUT, f"error: {message}\n")
+
+
+def _program(called: str) -> str:
+    """How the running script is called: ``python convert.py``, or a console command's name."""
+    return f"python {called}" if called.endswith(".py") else os.path.basename(called)
+
+
+def _did_you_mean(word: str, known: Iterable[str]) -> str:
+    nearest = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {nearest[0]}?" if nearest else ""
 
 
 def log_to_console() -> None:

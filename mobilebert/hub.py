@@ -243,7 +243,8 @@ def main() -> None:
     """``python -m mobilebert.hub NAME FOLDER``: fetch a checkpoint, its configuration and its tokenizer."""
     parser = cli.ArgumentParser(
         "Fetch a checkpoint with its configuration and tokenizer from a Hugging Face hub.",
-        "  python -m mobilebert.hub google/mobilebert-uncased weight/torch",
+        "  %(prog)s google/mobilebert-uncased weight/torch",
+        prog="python -m mobilebert.hub",
     )
     parser.add_argument("name", help="the model's name on the hub")
     parser.add_argument("folder", help="where to")

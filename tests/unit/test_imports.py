@@ -29,6 +29,8 @@ LEVELS = {
     "deploy": 3,
     "finetune": 4,
     "pretrain": 4,
+    "demo": 4,
+    "commands": 5,
 }
 # Files that make one room together.
 ROOM_OF = {

@@ -1,0 +1,61 @@
+"""Convert a MobileBERT checkpoint from PyTorch (Hugging Face) to Paddle, or back."""
+
+import argparse
+from typing import NoReturn
+
+from mobilebert import cli
+from mobilebert.config import HEAD_CLASSES
+
+EXAMPLES = """\
+  %(prog)s                                       weight/torch -> weight/paddle
+  %(prog)s --src my_torch_qa --dst task/squadv1
+  %(prog)s --reverse --src task/squadv1 --dst my_torch_qa
+  %(prog)s --head question-answering             add a fresh head to a bare checkpoint"""
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = cli.ArgumentParser(__doc__, EXAMPLES)
+    group = parser.add_argument_group("from where to where")
+    group.add_argument(
+        "--src", "--model", metavar="DIR",
+        help="folder of the checkpoint (default: weight/torch, with --reverse weight/paddle)",
+    )  # fmt: skip
+    group.add_argument(
+        "--dst", "--out", metavar="DIR",
+        help="folder to write (default: weight/paddle, with --reverse weight/torch_again)",
+    )  # fmt: skip
+    group.add_argument("--reverse", action="store_true", help="Paddle -> a folder that transformers loads")
+
+    group = parser.add_argument_group("what to write")
+    group.add_argument("--head", choices=[*HEAD_CLASSES], help="head to write (default: the checkpoint's own)")
+    group.add_argument("--seed", type=int, default=0, help="for what the checkpoint lacks and is initialised")
+    parser.add_argument("--verbose", action="store_true", help="print a line a transposed or renamed tensor")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Parse, convert, print the summary."""
+    args = parse_args()
+
+    from mobilebert import runtime  # noqa: F401, I001 (before Paddle)
+    import paddle
+
+    from mobilebert.interop import hf
+
+    paddle.seed(args.seed)
+    source = args.src or ("weight/paddle" if args.reverse else "weight/torch")
+    destination = args.dst or ("weight/torch_again" if args.reverse else "weight/paddle")
+    conversion = hf.convert(source, destination, args.head, args.reverse)
+    if args.verbose:
+        for name in conversion.report.transposed:
+            shape = list(conversion.state[name].shape)
+            print(f"transposed  {name}  {shape[::-1]} -> {shape}")
+        for key, name in conversion.report.renamed.items():
+            print(f"renamed     {key} -> {name}")
+    print(conversion.summary())
+
+
+def run() -> NoReturn:
+    """The console command."""
+    cli.run(main)

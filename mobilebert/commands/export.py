@@ -1,0 +1,70 @@
+"""Turn a fine-tuned checkpoint into a small, fast model: folded exactly, checked, with tokenizer and labels."""
+
+import argparse
+from pathlib import Path
+from typing import NoReturn
+
+from mobilebert import cli
+
+EXAMPLES = """\
+  %(prog)s --model task/squadv1 --out outputs/squad --format all
+  %(prog)s --model task/squadv1 --out outputs/squad-int8 --quantize int8 --calibration dev-v1.1.json
+  %(prog)s --model task/sst2 --out outputs/sst2 --portable
+"""
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line; the names are those of ``mobilebert.deploy.export.Plan``."""
+    parser = cli.ArgumentParser(__doc__, EXAMPLES)
+    group = parser.add_argument_group("from where to where")
+    group.add_argument(
+        "--model", "--model_name_or_path", metavar="MODEL", required=True, help="a checkpoint's folder or hub name"
+    )
+    group.add_argument("--out", "--output_dir", metavar="DIR", required=True, help="the folder to make")
+    group.add_argument("--force", action="store_true", help="replace the folder where it exists")
+
+    group = parser.add_argument_group("what to make")
+    group.add_argument(
+        "--format", choices=("onnx", "paddle", "all"), default="onnx",
+        help="all: both, and the checkpoint itself for dygraph",
+    )  # fmt: skip
+    group.add_argument("--portable", action="store_true", help="ONNX with the standard's operators only")
+    group.add_argument(
+        "--quantize", choices=("int8", "dynamic-int8", "fp16"), help="of the ONNX file; int8 needs --calibration"
+    )
+    group.add_argument("--max_seq_length", type=int, help="tokens (default: 384, or what the model has)")
+    group.add_argument("--head", help="where config.json does not say it")
+
+    group = parser.add_argument_group("text to calibrate and measure on")
+    group.add_argument(
+        "--calibration", metavar="FILE", help="text like that of the task: SQuAD JSON, a table or lines (.txt)"
+    )
+    group.add_argument(
+        "--evaluation", metavar="FILE", help="the same with labels, to measure on (default: the calibration file)"
+    )
+    group.add_argument("--evaluation_limit", type=int, help="measure on so many questions or texts at most")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Parse, export, say what was made."""
+    args = vars(parse_args())
+
+    from mobilebert import runtime  # noqa: F401 (sets up the machine before Paddle starts)
+    from mobilebert.deploy import export
+
+    cli.log_to_console()
+    plan = export.Plan(**{**args, "out": Path(args["out"])})
+    manifest = export.export(plan)
+    print(f"{plan.out}: {manifest.head} for {', '.join(manifest.engines)}")
+    for path in sorted(plan.out.iterdir()):
+        print(f"  {path.stat().st_size / 1e6:8.2f} MB  {path.name}")
+    for engine, error in manifest.errors.items():
+        print(f"  error of {engine}: {error:.1e} of the largest output")
+    for precision, values in manifest.metrics.items():
+        print(f"  {precision}: " + ", ".join(f"{name} {value:.2f}" for name, value in values.items()))
+
+
+def run() -> NoReturn:
+    """The console command."""
+    cli.run(main)

@@ -1,0 +1,123 @@
+"""Train, evaluate and predict on any GLUE task, or on sentences and pairs of one's own."""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn
+
+from mobilebert import cli
+from mobilebert.data.glue import TASKS, get_task
+from mobilebert.errors import InputError
+from mobilebert.finetune.flags import add_training_flags, settings_from
+from mobilebert.finetune.glue_presets import preset_of, train_settings
+
+EXAMPLES = """\
+  %(prog)s --task_name mnli --model_name_or_path weight/paddle --output_dir output_mnli --do_train --do_eval
+  %(prog)s --task_name mnli --data_dir GLUE --model_name_or_path task/mnli --output_dir outputs/mnli --do_eval
+  %(prog)s --task_name rte --init_from output_mnli/best --output_dir output_rte --do_train --do_eval
+  %(prog)s --train_file reviews.csv --dev_file dev.csv --text_column title body --label_column stars \\
+      --model_name_or_path weight/paddle --output_dir output_reviews --do_train --do_eval
+"""
+DOWNLOADS = Path(".cache/glue")
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line; training flags that are not given are absent: the task's preset decides them."""
+    parser = cli.ArgumentParser(__doc__, EXAMPLES)
+    group = parser.add_argument_group("what to do")
+    group.add_argument("--do_train", action="store_true", help="train; evaluates on the way with --do_eval")
+    group.add_argument("--do_eval", action="store_true", help="score on the dev set, or on both of MNLI's")
+    group.add_argument("--do_predict", action="store_true", help="write the GLUE server's file for the test set")
+    group.add_argument("--output_dir", "--out", metavar="DIR", required=True, help="where everything is written")
+
+    group = parser.add_argument_group("data")
+    group.add_argument("--task_name", help=f"a GLUE task: {', '.join(TASKS)}")
+    group.add_argument("--data_dir", help=f"GLUE's folder or the task's; downloads to {DOWNLOADS} where not given")
+    group.add_argument("--train_file", help="a TSV, CSV or JSON-lines file with named columns, plain or .gz")
+    group.add_argument("--dev_file", help="the same")
+    group.add_argument("--test_file", help="the same, without labels")
+    group.add_argument("--text_column", nargs="+", metavar="COLUMN", help="one column, or two for sentence pairs")
+    group.add_argument("--label_column", help="the column of labels (default: the task's, else label)")
+    group.add_argument(
+        "--label_order", help="class names in the order of the model's outputs, with commas: for checkpoints that do "
+        "not name their classes, and for new heads that should have another order than the task's"
+    )  # fmt: skip
+    group.add_argument("--regression", action="store_true", help="the labels are numbers (without --task_name)")
+    group.add_argument("--max_seq_length", type=int, help="tokens; what is longer is cut (default: the task's preset)")
+    group.add_argument("--cache_dir", default=".cache", help="of encoded examples; empty for none")
+
+    group = parser.add_argument_group("model: one of the first three")
+    group.add_argument("--model_name_or_path", "--model", metavar="MODEL", help="a checkpoint's folder or hub name")
+    group.add_argument("--init_from", help="a checkpoint of another task: keep its encoder, begin with a new head")
+    group.add_argument("--config_name", help="a config.json or its folder: begin with random weights")
+    group.add_argument("--tokenizer_name", help="a vocab.txt or a tokenizer's folder (default: the model's)")
+    group.add_argument("--eval_batch_size", type=int, default=64, help="examples in one forward pass of evaluation")
+
+    add_training_flags(parser, None)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Parse, decide the task, run."""
+    args = parse_args()
+    if args.eval_batch_size < 1:
+        raise InputError(f"--eval_batch_size {args.eval_batch_size}: expected at least 1")
+    task = get_task(args.task_name) if args.task_name else None
+    given = {kind: getattr(args, f"{kind}_file") for kind in ("train", "dev", "test") if getattr(args, f"{kind}_file")}
+    label_order = tuple(name.strip() for name in args.label_order.split(",")) if args.label_order else ()
+    if task is None and not (given and args.text_column):
+        raise InputError("which data? give --task_name, or --train_file/--dev_file/--test_file and --text_column")
+    if task is not None and args.regression:
+        raise InputError(f"--regression: --task_name {task.name} already says what its labels are")
+
+    from mobilebert import runtime  # noqa: F401 (sets up the machine before Paddle starts)
+    from mobilebert.data.glue_download import fetch_task
+    from mobilebert.finetune.glue import Files
+    from mobilebert.finetune.glue_run import Plan, own_task, run
+    from mobilebert.train import parallel
+
+    cli.log_to_console()
+    data_dir = args.data_dir
+    if task is not None and data_dir is None and not given:
+        data_dir = parallel.on_main(lambda: str(fetch_task(task, DOWNLOADS)), parallel.start())
+    files = Files(data_dir, given)
+    text_columns = tuple(args.text_column or ())
+    if task is None:
+        label_column = args.label_column or "label"
+        task = own_task(files, text_columns, label_column, label_order, args.regression, args.model_name_or_path)
+    else:
+        task = replace(
+            task,
+            text_columns=text_columns or task.text_columns,
+            label_column=args.label_column or task.label_column,
+        )
+    plan = Plan(
+        task=task,
+        files=files,
+        output_dir=Path(args.output_dir),
+        do_train=args.do_train,
+        do_eval=args.do_eval,
+        do_predict=args.do_predict,
+        model_name_or_path=args.model_name_or_path,
+        init_from=args.init_from,
+        config_name=args.config_name,
+        tokenizer_name=args.tokenizer_name,
+        label_order=label_order,
+        max_seq_length=args.max_seq_length or preset_of(task).max_seq_length,
+        eval_batch_size=args.eval_batch_size,
+        cache_dir=args.cache_dir or None,
+    )
+    settings = settings_from(args, train_settings(task))
+    run(
+        plan,
+        settings,
+        header={**vars(args), "data_dir": data_dir, "max_seq_length": plan.max_seq_length},
+        resume=args.resume,
+        resume_fallback=args.resume_fallback,
+        overwrite=args.overwrite_output_dir,
+    )
+
+
+def run() -> NoReturn:
+    """The console command."""
+    cli.run(main)
