@@ -8,7 +8,7 @@ from typing import NoReturn
 from mobilebert import cli
 from mobilebert.data.glue import TASKS, get_task
 from mobilebert.errors import InputError
-from mobilebert.finetune.flags import add_training_flags, settings_from
+from mobilebert.finetune.flags import add_engine_flags, add_training_flags, settings_from
 from mobilebert.finetune.glue_presets import preset_of, train_settings
 
 EXAMPLES = """\
@@ -17,6 +17,7 @@ EXAMPLES = """\
   %(prog)s --task_name rte --init_from output_mnli/best --output_dir output_rte --do_train --do_eval
   %(prog)s --train_file reviews.csv --dev_file dev.csv --text_column title body --label_column stars \\
       --model_name_or_path weight/paddle --output_dir output_reviews --do_train --do_eval
+  %(prog)s --task_name sst2 --model_name_or_path outputs/sst2-int8 --engine onnxruntime --out outputs/int8 --do_eval
 """
 DOWNLOADS = Path(".cache/glue")
 
@@ -53,6 +54,7 @@ def parse_args() -> argparse.Namespace:
     group.add_argument("--tokenizer_name", help="a vocab.txt or a tokenizer's folder (default: the model's)")
     group.add_argument("--eval_batch_size", type=int, default=64, help="examples in one forward pass of evaluation")
 
+    add_engine_flags(parser)
     add_training_flags(parser, None)
     return parser.parse_args()
 
@@ -106,6 +108,8 @@ def main() -> None:
         max_seq_length=args.max_seq_length or preset_of(task).max_seq_length,
         eval_batch_size=args.eval_batch_size,
         cache_dir=args.cache_dir or None,
+        engine=args.engine,
+        threads=args.threads,
     )
     settings = settings_from(args, train_settings(task))
     run(

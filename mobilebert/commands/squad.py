@@ -6,7 +6,7 @@ from typing import NoReturn
 
 from mobilebert import cli
 from mobilebert.errors import InputError
-from mobilebert.finetune.flags import add_training_flags, settings_from
+from mobilebert.finetune.flags import add_engine_flags, add_training_flags, settings_from
 from mobilebert.train.settings import TrainSettings
 
 EXAMPLES = """\
@@ -14,6 +14,7 @@ EXAMPLES = """\
   %(prog)s --model_name_or_path task/squadv1 --output_dir outputs/eval --do_eval --dev_file dev-v1.1.json
   %(prog)s --model_name_or_path task/squadv2 --output_dir outputs/answers --do_predict \\
       --test_file mine.json --version_2_with_negative --null_score_diff_threshold -1.5
+  %(prog)s --model_name_or_path outputs/squad-int8 --engine onnxruntime --output_dir outputs/eval-int8 --do_eval
   %(prog)s --resume --model_name_or_path weight/paddle --output_dir output_squadv1 --do_train --do_eval
 """
 DEFAULTS = TrainSettings()
@@ -55,6 +56,7 @@ def parse_args() -> argparse.Namespace:
         "--null_score_diff_threshold", type=float, default=0.0, help="v2.0: no answer where its odds exceed this"
     )
 
+    add_engine_flags(parser)
     add_training_flags(parser, DEFAULTS)
     return parser.parse_args()
 
@@ -90,6 +92,8 @@ def main() -> None:
         eval_batch_size=args.eval_batch_size,
         cache_dir=args.cache_dir or None,
         rules=rules,
+        engine=args.engine,
+        threads=args.threads,
     )
     squad.run(
         plan,

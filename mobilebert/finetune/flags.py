@@ -3,6 +3,7 @@
 import argparse
 from dataclasses import fields, replace
 
+from mobilebert.deploy.engines import ENGINES
 from mobilebert.errors import InputError
 from mobilebert.train.settings import AMP_MODES, LR_SCHEDULES, ON_NAN, TrainSettings
 
@@ -74,6 +75,13 @@ def add_training_flags(parser: argparse.ArgumentParser, defaults: TrainSettings 
         action="store_true",
         help="a new run may delete what an earlier one left in --output_dir",
     )
+
+
+def add_engine_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that evaluate an exported model in the place of a checkpoint."""
+    group = parser.add_argument_group("an exported model: --model_name_or_path is what export.py wrote")
+    group.add_argument("--engine", choices=ENGINES, help="evaluate or predict with it")
+    group.add_argument("--threads", type=int, help="of the engine (default: its own choice)")
 
 
 def settings_from(args: argparse.Namespace, defaults: TrainSettings) -> TrainSettings:

@@ -25,7 +25,7 @@ from mobilebert.data.glue_files import (
     write_submission,
 )
 from mobilebert.errors import InputError
-from mobilebert.finetune.forward import forward_all, model_forward
+from mobilebert.finetune.forward import Forward, forward_all, model_forward
 from mobilebert.finetune.layer_depth import depth_of
 from mobilebert.heads import MobileBertForSequenceClassification
 from mobilebert.metrics import glue as glue_metrics
@@ -113,7 +113,7 @@ def build_model(
     if model_name_or_path is not None:
         model = MobileBertForSequenceClassification.from_pretrained(model_name_or_path)
         if CLASSIFIER_WEIGHT not in model.load_report.initialised:
-            labels = _labels_of(task, model.config, model_name_or_path, label_order)
+            labels = labels_of(task, model.config, model_name_or_path, label_order)
             model.config = model.mobilebert.config = _with_labels(model.config, task, labels)
             return model, labels, True
         backbone = model.mobilebert
@@ -127,7 +127,18 @@ def build_model(
     return model, labels, False
 
 
-def _labels_of(task: Task, config: MobileBertConfig, source: str, label_order: Sequence[str]) -> tuple[str, ...]:
+def labels_of(task: Task, config: MobileBertConfig, source: str, label_order: Sequence[str]) -> tuple[str, ...]:
+    """The class names of a trained model in the order of its outputs; one name for regression.
+
+    Args:
+        task: what it is to be evaluated on.
+        config: of the model.
+        source: where the model is, for messages.
+        label_order: the order, where the config does not name it.
+
+    Raises:
+        InputError: classes of another task, or unnamed ones.
+    """
     where = f"{source}/config.json"
     try:
         if task.is_regression:
@@ -164,13 +175,17 @@ def encode(
     return PackedDataset(rows, tokenizer.pad_token_id)
 
 
-def logits_of(
-    model: MobileBertForSequenceClassification, data: PackedDataset, batch_size: int, world: World
-) -> np.ndarray:
+def forward_of(model: MobileBertForSequenceClassification) -> Forward:
+    """A model, in evaluation mode, as a function from a padded batch to its logits."""
+    return model_forward(model, ("logits",))
+
+
+def logits_of(forward: Forward, num_labels: int, data: PackedDataset, batch_size: int, world: World) -> np.ndarray:
     """Logits of all examples, in their order.
 
     Args:
-        model: in evaluation mode.
+        forward: a padded batch -> logits [B, L].
+        num_labels: L.
         data: its labels, if any, are not looked at.
         batch_size: examples in one forward pass.
         world: this process among all.
@@ -178,8 +193,7 @@ def logits_of(
     Returns:
         [N, L] float32, the same on every rank.
     """
-    forward = model_forward(model, ("logits",))
-    return forward_all(forward, data, [(model.config.num_labels,)], batch_size, world)[0]
+    return forward_all(forward, data, [(num_labels,)], batch_size, world)[0]
 
 
 def predictions_of(task: Task, logits: np.ndarray) -> np.ndarray:
@@ -203,14 +217,22 @@ def metric_suffix(split: str) -> str:
 
 
 def evaluate(
-    model: MobileBertForSequenceClassification,
+    forward: Forward,
     task: Task,
     labels: Sequence[str],
     sets: Mapping[str, PackedDataset],
     batch_size: int,
     world: World,
 ) -> dict[str, float]:
-    """Score the model on every dev set.
+    """Score a model on every dev set.
+
+    Args:
+        forward: see ``logits_of``.
+        task: its metrics.
+        labels: the classes in the order of the logits; one name for regression.
+        sets: split -> examples.
+        batch_size: examples in one forward pass.
+        world: this process among all.
 
     Returns:
         ``loss`` (mean over all examples) and the task's metrics in percent, each with its set's ``metric_suffix``.
@@ -218,7 +240,7 @@ def evaluate(
     positive = labels.index(task.labels[1]) if len(task.labels) == 2 else 1
     results = {}
     for split, data in sets.items():
-        logits, gold = logits_of(model, data, batch_size, world), data.rows.labels["labels"]
+        logits, gold = logits_of(forward, len(labels), data, batch_size, world), data.rows.labels["labels"]
         if not np.isfinite(logits).all():
             raise InputError(f"{split}: the model's logits are not finite; did the training diverge?")
         scores = glue_metrics.compute(task.metrics, predictions_of(task, logits), gold, positive)
@@ -269,7 +291,7 @@ def finetune(
 
 
 def predict(
-    model: MobileBertForSequenceClassification,
+    forward: Forward,
     task: Task,
     labels: Sequence[str],
     examples: Examples,
@@ -279,7 +301,7 @@ def predict(
     world: World,
 ) -> None:
     """Write the predictions for a test set in the GLUE server's format."""
-    predictions = predictions_of(task, logits_of(model, data, batch_size, world))
+    predictions = predictions_of(task, logits_of(forward, len(labels), data, batch_size, world))
     if world.is_main:
         write_submission(path, examples.ids, prediction_words(task, labels, predictions))
         _log.info("%s: %d predictions", path, len(predictions))

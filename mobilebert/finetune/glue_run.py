@@ -14,6 +14,8 @@ from mobilebert.data.glue_files import Examples, read_label_words
 from mobilebert.errors import InputError
 from mobilebert.files import write_json
 from mobilebert.finetune import glue
+from mobilebert.finetune.exported import check_engine, load_exported
+from mobilebert.finetune.forward import Forward
 from mobilebert.finetune.glue import Files
 from mobilebert.finetune.source import check_fit, read_config
 from mobilebert.heads import MobileBertForSequenceClassification
@@ -41,6 +43,7 @@ class Plan:
         max_seq_length: tokens.
         eval_batch_size: examples.
         cache_dir: of encoded examples; None for no cache.
+        engine, threads: evaluate an exported model; see ``exported.load_exported``.
     """
 
     task: Task
@@ -57,6 +60,8 @@ class Plan:
     max_seq_length: int
     eval_batch_size: int
     cache_dir: str | None
+    engine: str | None = None
+    threads: int | None = None
 
 
 def own_task(
@@ -105,28 +110,35 @@ def run(plan: Plan, settings: TrainSettings, header: Mapping[str, Any], **resume
     """
     task, world = plan.task, parallel.start()
     _check(plan)
-    model, labels, has_trained_head = glue.build_model(
-        task,
-        model_name_or_path=plan.model_name_or_path,
-        init_from=plan.init_from,
-        config=read_config(plan.config_name) if plan.config_name else None,
-        label_order=plan.label_order,
-        seed=settings.seed,
-    )
-    if not plan.do_train and not has_trained_head:
-        raise InputError(f"{plan.model_name_or_path}: has no classifier; train one with --do_train first")
+    if plan.engine:
+        exported = load_exported(plan.model_name_or_path, "sequence-classification", plan.engine, plan.threads)
+        model, config, forward = None, exported.config, exported.forward
+        labels = glue.labels_of(task, config, plan.model_name_or_path, plan.label_order)
+    else:
+        model, labels, has_trained_head = glue.build_model(
+            task,
+            model_name_or_path=plan.model_name_or_path,
+            init_from=plan.init_from,
+            config=read_config(plan.config_name) if plan.config_name else None,
+            label_order=plan.label_order,
+            seed=settings.seed,
+        )
+        if not plan.do_train and not has_trained_head:
+            raise InputError(f"{plan.model_name_or_path}: has no classifier; train one with --do_train first")
+        config, forward = model.config, glue.forward_of(model)
     tokenizer = MobileBertTokenizer.from_pretrained(plan.tokenizer_name or plan.model_name_or_path or plan.init_from)
-    check_fit(model.config, tokenizer, plan.max_seq_length)
+    check_fit(config, tokenizer, plan.max_seq_length)
     _log.info("%s: %s", task.name, "regression" if task.is_regression else f"classes {', '.join(labels)}")
 
     train_set = _load(plan, "train", labels, tokenizer)["train"] if plan.do_train else None
     dev_sets = _load(plan, "dev", labels, tokenizer) if plan.do_eval else {}
     test_sets = _load(plan, "test", labels, tokenizer) if plan.do_predict else {}
 
-    def score(net: MobileBertForSequenceClassification) -> dict[str, float]:
+    def score(forward: Forward) -> dict[str, float]:
         sets = {split: data for split, (_, data) in dev_sets.items()}
-        return glue.evaluate(net, task, labels, sets, plan.eval_batch_size, world)
+        return glue.evaluate(forward, task, labels, sets, plan.eval_batch_size, world)
 
+    engine = {"engine": plan.engine} if plan.engine else {}
     results: dict[str, Any] = {}
     if plan.do_train:
         suffix = glue.metric_suffix(next(iter(dev_sets), ""))
@@ -138,7 +150,7 @@ def run(plan: Plan, settings: TrainSettings, header: Mapping[str, Any], **resume
             *train_set,
             settings,
             plan.output_dir,
-            score if dev_sets else None,
+            (lambda net: score(glue.forward_of(net))) if dev_sets else None,
             header=header,
             **resume,
         )
@@ -147,12 +159,13 @@ def run(plan: Plan, settings: TrainSettings, header: Mapping[str, Any], **resume
             results["final"] = {"step": result.steps, **result.final_metrics}
             results["seconds"] = round(result.seconds, 1)
             if plan.do_predict:
-                model = MobileBertForSequenceClassification.from_pretrained(plan.output_dir / "best")
+                best = MobileBertForSequenceClassification.from_pretrained(plan.output_dir / "best")
+                forward = glue.forward_of(best)
         elif world.is_main:
             model.save_pretrained(plan.output_dir / "final")
             tokenizer.save_pretrained(plan.output_dir / "final")
     elif plan.do_eval:
-        results["evaluated"] = {"model": plan.model_name_or_path, **score(model)}
+        results["evaluated"] = {"model": plan.model_name_or_path, **engine, **score(forward)}
         _log.info("%s", results["evaluated"])
     if results:
         results = {
@@ -164,13 +177,14 @@ def run(plan: Plan, settings: TrainSettings, header: Mapping[str, Any], **resume
             write_json(plan.output_dir / "eval_results.json", results)
     for split, (examples, data) in test_sets.items():
         name = task.submissions[split][0] if split in task.submissions else PREDICTIONS_NAME
-        glue.predict(model, task, labels, examples, data, plan.output_dir / name, plan.eval_batch_size, world)
+        glue.predict(forward, task, labels, examples, data, plan.output_dir / name, plan.eval_batch_size, world)
     return results
 
 
 def _check(plan: Plan) -> None:
     if not (plan.do_train or plan.do_eval or plan.do_predict):
         raise InputError("nothing to do: give --do_train, --do_eval or --do_predict")
+    check_engine(plan.engine, plan.model_name_or_path, plan.do_train)
     if not plan.do_train and plan.model_name_or_path is None:
         raise InputError("--model_name_or_path is missing: which checkpoint is to be evaluated?")
     if plan.config_name and not plan.tokenizer_name:

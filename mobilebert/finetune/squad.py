@@ -21,6 +21,7 @@ from mobilebert.data.squad import load_dev_features, load_train_features
 from mobilebert.data.squad_json import SquadExample
 from mobilebert.errors import InputError
 from mobilebert.files import file_digest, write_json
+from mobilebert.finetune.exported import check_engine, load_exported
 from mobilebert.finetune.forward import Forward, forward_all, model_forward
 from mobilebert.finetune.layer_depth import depth_of
 from mobilebert.finetune.source import check_fit, read_config
@@ -69,6 +70,7 @@ class Plan:
         eval_batch_size: features in one forward pass.
         cache_dir: of features; None for no cache.
         rules: see ``AnswerRules``.
+        engine, threads: evaluate an exported model; see ``exported.load_exported``.
     """
 
     output_dir: Path
@@ -88,6 +90,8 @@ class Plan:
     eval_batch_size: int
     cache_dir: str | None
     rules: AnswerRules
+    engine: str | None = None
+    threads: int | None = None
 
 
 @dataclass(frozen=True)
@@ -176,6 +180,11 @@ def build_model(
     return model, HEAD_WEIGHT not in model.load_report.initialised
 
 
+def forward_of(model: MobileBertForQuestionAnswering) -> Forward:
+    """A model, in evaluation mode, as a function from a padded batch to its start and end logits."""
+    return model_forward(model, ("start_logits", "end_logits"))
+
+
 def run(plan: Plan, settings: TrainSettings, header: Mapping[str, Any], **resume: Any) -> dict[str, Any]:
     """Do what ``plan`` says: train, evaluate, predict, in this order.
 
@@ -193,11 +202,18 @@ def run(plan: Plan, settings: TrainSettings, header: Mapping[str, Any], **resume
     """
     _check(plan)
     world = parallel.start()
-    model, has_trained_head = build_model(plan.model_name_or_path, plan.config_name, settings.seed)
-    if not plan.do_train and not has_trained_head:
-        raise InputError(f"{plan.model_name_or_path}: has no question answering head; train one with --do_train first")
+    if plan.engine:
+        exported = load_exported(plan.model_name_or_path, "question-answering", plan.engine, plan.threads)
+        model, config, forward = None, exported.config, exported.forward
+    else:
+        model, has_trained_head = build_model(plan.model_name_or_path, plan.config_name, settings.seed)
+        if not plan.do_train and not has_trained_head:
+            raise InputError(
+                f"{plan.model_name_or_path}: has no question answering head; train one with --do_train first"
+            )
+        config, forward = model.config, forward_of(model)
     tokenizer = MobileBertTokenizer.from_pretrained(plan.tokenizer_name or plan.model_name_or_path)
-    check_fit(model.config, tokenizer, plan.max_seq_length)
+    check_fit(config, tokenizer, plan.max_seq_length)
 
     train_file = parallel.on_main(lambda: _file(plan, "train"), world) if plan.do_train else None
     train_rows = _load_train(plan, train_file, tokenizer, world) if plan.do_train else None
@@ -205,8 +221,7 @@ def run(plan: Plan, settings: TrainSettings, header: Mapping[str, Any], **resume
     dev_set = _load_dev(plan, dev_file, tokenizer, world) if plan.do_eval else None
     latest: dict[str, SquadAnswers] = {}
 
-    def score(net: MobileBertForQuestionAnswering) -> dict[str, float]:
-        forward = model_forward(net, ("start_logits", "end_logits"))
+    def score(forward: Forward) -> dict[str, float]:
         latest["answers"] = dev_set.answers(forward, plan.rules, plan.eval_batch_size, world)
         return dev_set.score(latest["answers"], plan.rules)
 
@@ -228,7 +243,7 @@ def run(plan: Plan, settings: TrainSettings, header: Mapping[str, Any], **resume
             lambda net, batch: net(**batch).loss,
             settings,
             plan.output_dir,
-            evaluate=score if dev_set else None,
+            evaluate=(lambda net: score(forward_of(net))) if dev_set else None,
             save_best=save_best,
             header=header,
             data_checksum=file_digest(train_file),
@@ -241,7 +256,8 @@ def run(plan: Plan, settings: TrainSettings, header: Mapping[str, Any], **resume
         elif world.is_main:
             save(plan.output_dir / "final")
     elif dev_set:
-        results["evaluated"] = {"model": plan.model_name_or_path, **score(model)}
+        engine = {"engine": plan.engine} if plan.engine else {}
+        results["evaluated"] = {"model": plan.model_name_or_path, **engine, **score(forward)}
         if world.is_main:
             write_answers(latest["answers"], plan.output_dir)
     if results:
@@ -253,13 +269,14 @@ def run(plan: Plan, settings: TrainSettings, header: Mapping[str, Any], **resume
                 if kind in results:
                     _log.info("%s: %s", kind, results[kind])
     if plan.do_predict:
-        _predict(plan, model, tokenizer, world)
+        _predict(plan, forward, tokenizer, world)
     return results
 
 
 def _check(plan: Plan) -> None:
     if not (plan.do_train or plan.do_eval or plan.do_predict):
         raise InputError("nothing to do: give --do_train, --do_eval or --do_predict")
+    check_engine(plan.engine, plan.model_name_or_path, plan.do_train)
     if not plan.do_train and plan.model_name_or_path is None:
         raise InputError("--model_name_or_path is missing: which checkpoint is to answer?")
     if plan.config_name and not plan.tokenizer_name:
@@ -315,11 +332,8 @@ def _load_dev(
     return DevSet(examples, PackedDataset(rows, tokenizer.pad_token_id))
 
 
-def _predict(
-    plan: Plan, model: MobileBertForQuestionAnswering, tokenizer: MobileBertTokenizer, world: parallel.World
-) -> None:
+def _predict(plan: Plan, forward: Forward, tokenizer: MobileBertTokenizer, world: parallel.World) -> None:
     questions = _load_dev(plan, plan.test_file, tokenizer, world, require_answers=False)
-    forward = model_forward(model, ("start_logits", "end_logits"))
     answers = questions.answers(forward, plan.rules, plan.eval_batch_size, world)
     if world.is_main:
         write_answers(answers, plan.output_dir)

@@ -52,23 +52,29 @@ def dataset(task, split, labels, tokenizer):
     return PackedDataset(encode_examples(read_split(task, SAMPLES, split, labels), tokenizer, 32), 0)
 
 
+def evaluate(model, *further):
+    return glue.evaluate(glue.forward_of(model), *further)
+
+
+def logits_of(model, *further):
+    return glue.logits_of(glue.forward_of(model), model.config.num_labels, *further)
+
+
 def test_another_class_order_gives_the_same_accuracy(checkpoint, tokenizer, tmp_path):
     task = TASKS["mnli"]
     model, labels, trained = glue.build_model(task, model_name_or_path=str(checkpoint))
     assert labels == GOOGLE and trained
     assert model.config.id2label == dict(enumerate(GOOGLE))
-    expected = glue.evaluate(
-        model, task, labels, {"dev_matched": dataset(task, "dev_matched", labels, tokenizer)}, 8, ONE
-    )
+    expected = evaluate(model, task, labels, {"dev_matched": dataset(task, "dev_matched", labels, tokenizer)}, 8, ONE)
 
     # The same function with its outputs in our order.
     order = [GOOGLE.index(label) for label in NLI]
     model.classifier.weight.set_value(model.classifier.weight.numpy()[:, order])
     model.classifier.bias.set_value(model.classifier.bias.numpy()[order])
     data = dataset(task, "dev_matched", NLI, tokenizer)
-    assert glue.evaluate(model, task, NLI, {"dev_matched": data}, 8, ONE) == pytest.approx(expected)
+    assert evaluate(model, task, NLI, {"dev_matched": data}, 8, ONE) == pytest.approx(expected)
     # Read by index it would be another model: the check above can fail.
-    assert glue.evaluate(model, task, GOOGLE, {"dev_matched": dataset(task, "dev_matched", GOOGLE, tokenizer)}, 8, ONE)[
+    assert evaluate(model, task, GOOGLE, {"dev_matched": dataset(task, "dev_matched", GOOGLE, tokenizer)}, 8, ONE)[
         "loss"
     ] != pytest.approx(expected["loss"])
 
@@ -113,8 +119,8 @@ def test_logits_keep_the_order_of_the_examples(config, tokenizer):
     task = TASKS["rte"]
     model, labels, _ = glue.build_model(task, config=config)
     data = dataset(task, "dev", labels, tokenizer)
-    logits = glue.logits_of(model, data, 5, ONE)
-    one_by_one = np.concatenate([glue.logits_of(model, Single(data, index), 1, ONE) for index in range(len(data))])
+    logits = logits_of(model, data, 5, ONE)
+    one_by_one = np.concatenate([logits_of(model, Single(data, index), 1, ONE) for index in range(len(data))])
     np.testing.assert_allclose(logits, one_by_one, rtol=1e-4, atol=1e-5)
     assert np.abs(np.diff(one_by_one[:, 0])).max() > 1e-3  # they differ, so the order is seen
 
@@ -133,7 +139,7 @@ def test_the_loss_is_the_mean_over_all_examples(config, tokenizer):
     task = TASKS["sst2"]
     model, labels, _ = glue.build_model(task, config=config)
     data = dataset(task, "dev", labels, tokenizer)  # 16 examples: the last batch of 5 has 1
-    losses = [glue.evaluate(model, task, labels, {"dev": data}, size, ONE)["loss"] for size in (5, 16)]
+    losses = [evaluate(model, task, labels, {"dev": data}, size, ONE)["loss"] for size in (5, 16)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
     logits, gold = np.array([[2.0, 0.0], [0.0, 1.0], [1.0, 1.0]], np.float32), np.array([0, 0, 1])
@@ -146,7 +152,7 @@ def test_both_mnli_sets_have_their_own_metrics(config, tokenizer):
     task = TASKS["mnli"]
     model, labels, _ = glue.build_model(task, config=config)
     sets = {split: dataset(task, split, labels, tokenizer) for split in task.dev_splits}
-    assert set(glue.evaluate(model, task, labels, sets, 8, ONE)) == {"loss", "accuracy", "loss_mm", "accuracy_mm"}
+    assert set(evaluate(model, task, labels, sets, 8, ONE)) == {"loss", "accuracy", "loss_mm", "accuracy_mm"}
 
 
 def test_logits_that_are_not_finite_are_refused(config, tokenizer):
@@ -154,7 +160,7 @@ def test_logits_that_are_not_finite_are_refused(config, tokenizer):
     model, labels, _ = glue.build_model(task, config=config)
     model.classifier.bias.set_value(np.array([np.nan, 0.0], np.float32))
     with pytest.raises(InputError, match="dev: the model's logits are not finite"):
-        glue.evaluate(model, task, labels, {"dev": dataset(task, "dev", labels, tokenizer)}, 8, ONE)
+        evaluate(model, task, labels, {"dev": dataset(task, "dev", labels, tokenizer)}, 8, ONE)
 
 
 def test_pairs_have_two_segments_and_are_cut(tokenizer):
@@ -219,9 +225,7 @@ def test_padding_does_not_change_a_model_with_new_weights(config, tokenizer):
     model, labels, _ = glue.build_model(TASKS["sst2"], config=config)
     data = dataset(TASKS["sst2"], "dev", labels, tokenizer)
     longer = PackedDataset(data.rows, 0, fixed_length=40)
-    np.testing.assert_allclose(
-        glue.logits_of(model, data, 1, ONE), glue.logits_of(model, longer, 16, ONE), rtol=1e-4, atol=1e-5
-    )
+    np.testing.assert_allclose(logits_of(model, data, 1, ONE), logits_of(model, longer, 16, ONE), rtol=1e-4, atol=1e-5)
     table = model.get_input_embeddings().weight
     table.set_value(np.concatenate([np.ones_like(table[:1].numpy()), table[1:].numpy()]))
-    assert np.abs(glue.logits_of(model, data, 1, ONE) - glue.logits_of(model, longer, 16, ONE)).max() > 1e-3
+    assert np.abs(logits_of(model, data, 1, ONE) - logits_of(model, longer, 16, ONE)).max() > 1e-3
