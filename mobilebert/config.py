@@ -185,6 +185,12 @@ class MobileBertConfig:
         """Label word -> class index."""
         return {label: index for index, label in self.id2label.items()}
 
+    @property
+    def head(self) -> str | None:
+        """The head that ``architectures`` declares, a key of ``HEAD_CLASSES``; None where it names none known here."""
+        declared = self.extra.get("architectures") or []
+        return next((name for name, kind in HEAD_CLASSES.items() if kind in declared), None)
+
     @classmethod
     def preset(cls, name: str, **overrides: Any) -> "MobileBertConfig":
         """A configuration of the paper: one of ``PRESETS``, with changes by keyword."""
@@ -242,6 +248,22 @@ class MobileBertConfig:
     def with_labels(self, labels: list[str], problem_type: str | None = None) -> "MobileBertConfig":
         """A copy whose classes are ``labels``, in this order."""
         return replace(self, num_labels=None, id2label=dict(enumerate(labels)), problem_type=problem_type)
+
+    def task_params(self, head: str) -> dict[str, Any]:
+        """How a fine-tuned model wants to be used, as ``with_task_params`` noted it; empty where nothing is noted."""
+        noted = self.extra.get("task_specific_params")
+        values = noted.get(head) if isinstance(noted, dict) else None
+        return dict(values) if isinstance(values, dict) else {}
+
+    def with_task_params(self, head: str, **values: Any) -> "MobileBertConfig":
+        """A copy that notes how its model was trained to be used: ``max_seq_length``, ``doc_stride`` and the like.
+
+        They stand in ``config.json`` under transformers' key ``task_specific_params``, by head, and go wherever the
+        checkpoint goes.
+        """
+        noted = self.extra.get("task_specific_params")
+        noted = {**(noted if isinstance(noted, dict) else {}), head: values}
+        return replace(self, num_labels=None, extra={**self.extra, "task_specific_params": noted})
 
 
 def _is_number(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""What runs an exported folder: ONNX Runtime, Paddle Inference, dygraph or OpenVINO behind one method.
+"""What runs an exported folder or a checkpoint: ONNX Runtime, Paddle Inference, dygraph or OpenVINO behind one method.
 
 Each library is imported when its engine is asked for: ONNX Runtime's starts without Paddle.
 
@@ -9,13 +9,15 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
 from mobilebert.config import HEAD_CLASSES
-from mobilebert.deploy.manifest import ONNX_FILE, PADDLE_PREFIX, Manifest
+from mobilebert.deploy.manifest import ONNX_FILE, PADDLE_PREFIX
 from mobilebert.deploy.program import INPUT_NAMES
+from mobilebert.deploy.source import Source, read_source
 from mobilebert.errors import InputError
 
 ENGINES = ("onnxruntime", "paddle", "dygraph", "openvino")
@@ -114,6 +116,8 @@ class DygraphEngine(Engine):
         if threads is not None:
             paddle.base.core.set_num_threads(threads)
         self.model = getattr(heads, HEAD_CLASSES[head]).from_pretrained(folder)
+        if missing := self.model.load_report.initialised:
+            raise InputError(f"{folder}: has no {missing[0]}, so it is no {head} model; fine-tune it first")
         self.lock = threading.Lock()
 
     def run(self, batch: Mapping[str, np.ndarray]) -> list[np.ndarray]:
@@ -147,36 +151,50 @@ class OpenVinoEngine(Engine):
             return [np.array(result[name]) for name in self.outputs]
 
 
-def load(folder: Path, engine: str, threads: int | None = None, openvino_precision: str = "f32") -> Engine:
-    """Load an exported folder into an engine.
+def load(folder: Path, engine: str | None, threads: int | None = None, openvino_precision: str = "f32") -> Engine:
+    """Load an exported folder or a checkpoint into an engine.
 
     Args:
-        folder: what export.py wrote.
-        engine: one of ``ENGINES``.
+        folder: what export.py wrote, or a fine-tuned checkpoint.
+        engine: one of ``ENGINES``; None takes ``best_engine``.
         threads: of one run; None leaves the choice to the library.
         openvino_precision: ``"f32"`` or ``"bf16"``.
 
     Raises:
         InputError: an unknown engine, one that the folder has no files for, or a library that is not installed.
     """
+    source = read_source(folder)
+    engine = best_engine(source) if engine is None else engine
     if engine not in ENGINES:
         raise InputError(f"engine {engine!r}: expected one of {', '.join(ENGINES)}")
     if threads is not None and threads < 1:
         raise InputError(f"threads={threads}: expected at least 1")
-    manifest = Manifest.load(folder)
+    manifest = source.manifest
     if engine not in manifest.engines and not (engine == "openvino" and manifest.portable):
         available = ", ".join(manifest.engines)
+        if not source.is_exported:
+            raise InputError(
+                f"{folder}: a checkpoint runs in {available} only; for {engine} make an export with export.py"
+            )
         what = "--portable" if engine == "openvino" else "--format all"
         raise InputError(f"{folder}: was not exported for {engine} (only for {available}); export again with {what}")
     if engine in ("paddle", "dygraph"):
         import_module("mobilebert.runtime")  # sets the machine up, before Paddle starts
     if engine == "onnxruntime":
-        return OnnxRuntimeEngine(folder / ONNX_FILE, manifest.head, manifest.outputs, threads)
+        return OnnxRuntimeEngine(source.folder / ONNX_FILE, manifest.head, manifest.outputs, threads)
     if engine == "paddle":
-        return PaddleEngine(folder, manifest.head, manifest.outputs, threads)
+        return PaddleEngine(source.folder, manifest.head, manifest.outputs, threads)
     if engine == "dygraph":
-        return DygraphEngine(folder, manifest.head, manifest.outputs, threads)
-    return OpenVinoEngine(folder / ONNX_FILE, manifest.head, manifest.outputs, threads, openvino_precision)
+        return DygraphEngine(source.folder, manifest.head, manifest.outputs, threads)
+    path = source.folder / ONNX_FILE
+    return OpenVinoEngine(path, manifest.head, manifest.outputs, threads, openvino_precision)
+
+
+def best_engine(source: Source) -> str:
+    """The first of ``ENGINES`` that the folder has files for and whose library is installed."""
+    available = [engine for engine in ENGINES if engine in source.manifest.engines]
+    ready = [engine for engine in available if engine != "onnxruntime" or find_spec("onnxruntime")]
+    return (ready or available)[0]
 
 
 def _first_line(error: BaseException) -> str:

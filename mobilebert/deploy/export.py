@@ -24,6 +24,7 @@ from mobilebert.deploy.manifest import ONNX_FILE, PADDLE_PREFIX, Manifest
 from mobilebert.deploy.program import Program
 from mobilebert.deploy.quantize import quantize
 from mobilebert.deploy.samples import Samples, read_samples
+from mobilebert.deploy.source import default_max_seq_length
 from mobilebert.errors import InputError
 from mobilebert.files import file_digest
 from mobilebert.tokenizer import MobileBertTokenizer
@@ -51,7 +52,7 @@ class Plan:
         evaluation_limit: questions or texts of it at most.
         head: a key of ``HEAD_CLASSES``; None takes what the checkpoint says it is.
         portable: write the ONNX file with the standard's operators only.
-        max_seq_length: tokens; None takes 384 or all positions of the model.
+        max_seq_length: tokens; None takes what the model was trained with, or 384, or all positions of the model.
         force: replace ``out`` where it exists.
     """
 
@@ -106,7 +107,7 @@ def export(plan: Plan) -> Manifest:
             checkpoint computes.
     """
     checkpoint = load_checkpoint(plan.model, plan.head)
-    max_seq_length = plan.max_seq_length or min(384, checkpoint.config.max_position_embeddings)
+    max_seq_length = plan.max_seq_length or default_max_seq_length(checkpoint.config)
     if not 4 <= max_seq_length <= checkpoint.config.max_position_embeddings:
         raise InputError(
             f"--max_seq_length {max_seq_length}: expected 4 to {checkpoint.config.max_position_embeddings} tokens, "
@@ -204,7 +205,7 @@ def load_checkpoint(name_or_path: str, head: str | None = None) -> Checkpoint:
     config = MobileBertConfig.from_pretrained(folder)
     if head is None:
         declared = config.extra.get("architectures") or []
-        head = next((name for name, kind in HEAD_CLASSES.items() if kind in declared), None)
+        head = config.head
         if head is None:
             raise InputError(
                 f"{folder}/config.json: architectures {declared} names no head known here; "

@@ -166,7 +166,7 @@ def test_errors(folder, tmp_path):
         Predictor(folder / "qa", engine="tflite")
     with pytest.raises(InputError, match="threads=0: expected at least 1"):
         Predictor(folder / "qa", threads=0)
-    with pytest.raises(InputError, match=r"no export\.json, so not an exported model"):
+    with pytest.raises(InputError, match=r"has neither export\.json nor config\.json; give a fine-tuned"):
         Predictor(tmp_path)
     (tmp_path / MANIFEST).write_text('{"format": 99}')
     with pytest.raises(InputError, match="expected format 1; export the model again"):
