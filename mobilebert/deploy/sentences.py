@@ -78,4 +78,5 @@ def _ends_sentence(context: str, match: re.Match) -> bool:
     if len(mark) > 1 or not following:
         return True
     word = re.search(r"[^\s(\[\"'“‘]*$", context[max(0, match.start() - 24) : match.start()]).group()
-    return not (len(word) == 1 and word.isupper()) and "." not in word and word.lower() not in _ABBREVIATED
+    is_initials = re.fullmatch(r"[A-Z]|([^\W\d]\.)+[^\W\d]", word)
+    return not is_initials and word.lower() not in _ABBREVIATED
