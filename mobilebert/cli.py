@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
-from mobilebert import __version__
+from mobilebert import __version__, extras
 from mobilebert.errors import InputError
 
 EXIT_BAD_INPUT = 2
@@ -122,13 +122,20 @@ def log_to_console() -> None:
 def run(main: Callable[[], int | None]) -> NoReturn:
     """Run a script's ``main`` and exit: 0 or its return value, 2 with one line for bad input, 130 for Ctrl-C.
 
-    A full or forbidden disk is bad input too. A reader that closes the pipe (``| head``) ends the script quietly.
+    A full or forbidden disk is bad input too, and so is a library of an extra that is not installed. A reader that
+    closes the pipe (``| head``) ends the script quietly.
     """
     try:
         code = main() or 0
         sys.stdout.flush()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
+        code = EXIT_BAD_INPUT
+    except ModuleNotFoundError as error:
+        advice = extras.missing(error.name)
+        if advice is None:
+            raise
+        print(f"error: {advice}", file=sys.stderr)
         code = EXIT_BAD_INPUT
     except KeyboardInterrupt:
         code = EXIT_INTERRUPTED

@@ -1,11 +1,15 @@
 import errno
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from mobilebert import __version__, cli
+from mobilebert import __version__, cli, extras
 from mobilebert.errors import InputError
+
+ROOT = Path(__file__).parents[2]
 
 
 def parser() -> cli.ArgumentParser:
@@ -53,6 +57,76 @@ def test_a_wrong_argument_is_one_line(arguments, said, capsys):
     assert shown.out == ""
 
 
+def parser_with_commands() -> cli.ArgumentParser:
+    made = cli.ArgumentParser("Keeps animals.", "  %(prog)s feed --hay 3", prog="python farm.py")
+    commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    feed = commands.add_parser("feed", help="give them food", description="Feeds.", examples="  %(prog)s --hay 3")
+    feed.add_argument("--hay", type=int, default=1, help="kilograms")
+    feed.add_argument("--animal", choices=("sheep", "horses"), default="sheep", help="whom")
+    count = commands.add_parser("count", help="count them", description="Counts.", examples="  %(prog)s")
+    count.add_argument("--loudly", action="store_true", help="bleat")
+    return made
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["fed"], "unknown command fed; did you mean feed?"),
+        (["milk"], "unknown command milk; expected feed or count"),
+        ([], "the following arguments are required: COMMAND"),
+        (["feed", "--hey", "3"], "unknown argument --hey; did you mean --hay?"),
+        (["count", "--hay", "3"], "unknown argument --hay; see --help"),
+        (["--hay", "3", "feed"], "unknown argument --hay; see --help"),
+        (["feed", "3"], "unknown argument 3; see --help"),
+        (
+            ["feed", "--animal", "sheeps"],
+            "argument --animal: expected one of sheep, horses, got 'sheeps'; did you mean sheep?",
+        ),
+        (["feed", "--animal", "owls"], "argument --animal: expected one of sheep, horses, got 'owls'"),
+    ],
+)
+def test_commands_and_choices_have_near_misses_too(arguments, said, capsys):
+    assert exit_of(lambda: parser_with_commands().parse_args(arguments)) == 2
+    shown = capsys.readouterr()
+    assert shown.err == f"error: {said}\n"
+    assert shown.out == ""
+
+
+def test_a_command_has_its_own_help(capsys):
+    parsed = parser_with_commands().parse_args(["feed", "--hay", "5"])
+    assert (parsed.command, parsed.hay, parsed.animal) == ("feed", 5, "sheep")
+    assert exit_of(lambda: parser_with_commands().parse_args(["feed", "--help"])) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("usage: python farm.py feed [options]\n\nFeeds.\n")
+    assert "kilograms (default: 1)" in text and "examples:\n  python farm.py feed --hay 3" in text
+    assert exit_of(lambda: parser_with_commands().parse_args(["count", "--version"])) == 0
+
+
+def test_a_misspelt_flag_is_said_before_what_is_therefore_missing(capsys):
+    made = parser()
+    made.add_argument("--output_dir", required=True)
+    assert exit_of(lambda: made.parse_args(["--output_dri", "x"])) == 2
+    assert capsys.readouterr().err == "error: unknown argument --output_dri; did you mean --output_dir?\n"
+
+
+def test_values_that_look_like_flags_are_left_alone():
+    made = parser()
+    made.add_argument("texts", nargs="*")
+    made.add_argument("--score", type=float)
+    parsed = made.parse_args(["--score", "-1.5", "--", "--not-a-flag"])
+    assert (parsed.score, parsed.texts) == (-1.5, ["--not-a-flag"])
+    assert made.parse_args(["-- a dash begins this text"]).texts == ["-- a dash begins this text"]
+
+
+def test_the_examples_say_how_the_script_was_called(monkeypatch, capsys):
+    for called, shown in (("convert.py", "python convert.py"), ("/usr/bin/mobilebert-convert", "mobilebert-convert")):
+        monkeypatch.setattr(sys, "argv", [called])
+        made = cli.ArgumentParser("Converts.", "  %(prog)s --src here")
+        assert exit_of(lambda made=made: made.parse_args(["--help"])) == 0
+        text = capsys.readouterr().out
+        assert f"usage: {shown} [options]" in text and f"\n  {shown} --src here" in text
+
+
 def test_run_passes_the_exit_code_on():
     assert exit_of(lambda: cli.run(lambda: None)) == 0
     assert exit_of(lambda: cli.run(lambda: 1)) == 1
@@ -74,8 +148,27 @@ def test_a_full_disk_is_one_line(capsys):
     assert capsys.readouterr().err == said
 
 
+def test_a_missing_extra_is_named(capsys):
+    for module, extra in (("sklearn.metrics", "train"), ("onnxruntime", "deploy"), ("transformers", "torch")):
+        error = ModuleNotFoundError(f"No module named '{module}'", name=module)
+        assert exit_of(lambda error=error: cli.run(lambda: raise_(error))) == 2
+        name = module.split(".")[0]
+        assert capsys.readouterr().err == f"error: {name} is not installed: pip install 'mobilebert-paddle[{extra}]'\n"
+
+
+def test_every_extra_is_one_of_the_package():
+    text = (ROOT / "pyproject.toml").read_text()
+    assert f'name = "{extras.PACKAGE}"' in text
+    table = text.split("[project.optional-dependencies]\n")[1].split("\n[")[0]
+    assert set(extras.EXTRAS) < set(re.findall(r"^(\w+) = ", table, re.MULTILINE))
+
+
 def test_our_own_mistakes_keep_their_traceback():
-    for error in (KeyError("x"), OSError(errno.EBADF, "Bad file descriptor")):
+    for error in (
+        KeyError("x"),
+        OSError(errno.EBADF, "Bad file descriptor"),
+        ModuleNotFoundError("No module named 'mobilebert.no'", name="mobilebert.no"),
+    ):
         with pytest.raises(type(error)):
             cli.run(lambda error=error: raise_(error))
 

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 # Room -> level. A room is a folder of mobilebert/ or a file; the files of one room may import each other.
 LEVELS = {
     "errors": 0,
+    "extras": 0,
     "files": 0,
     "cli": 0,
     "hub": 0,
@@ -38,6 +39,7 @@ ROOM_OF = {
     "vocabulary": "tokenizer",
     "heads": "modeling",
     "fused": "modeling",
+    "native": "modeling",
     "precision": "modeling",
 }
 # `train` has not heard of MobileBERT.
