@@ -51,7 +51,7 @@ def read_squad(
         version_2_with_negative: questions without an answer are allowed.
         on_bad_answer: what to do with questions that have an answer which is not in the context at its
             ``answer_start``: ``"error"`` or ``"drop"`` (with a warning).
-        require_answers: ``False`` accepts questions without the key ``answers``.
+        require_answers: ``False`` accepts questions without the key ``answers``, and answers at a wrong place.
 
     Returns:
         The examples in file order, and how many were dropped.
@@ -74,7 +74,7 @@ def read_squad(
                 f" (first: {_first(unanswerable)}); for SQuAD v2.0 set --version_2_with_negative"
             )
     bad = [example.id for example in examples if not _answers_in_place(example)]
-    if not bad:
+    if not bad or not require_answers:
         return examples, 0
     finding = (
         f"{path}: {len(bad)} of {len(examples)} questions have an answer that is not in the context at its answer_start"

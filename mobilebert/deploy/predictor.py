@@ -86,6 +86,7 @@ class Predictor:
         openvino_precision: ``"f32"`` or ``"bf16"``.
 
     Attributes:
+        source: what is known about the folder; the next four are its.
         folder: where the files are.
         config: of the model.
         manifest: of the export; for a checkpoint, what an export of it would say.
@@ -104,13 +105,9 @@ class Predictor:
         threads: int | None = None,
         openvino_precision: str = "f32",
     ):
-        source = read_source(folder)
-        self.folder, self.config, self.manifest, self.rules = (
-            source.folder,
-            source.config,
-            source.manifest,
-            source.rules,
-        )
+        self.source = source = read_source(folder)
+        self.folder, self.config = source.folder, source.config
+        self.manifest, self.rules = source.manifest, source.rules
         self.tokenizer = MobileBertTokenizer.from_pretrained(self.folder)
         if len(self.tokenizer) > self.config.vocab_size:
             raise InputError(
@@ -174,6 +171,8 @@ class Predictor:
         if rows is None:
             return []
         start_logits, end_logits = outputs_of(self.engine, rows, self.tokenizer.pad_token_id, fill=-np.inf)
+        if np.isnan(start_logits).any() or np.isnan(end_logits).any():
+            raise self._not_finite()
 
         def extract(numbers: Sequence[int], features: slice, n_best_size: int):
             return extract_answers(
@@ -231,7 +230,7 @@ class Predictor:
         Raises:
             InputError: another head, or something that is no text.
         """
-        self.require("sequence-classification")
+        self.source.require("sequence-classification")
         _check_texts(texts, "text")
         if pairs is not None:
             _check_texts(pairs, "pair")
@@ -243,17 +242,9 @@ class Predictor:
         examples = Examples("texts", ids, list(texts), None if pairs is None else list(pairs), None)
         rows = encode_examples(examples, self.tokenizer, self._length(max_seq_length))
         (logits,) = outputs_of(self.engine, rows, self.tokenizer.pad_token_id)
+        if not np.isfinite(logits).all():
+            raise self._not_finite()
         return [self._classification(row) for row in logits.astype(np.float64)]
-
-    def require(self, head: str) -> None:
-        """Refuse to go on with another head.
-
-        Raises:
-            InputError: the model has not the head ``"question-answering"`` or ``"sequence-classification"`` asked for.
-        """
-        if self.manifest.head != head:
-            does = {"question-answering": "answers questions", "sequence-classification": "classifies texts"}[head]
-            raise InputError(f"{self.folder}: its head is {self.manifest.head}; only {head} {does}")
 
     def _windows_of(
         self,
@@ -264,7 +255,7 @@ class Predictor:
         ids: Sequence[str] | None,
     ) -> PackedRows | None:
         """Check the texts and cut them into rows for the model; None where there is none."""
-        self.require("question-answering")
+        self.source.require("question-answering")
         names = [str(number) for number in range(len(questions))] if ids is None else list(ids)
         _check_texts(questions, "question", names)
         _check_texts(contexts, "context", names)
@@ -280,6 +271,9 @@ class Predictor:
         ]
         stride = min(self.rules.doc_stride, length // 3) if doc_stride is None else doc_stride
         return build_features(examples, self.tokenizer, max_seq_length=length, doc_stride=stride, is_training=False)
+
+    def _not_finite(self) -> InputError:
+        return InputError(f"{self.folder}: its outputs are not numbers; did the training diverge, is the file damaged?")
 
     def _length(self, max_seq_length: int | None) -> int:
         length = self.rules.max_seq_length if max_seq_length is None else max_seq_length

@@ -12,6 +12,7 @@ from mobilebert.errors import InputError
 DEFAULT_MAX_SEQ_LENGTH = 384
 
 _PATTERNS = (*hub.CONFIG_FILES, *hub.TOKENIZER_FILES, *hub.WEIGHT_FILES, "model_state.pdparams")
+_PURPOSES = {"question-answering": "answers questions", "sequence-classification": "classifies texts"}
 # The outputs of the heads that a predictor reads.
 _OUTPUTS = {
     "question-answering": ["start_logits", "end_logits"],
@@ -29,6 +30,7 @@ class Rules:
         max_answer_length: tokens.
         allow_no_answer: an answer may be "none" (SQuAD v2.0).
         null_score_diff_threshold: none is the best answer where its odds exceed this.
+        takes_pairs: whether a classifier reads two texts; None where the checkpoint does not say.
     """
 
     max_seq_length: int
@@ -36,6 +38,7 @@ class Rules:
     max_answer_length: int = 30
     allow_no_answer: bool = False
     null_score_diff_threshold: float = 0.0
+    takes_pairs: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,15 @@ class Source:
     manifest: Manifest
     is_exported: bool
     rules: Rules
+
+    def require(self, head: str) -> None:
+        """Refuse another head than ``"question-answering"`` or ``"sequence-classification"``, whichever is asked for.
+
+        Raises:
+            InputError: the model has another.
+        """
+        if self.manifest.head != head:
+            raise InputError(f"{self.folder}: its head is {self.manifest.head}; only {head} {_PURPOSES[head]}")
 
 
 def read_source(name_or_path: str | os.PathLike) -> Source:
@@ -109,6 +121,7 @@ def _rules(folder: Path, config: MobileBertConfig, manifest: Manifest) -> Rules:
         "doc_stride": lambda value: _is_count(value) or value == 0,
         "max_answer_length": _is_count,
         "version_2_with_negative": lambda value: isinstance(value, bool),
+        "takes_pairs": lambda value: isinstance(value, bool),
         "null_score_diff_threshold": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
     }
     for name, is_right in kinds.items():

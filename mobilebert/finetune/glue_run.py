@@ -141,6 +141,9 @@ def run(plan: Plan, settings: TrainSettings, header: Mapping[str, Any], **resume
     engine = {"engine": plan.engine} if plan.engine else {}
     results: dict[str, Any] = {}
     if plan.do_train:
+        model.config = model.config.with_task_params(
+            "sequence-classification", max_seq_length=plan.max_seq_length, takes_pairs=len(task.text_columns) == 2
+        )
         suffix = glue.metric_suffix(next(iter(dev_sets), ""))
         settings = replace(settings, best_metric=task.metrics[0] + suffix if dev_sets else "")
         runtime.check_speed()

@@ -235,6 +235,14 @@ def run(plan: Plan, settings: TrainSettings, header: Mapping[str, Any], **resume
 
     results: dict[str, Any] = {}
     if plan.do_train:
+        model.config = model.config.with_task_params(
+            "question-answering",
+            max_seq_length=plan.max_seq_length,
+            doc_stride=plan.doc_stride,
+            max_answer_length=plan.rules.max_answer_length,
+            version_2_with_negative=plan.rules.version_2_with_negative,
+            null_score_diff_threshold=plan.rules.null_score_diff_threshold,
+        )
         settings = replace(settings, best_metric=BEST_METRIC if dev_set else "")
         runtime.check_speed()
         result = train(
