@@ -13,7 +13,7 @@ output and returns that of its inputs and of its parameters. Only first derivati
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 
@@ -23,6 +23,7 @@ import paddle.nn.functional as F
 from paddle import Tensor, matmul, nn
 from paddle.autograd import PyLayer
 
+from mobilebert import native
 from mobilebert.precision import Linear
 
 Pair = tuple[Tensor, Tensor]  # weight and bias of a linear layer or NoNorm, or their gradients
@@ -83,7 +84,7 @@ def encoder_layer(layer: nn.Layer, hidden: Tensor, attention_bias: Tensor | None
     Args:
         layer: a layer that ``supports`` accepts.
         hidden: [B, S, H].
-        attention_bias: [B, A, S, S], added to the scores (see ``full_bias``), or none.
+        attention_bias: added to the scores, as ``prepare_bias`` returns it, or none.
 
     Returns:
         [B, S, H].
@@ -91,24 +92,38 @@ def encoder_layer(layer: nn.Layer, hidden: Tensor, attention_bias: Tensor | None
     parameters = [p for part in _parts(layer) for p in (part.weight, part.bias)]
     if paddle.is_grad_enabled():
         return _Node.apply(layer, hidden, attention_bias, *parameters)
-    return _EncoderLayer(layer).forward(hidden, attention_bias, _pairs(parameters))
+    return _computation(layer, hidden).forward(hidden, attention_bias, parameters)
 
 
-def full_bias(attention_bias: Tensor | None, hidden: Tensor, num_heads: int) -> Tensor | None:
-    """Spread a bias that broadcasts over [B, A, S, S] to that shape, once for all layers."""
+def prepare_bias(attention_bias: Tensor | None, layer: nn.Layer, hidden: Tensor) -> Tensor | None:
+    """A bias that broadcasts over [B, A, S, S] as ``encoder_layer`` wants it, made once for all layers."""
     if attention_bias is None:
         return None
     batch, length, _ = hidden.shape
-    return attention_bias.expand([batch, num_heads, length, length]).contiguous()
+    if _use_native(layer, hidden):
+        shape = [*attention_bias.shape[:-1], length]
+    else:
+        shape = [batch, layer.attention.self.num_heads, length, length]
+    return attention_bias.expand(shape).contiguous()
 
 
-def dropout_mask(shape: list[int], probability: float, dtype: paddle.dtype) -> Tensor:
+def dropout_mask(shape: Sequence[int], probability: float, dtype: paddle.dtype) -> Tensor:
     """1 where kept, 0 (with ``probability``, to 1 / 65536) where dropped; kept values are *not* scaled up."""
+    kept = dropout_words(shape) >= dropout_threshold(probability)
+    return paddle.from_dlpack(kept.astype(_numpy_type(dtype)))
+
+
+def dropout_words(shape: Sequence[int]) -> np.ndarray:
+    """Random uint16; what is below ``dropout_threshold`` is dropped."""
     seed = paddle.randint(0, 2**31 - 1, [1], dtype="int64").item()
     size = int(np.prod(shape))
     words = np.random.Generator(np.random.SFC64(seed)).integers(0, 2**64, -(-size // 4), dtype=np.uint64)
-    kept = words.view(np.uint16)[:size] >= round(probability * 65536)
-    return paddle.from_dlpack(kept.astype(_numpy_type(dtype)).reshape(shape))
+    return words.view(np.uint16)[:size].reshape(shape)
+
+
+def dropout_threshold(probability: float) -> int:
+    """``probability`` of 2^16."""
+    return round(probability * 65536)
 
 
 def _numpy_type(dtype: paddle.dtype) -> str:
@@ -132,23 +147,29 @@ def _parts(layer: nn.Layer) -> list[nn.Layer]:
     ]
 
 
-def _pairs(parameters: list[Tensor]) -> list[Pair]:
-    return list(zip(parameters[::2], parameters[1::2], strict=True))
+def _use_native(layer: nn.Layer, hidden: Tensor) -> bool:
+    if hidden.dtype != paddle.float32 or len(layer.ffn) + 1 > native.MAX_NETWORKS:
+        return False
+    return native.library() is not None
+
+
+def _computation(layer: nn.Layer, hidden: Tensor) -> "_EncoderLayer | _NativeLayer":
+    return (_NativeLayer if _use_native(layer, hidden) else _EncoderLayer)(layer)
 
 
 class _Node(PyLayer):
-    """``_EncoderLayer`` as Paddle's autograd sees it."""
+    """``_EncoderLayer`` or ``_NativeLayer`` as Paddle's autograd sees it."""
 
     @staticmethod
     def forward(ctx, layer: nn.Layer, hidden: Tensor, attention_bias: Tensor | None, *parameters: Tensor) -> Tensor:
-        ctx.run = _EncoderLayer(layer)
+        ctx.run = _computation(layer, hidden)
         ctx.inputs = [None if t is None else not t.stop_gradient for t in (hidden, attention_bias, *parameters)]
-        return ctx.run.forward(hidden, attention_bias, _pairs(parameters))
+        return ctx.run.forward(hidden, attention_bias, parameters)
 
     @staticmethod
     def backward(ctx, gradient: Tensor):
-        hidden_gradient, pairs = ctx.run.backward(gradient)
-        gradients = [hidden_gradient, None, *(g for pair in pairs for g in pair)]
+        hidden_gradient, parameter_gradients = ctx.run.backward(gradient)
+        gradients = [hidden_gradient, None, *parameter_gradients]
         wanted = [
             (g if needed else None) for g, needed in zip(gradients, ctx.inputs, strict=True) if needed is not None
         ]
@@ -357,7 +378,7 @@ class _Attention:
 
 
 class _EncoderLayer:
-    """The whole layer. Query, key and value read the stream x, the bottleneck r, or the shared bottleneck s."""
+    """The whole layer in Python. Query, key and value read the stream x, the bottleneck r, or the shared bottleneck s."""
 
     def __init__(self, layer: nn.Layer):
         bottleneck, attention = layer.bottleneck, layer.attention.self
@@ -368,11 +389,11 @@ class _EncoderLayer:
         self.attention_dropout = attention.dropout.p if layer.training else 0.0
         self.dropout = layer.output.bottleneck.dropout.p if layer.training else 0.0
 
-    def forward(self, hidden: Tensor, attention_bias: Tensor | None, pairs: list[Pair]) -> Tensor:
-        """``pairs``: (weight, bias) of each of ``_parts``."""
+    def forward(self, hidden: Tensor, attention_bias: Tensor | None, parameters: Sequence[Tensor]) -> Tensor:
+        """``parameters``: weight and bias of each of ``_parts``."""
         self.shape = hidden.shape
         stream = hidden.reshape([-1, self.shape[-1]])
-        pairs = iter(pairs)
+        pairs = iter(zip(parameters[::2], parameters[1::2], strict=True))
         self.entry, self.shared_entry = _Linear(), _Linear()
         self.projections = [_Linear(), _Linear(), _Linear()]
         self.attention = _Attention(self.num_heads, self.scaling, self.attention_dropout)
@@ -390,8 +411,8 @@ class _EncoderLayer:
             narrow = network.forward(narrow, next(pairs), next(pairs), next(pairs))
         return self.exit.forward(narrow, next(pairs), stream, next(pairs), self.dropout).reshape(self.shape)
 
-    def backward(self, gradient: Tensor) -> tuple[Tensor, list[Pair]]:
-        """-> gradients of ``hidden`` and of ``pairs``."""
+    def backward(self, gradient: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """-> gradients of ``hidden`` and of ``parameters``."""
         d_narrow, d_stream, pairs = self.exit.backward(gradient.reshape([-1, self.shape[-1]]))
         for network in reversed(self.networks):
             d_narrow, front = network.backward(d_narrow)
@@ -411,4 +432,53 @@ class _EncoderLayer:
         else:
             (d_narrow if self.reads_bottleneck else d_stream).add_(d_query).add_(d_key)
         d_entry, front = self.entry.backward(d_narrow)
-        return d_stream.add_(d_entry), front + pairs
+        return d_stream.add_(d_entry), [gradient for pair in front + pairs for gradient in pair]
+
+
+class _NativeLayer:
+    """The whole layer in C; the same function, with the same dropout."""
+
+    def __init__(self, layer: nn.Layer):
+        bottleneck, attention = layer.bottleneck, layer.attention.self
+        self.attention_dropout = attention.dropout.p if layer.training else 0.0
+        self.dropout = layer.output.bottleneck.dropout.p if layer.training else 0.0
+        reads_bottleneck = bottleneck.use_bottleneck_attention
+        self.description = native.Layer(
+            hidden=layer.output.bottleneck.dense.weight.shape[1],
+            width=bottleneck.input.dense.weight.shape[1],
+            intermediate=layer.intermediate.dense.weight.shape[1],
+            heads=attention.num_heads,
+            networks=len(layer.ffn) + 1,
+            reads_bottleneck=reads_bottleneck,
+            reads_shared=bottleneck.key_query_shared_bottleneck and not reads_bottleneck,
+            scaling=attention.scaling,
+            attention_keep=1 - self.attention_dropout,
+            hidden_keep=1 - self.dropout,
+            attention_threshold=dropout_threshold(self.attention_dropout),
+            hidden_threshold=dropout_threshold(self.dropout),
+        )
+
+    def forward(self, hidden: Tensor, attention_bias: Tensor | None, parameters: Sequence[Tensor]) -> Tensor:
+        """As ``_EncoderLayer.forward``."""
+        description, (batch, length, width) = self.description, hidden.shape
+        self.hidden, self.parameters = hidden.contiguous(), [parameter.contiguous() for parameter in parameters]
+        self.bias, self.words, self.hidden_words = attention_bias, None, None
+        description.batch, description.length = batch, length
+        if attention_bias is not None:
+            description.bias = attention_bias.data_ptr()
+            shape = attention_bias.shape
+            strides = [int(np.prod(shape[axis + 1 :])) if shape[axis] > 1 else 0 for axis in range(3)]
+            description.bias_batch, description.bias_head, description.bias_query = strides
+        if self.attention_dropout:
+            self.words = dropout_words([batch, description.heads, length, length])
+        if self.dropout:
+            self.hidden_words = dropout_words([batch, length, width])
+        description.attention_words = native.address(self.words)
+        description.hidden_words = native.address(self.hidden_words)
+        output = paddle.empty_like(self.hidden)
+        self.kept = native.forward(description, self.hidden, self.parameters, output)
+        return output
+
+    def backward(self, gradient: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """As ``_EncoderLayer.backward``."""
+        return native.backward(self.description, self.hidden, self.parameters, self.kept, gradient.contiguous())

@@ -352,7 +352,7 @@ class MobileBertEncoder(nn.Layer):
         # The same function on a CPU's fast path, see fused.py; MOBILEBERT_FUSED=0 turns it off.
         fast = not output_attentions and all(fused.supports(layer, hidden) for layer in self.layer)
         if fast:
-            attention_bias = fused.full_bias(attention_bias, hidden, self.layer[0].attention.self.num_heads)
+            attention_bias = fused.prepare_bias(attention_bias, self.layer[0], hidden)
         hidden_states, attentions = [hidden], []
         for layer in self.layer:
             hidden, probabilities = layer(hidden, attention_bias, fast)
