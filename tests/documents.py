@@ -55,6 +55,7 @@ def commands(text: str) -> list[list[str]]:
     for language, body in blocks(text):
         if language == "bash":
             lines += re.sub(r"\\\n\s*", "", body).splitlines()
+    lines += re.findall(r"^    (\S.*)$", re.sub(r"\\\n\s*", "", prose(text)), re.MULTILINE)  # indented blocks
     lines += inline_code(text)
     parts = [part.strip() for line in lines for part in re.split(r"&&|\||;", line)]
     return [without_settings(shlex.split(part)) for part in parts if COMMAND.match(part)]
