@@ -3,9 +3,6 @@
 Each engine runs in a process of its own and they take turns, a few runs each, in an order that reverses every round: a
 machine that is slower for a while is slower for all. Ratios are of the fastest runs (p50 and p90 are given too: on a
 busy machine they say more about the neighbours). Errors are relative to transformers in float64.
-
-    python benchmarks/inference.py
-    python benchmarks/inference.py --shapes 1x128 --engines transformers ours-onnx --rounds 3
 """
 
 import argparse
@@ -21,9 +18,15 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from mobilebert import cli
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = """\
+  %(prog)s
+  %(prog)s --shapes 1x128 --engines transformers ours-onnx --rounds 3
+"""
 NAMES = ("start_logits", "end_logits")
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 # Engine -> (kind of worker, its file below the folder of models)
@@ -50,16 +53,21 @@ ERROR_SHAPE = (2, 128)
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(__doc__, EXAMPLES)
     parser.add_argument("--shapes", nargs="+", default=["1x128", "1x384", "8x128", "8x384"], help="batch x tokens")
-    parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
+    parser.add_argument(
+        "--engines", nargs="+", choices=[*ENGINES], metavar="ENGINE",
+        help=f"some of {', '.join(ENGINES)} (default: all)",
+    )  # fmt: skip
     parser.add_argument("--rounds", type=int, default=6, help="turns of each engine at each shape")
     parser.add_argument("--threads", type=int, default=2, help="of each engine")
     parser.add_argument("--folder", default="outputs/benchmark", help="where the models are made, and found again")
     parser.add_argument("--results", default=str(ROOT / "benchmarks" / "results"), help="where the tables go")
     parser.add_argument("--seed", type=int, default=0, help="of weights and inputs")
     parser.add_argument("--serve", nargs=3, metavar=("KIND", "PATH", "THREADS"), help=argparse.SUPPRESS)
-    return parser.parse_args()
+    args = parser.parse_args()
+    args.engines = args.engines or [*ENGINES]
+    return args
 
 
 def batch_of(batch: int, length: int, seed: int, padded: bool = False) -> dict[str, np.ndarray]:
@@ -414,4 +422,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main)

@@ -9,7 +9,10 @@
 
 source "$(dirname "$0")/_common.sh"
 
-task="${1:?which task? see bash scripts/eval_glue.sh --help}"
+if [[ -z ${1:-} || $1 == -* ]]; then
+    fail "which task? it comes first; see bash scripts/eval_glue.sh --help"
+fi
+task=$1
 shift
 
 exec "$PYTHON" run_glue.py \

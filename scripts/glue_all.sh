@@ -10,6 +10,7 @@
 
 source "$(dirname "$0")/_common.sh"
 
+check_flags run_glue.py "$@"
 runs="${RUNS:-.}"
 for task in ${TASKS:-mnli cola sst2 mrpc stsb qqp qnli rte wnli}; do
     output="$runs/output_$task"

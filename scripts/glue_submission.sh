@@ -9,6 +9,7 @@
 
 source "$(dirname "$0")/_common.sh"
 
+check_flags run_glue.py "$@"
 runs="${RUNS:-.}"
 archive="${OUTPUT:-outputs/glue_submission.zip}"
 collected="$(mktemp -d)"

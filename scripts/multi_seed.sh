@@ -11,13 +11,12 @@
 
 source "$(dirname "$0")/_common.sh"
 
-read -r -a command <<<"${1:?which script? see bash scripts/multi_seed.sh --help}"
-count="${2:?how many seeds?}"
-shift 2
-if [[ ! -f ${command[0]} || ! $count =~ ^[1-9][0-9]*$ ]]; then
-    echo "error: expected a script and a number of seeds, got '${command[*]}' and '$count'" >&2
-    exit 2
+read -r -a command <<<"${1:-}"
+count="${2:-}"
+if [[ ! -f ${command[0]:-} || ! $count =~ ^[1-9][0-9]*$ ]]; then
+    fail "expected a script and a number of seeds, got '${1:-}' and '$count'; see bash scripts/multi_seed.sh --help"
 fi
+shift 2
 name="$(basename "${command[0]}" .sh)"
 runs="${RUNS:-outputs/multi_seed/${name}${command[1]:+_${command[1]}}}"
 

@@ -14,6 +14,7 @@ output=${OUTPUT:-outputs/quickstart}
 seed=${SEED:-0}
 export MOBILEBERT_QUIET=${MOBILEBERT_QUIET:-1}
 begin=$SECONDS
+check_flags run_squad.py "$@"
 
 step() {
     echo

@@ -14,7 +14,10 @@
 source "$(dirname "$0")/_common.sh"
 source scripts/_launch.sh
 
-task="${1:?which task? see bash scripts/train_glue.sh --help}"
+if [[ -z ${1:-} || $1 == -* ]]; then
+    fail "which task? it comes first; see bash scripts/train_glue.sh --help"
+fi
+task=$1
 shift
 if [[ -n ${INIT_FROM:-} ]]; then
     source_flags=(--init_from "$INIT_FROM")
