@@ -116,6 +116,12 @@ class Predictor:
             )
         self.engine = engines.load(self.folder, engine, threads, openvino_precision)
 
+    @property
+    def is_regression(self) -> bool:
+        """Whether a classification is a number, not a class."""
+        kind = self.config.problem_type
+        return kind == "regression" or (kind is None and self.config.num_labels == 1)
+
     def answer(self, question: str, context: str, **options) -> list[Answer]:
         """Answer one question; ``options`` and result as one row of ``answer_batch``."""
         return self.answer_batch([question], [context], **options)[0]
@@ -286,10 +292,9 @@ class Predictor:
 
     def _classification(self, logits: np.ndarray) -> Classification:
         labels = list(self.config.id2label.values())
-        problem_type = self.config.problem_type
-        if problem_type == "regression" or (problem_type is None and len(labels) == 1):
+        if self.is_regression:
             scores = logits
-        elif problem_type == "multi_label_classification":
+        elif self.config.problem_type == "multi_label_classification":
             scores = 1 / (1 + np.exp(-logits))
         else:
             scores = np.exp(logits - logits.max())
