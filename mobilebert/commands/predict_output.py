@@ -16,7 +16,16 @@ from mobilebert.errors import InputError
 CHUNK = 32
 FINGERPRINT = "fingerprint"
 
+_LINE_ENDS = "\x85\u2028\u2029"
 _FIRST_BYTES = b'{"id": '
+
+
+def json_line(value: dict[str, Any]) -> str:
+    """One line of JSON, readable: only what some programs take for the end of a line is escaped."""
+    text = json.dumps(value, ensure_ascii=False)
+    for character in _LINE_ENDS:
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text + "\n"
 
 
 def write_rows(
@@ -60,7 +69,7 @@ def write_rows(
                 rows = slice(low, min(low + CHUNK, len(ids)))
                 objects = compute(rows)
                 lines = [
-                    json.dumps({"id": name, **value, FINGERPRINT: fingerprint}, ensure_ascii=False) + "\n"
+                    json_line({"id": name, **value, FINGERPRINT: fingerprint})
                     for name, value, fingerprint in zip(ids[rows], objects, fingerprints[rows], strict=True)
                 ]
                 new = lines[max(0, done - low) :]
@@ -81,6 +90,7 @@ def _rows_there(handle: BinaryIO, path: Path, fingerprints: Sequence[str]) -> in
     for line in handle:
         is_torn = not line.endswith(b"\n")
         if is_torn and (line.startswith(_FIRST_BYTES) or _FIRST_BYTES.startswith(line)):
+            handle.truncate(end)
             break
         found = None if is_torn else _fingerprint(line)
         if count == len(fingerprints) or found != fingerprints[count]:
@@ -88,7 +98,6 @@ def _rows_there(handle: BinaryIO, path: Path, fingerprints: Sequence[str]) -> in
             raise InputError(f"{path}:{count + 1}: {why}; choose another --output, or --overwrite to begin anew")
         count += 1
         end += len(line)
-    handle.truncate(end)
     handle.seek(end)
     return count
 

@@ -1,13 +1,13 @@
 """One question or text, or many at a prompt."""
 
 import contextlib
-import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from mobilebert.commands import predict_view as view
+from mobilebert.commands.predict_output import json_line
 from mobilebert.deploy.predictor import Predictor
 from mobilebert.deploy.source import Source
 from mobilebert.errors import InputError
@@ -264,4 +264,4 @@ def _checked(name: str, text: str) -> str:
 
 
 def _print_json(document: dict[str, Any]) -> None:
-    print(json.dumps(document, ensure_ascii=False), flush=True)
+    print(json_line(document), end="", flush=True)
