@@ -134,10 +134,9 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         print(f"error: {error}", file=sys.stderr)
         code = EXIT_BAD_INPUT
     except ModuleNotFoundError as error:
-        advice = extras.missing(error.name)
-        if advice is None:
+        if extras.extra_of(error.name) is None:
             raise
-        print(f"error: {advice}", file=sys.stderr)
+        print(f"error: {extras.missing(error.name)}", file=sys.stderr)
         code = EXIT_BAD_INPUT
     except KeyboardInterrupt:
         code = EXIT_INTERRUPTED

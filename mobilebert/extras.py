@@ -13,18 +13,14 @@ EXTRAS = {
 }
 
 
-def missing(module: str | None) -> InputError | None:
-    """What to tell a user when an import failed.
-
-    Args:
-        module: that could not be found, as ``ModuleNotFoundError.name`` has it: ``"sklearn.metrics"``.
-
-    Returns:
-        The error with the extra to install; None for a module that no extra brings: then it is our own mistake.
-    """
+def extra_of(module: str | None) -> str | None:
+    """The extra that brings a module, named as ``ModuleNotFoundError.name`` does (``"sklearn.metrics"``); else None."""
     library = (module or "").split(".")[0]
-    for extra, modules in EXTRAS.items():
-        if library in modules:
-            gpu = "; for a GPU, Paddle's own package index has paddlepaddle-gpu" if extra == "cpu" else ""
-            return InputError(f"{library} is not installed: pip install '{PACKAGE}[{extra}]'{gpu}")
-    return None
+    return next((extra for extra, modules in EXTRAS.items() if library in modules), None)
+
+
+def missing(module: str) -> InputError:
+    """What to tell a user who lacks a module of an extra."""
+    extra = extra_of(module)
+    gpu = "; for a GPU, paddlepaddle-gpu from Paddle's own package index" if extra == "cpu" else ""
+    return InputError(f"{module.split('.')[0]} is not installed: pip install '{PACKAGE}[{extra}]'{gpu}")

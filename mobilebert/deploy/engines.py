@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mobilebert import extras
 from mobilebert.config import HEAD_CLASSES
 from mobilebert.deploy.manifest import ONNX_FILE, PADDLE_PREFIX
 from mobilebert.deploy.program import INPUT_NAMES
@@ -59,7 +60,7 @@ class OnnxRuntimeEngine(Engine):
         try:
             import onnxruntime
         except ImportError:
-            raise InputError("onnxruntime is not installed; pip install onnxruntime") from None
+            raise extras.missing("onnxruntime") from None
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         if threads is not None:
@@ -137,7 +138,7 @@ class OpenVinoEngine(Engine):
         try:
             import openvino
         except ImportError:
-            raise InputError("openvino is not installed; pip install openvino") from None
+            raise extras.missing("openvino") from None
         settings = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = threads

@@ -19,6 +19,7 @@ from mobilebert.finetune.forward import Forward
 from mobilebert.finetune.glue import Files
 from mobilebert.finetune.source import check_fit, read_config
 from mobilebert.heads import MobileBertForSequenceClassification
+from mobilebert.metrics import glue as glue_metrics
 from mobilebert.tokenizer import MobileBertTokenizer
 from mobilebert.train import parallel
 from mobilebert.train.settings import TrainSettings
@@ -110,6 +111,8 @@ def run(plan: Plan, settings: TrainSettings, header: Mapping[str, Any], **resume
     """
     task, world = plan.task, parallel.start()
     _check(plan)
+    if plan.do_eval:
+        glue_metrics.require_libraries()
     if plan.engine:
         exported = load_exported(plan.model_name_or_path, "sequence-classification", plan.engine, plan.threads)
         model, config, forward = None, exported.config, exported.forward

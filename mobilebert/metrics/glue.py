@@ -36,6 +36,16 @@ def compute(
     return {name: 100.0 * _score(name, predictions, references, positive) for name in metrics}
 
 
+def require_libraries() -> None:
+    """Import what ``compute`` needs: a library that is missing is better known before a training than after it.
+
+    Raises:
+        ModuleNotFoundError: scikit-learn or SciPy is not installed.
+    """
+    import scipy.stats  # noqa: F401
+    import sklearn.metrics  # noqa: F401
+
+
 def _score(name: str, predictions: np.ndarray, references: np.ndarray, positive: int) -> float:
     # Imported here: together they take about a second, which no --help should wait for.
     from scipy import stats

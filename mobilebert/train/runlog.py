@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import paddle
 
+from mobilebert import extras
 from mobilebert.files import atomic_path, write_json, write_text
 
 RUN_LOG, ARGUMENTS, TRAIN_LOG, EVAL_LOG, VISUALDL = "run.log", "args.json", "train.jsonl", "eval.jsonl", "logs"
@@ -62,8 +63,11 @@ class RunLog:
         """
         if not self.enabled:
             return
-        from visualdl import LogWriter
-
+        try:
+            from visualdl import LogWriter
+        except ModuleNotFoundError:
+            self.line(f"no curves for VisualDL: {extras.missing('visualdl')}")
+            return
         shutil.rmtree(self.output_dir / VISUALDL, ignore_errors=True)
         self.visualdl = LogWriter(logdir=str(self.output_dir / VISUALDL))
         values = {
@@ -227,8 +231,11 @@ def duration(seconds: float) -> str:
 
 def draw_curves(output_dir: Path) -> None:
     """Draw loss, learning rate and dev metrics of ``train.jsonl`` and ``eval.jsonl`` into ``curves.png``."""
-    from matplotlib.figure import Figure  # not pyplot: it keeps state and looks for a display
-
+    try:
+        from matplotlib.figure import Figure  # not pyplot: it keeps state and looks for a display
+    except ModuleNotFoundError:
+        print(f"no picture of the curves: {extras.missing('matplotlib')}")
+        return
     train, evaluations = read_records(output_dir / TRAIN_LOG), read_records(output_dir / EVAL_LOG)
     figure = Figure(figsize=(15, 4))
     figure.subplots_adjust(left=0.05, right=0.98, wspace=0.2, bottom=0.13)
