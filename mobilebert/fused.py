@@ -4,7 +4,7 @@ modeling.py stays the reference, and what ``supports`` does not claim runs there
 what Paddle does well on a CPU: large products, and element-wise operations between tensors of *one shape*. Slow
 there, hence avoided: broadcasting (an outer product spreads a vector over the rows first), sums over rows (a product
 with ones instead), ``softmax`` and ``dropout`` (NumPy on the same memory). Products that read one tensor are joined.
-docs/performance.md has the measurements.
+docs/performance.md has the measurements. Where a C compiler is at hand, float32 takes native.py's form of the same.
 
     N tokens of the batch, B * S   H hidden_size   D true_hidden_size   A attention heads   d = D / A
 
@@ -378,7 +378,7 @@ class _Attention:
 
 
 class _EncoderLayer:
-    """The whole layer in Python. Query, key and value read the stream x, the bottleneck r, or the shared bottleneck s."""
+    """The whole layer in Python. Query, key, value read the stream x, the bottleneck r, or the shared bottleneck s."""
 
     def __init__(self, layer: nn.Layer):
         bottleneck, attention = layer.bottleneck, layer.attention.self

@@ -8,7 +8,6 @@
  *     N tokens of the batch, B * S   H hidden_size   D true_hidden_size   F intermediate_size   A attention heads
  */
 
-#include <math.h>
 #include <omp.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -50,12 +49,12 @@ typedef struct {
     size_t sums; /* floats of a thread's share */
 } Parts;
 
-/* What the forward pass keeps for the backward pass. All [N, D] but for two. */
+/* What the forward pass keeps for the backward pass. [N, D] where not said. */
 typedef struct {
     float *narrow, *shared, *query, *key, *value, *context;
     float *stream[MAX_NETWORKS + 1]; /* input of each feed-forward network, and of the exit */
     float *active[MAX_NETWORKS];     /* [N, F] */
-    float *log_sums;                 /* [B, A, S]: log of the sum of a query's exponentials */
+    float *largest, *inverse;        /* [B, A, S]: a query's largest score, 1 / sum of exp(score - largest) */
     size_t size;
 } Kept;
 
@@ -109,7 +108,8 @@ static void name_kept(const Layer *l, Kept *k, float *base) {
         k->active[n] = take(base, &k->size, tokens * l->intermediate);
     }
     k->stream[l->networks] = take(base, &k->size, narrow);
-    k->log_sums = take(base, &k->size, tokens * l->heads);
+    k->largest = take(base, &k->size, tokens * l->heads);
+    k->inverse = take(base, &k->size, tokens * l->heads);
 }
 
 /* ---- threads and tiles ---- */
@@ -142,9 +142,10 @@ static void multiply_flipped(const float *x, int rows, const Part *part, float b
 static void flip(const Part *part, float *flipped) {
     enum { BLOCK = 16 };
     int in = part->in, out = part->out;
-    for (int i = 0; i < in; i += BLOCK)
+    for (int begin = 0; begin < in; begin += BLOCK)
         for (int j = 0; j < out; j++)
-            for (int n = i; n < at_most(i + BLOCK, in); n++) flipped[(size_t)j * in + n] = part->weight[(size_t)n * out + j];
+            for (int i = begin; i < at_most(begin + BLOCK, in); i++)
+                flipped[(size_t)j * in + i] = part->weight[(size_t)i * out + j];
 }
 
 static void linear(const float *x, int rows, const Part *part, float *y) {
@@ -244,7 +245,8 @@ static void residual_norm_backward(const float *x, const float *r, const float *
                                    float *scratch, float *d_r, float *d_x) {
     int out = part->out;
     float *d_bias = row_of_sums(part, sums, D_BIAS, beta), *d_scale = row_of_sums(part, sums, D_SCALE, beta);
-    float *d_shift = row_of_sums(part, sums, D_SHIFT, beta), *unscaled = scratch, *scaled = scratch + (size_t)rows * out;
+    float *d_shift = row_of_sums(part, sums, D_SHIFT, beta);
+    float *unscaled = scratch, *scaled = scratch + (size_t)rows * out;
     const float *g = part->scale;
     for (int i = 0; i < rows; i++) {
         const float *gradient = dy + (size_t)i * out, *residual = r + (size_t)i * out;
@@ -355,7 +357,9 @@ static void attention(const Layer *l, const Kept *k, int b, int a, float *scores
                 row[j] = exponential(row[j] - largest);
                 sum += row[j];
             }
-            k->log_sums[((size_t)b * l->heads + a) * s + first + i] = largest + logf(sum);
+            /* Kept apart: a fully masked query's scores are -3.4e38, where a logarithm would be lost. */
+            size_t query = ((size_t)b * l->heads + a) * s + first + i;
+            k->largest[query] = largest, k->inverse[query] = 1 / sum;
             float inverse = 1 / (sum * l->attention_keep);
             if (l->attention_words) {
                 const uint16_t *words = words_of(l, b, a, first + i);
@@ -371,8 +375,9 @@ static void attention(const Layer *l, const Kept *k, int b, int a, float *scores
     }
 }
 
-/* With p the probabilities, m the scaled mask and o the output:
- * dv = (p m)^T do,  dscores = p * (m * (do v^T) - rowsum(do * o)),  dq = scaling dscores k,  dk = scaling dscores^T q.
+/* With p the probabilities, m the scaled mask and t = m * (do v^T):
+ * dv = (p m)^T do,  dscores = p * (t - rowsum(p * t)),  dq = scaling dscores k,  dk = scaling dscores^T q.
+ * The row's sum could be had from do and the output; of the same t it cancels exactly where it should.
  * `scores` and `d_scores` are [ROWS, S]; the rest [N, D]. */
 static void attention_backward(const Layer *l, const Kept *k, int b, int a, const float *d_context, float *scores,
                                float *d_scores, float *d_query, float *d_key, float *d_value) {
@@ -386,24 +391,30 @@ static void attention_backward(const Layer *l, const Kept *k, int b, int a, cons
         sgemm(ROW_MAJOR, PLAIN, TRANSPOSED, rows, s, d, 1, d_context + block, w, k->value + at, w, 0, d_scores, s);
         for (int i = 0; i < rows; i++) {
             float *row = scores + (size_t)i * s, *d_row = d_scores + (size_t)i * s, delta = 0;
-            const float *gradient = d_context + block + (size_t)i * w, *output = k->context + block + (size_t)i * w;
-            float log_sum = k->log_sums[((size_t)b * l->heads + a) * s + first + i], inverse = 1 / l->attention_keep;
-            for (int j = 0; j < d; j++) delta += gradient[j] * output[j];
+            size_t query = ((size_t)b * l->heads + a) * s + first + i;
+            float largest = k->largest[query], inverse = k->inverse[query], scale = 1 / l->attention_keep;
             if (l->attention_words) {
                 const uint16_t *words = words_of(l, b, a, first + i);
+#pragma omp simd reduction(+ : delta)
+                for (int j = 0; j < s; j++) {
+                    float m = words[j] >= l->attention_threshold ? scale : 0;
+                    row[j] = exponential(row[j] - largest) * inverse;
+                    d_row[j] *= m;
+                    delta += row[j] * d_row[j];
+                }
 #pragma omp simd
                 for (int j = 0; j < s; j++) {
-                    float p = exponential(row[j] - log_sum), m = words[j] >= l->attention_threshold ? inverse : 0;
-                    row[j] = p * m;
-                    d_row[j] = p * (m * d_row[j] - delta);
+                    d_row[j] = row[j] * (d_row[j] - delta);
+                    row[j] *= words[j] >= l->attention_threshold ? scale : 0;
                 }
             } else {
-#pragma omp simd
+#pragma omp simd reduction(+ : delta)
                 for (int j = 0; j < s; j++) {
-                    float p = exponential(row[j] - log_sum);
-                    row[j] = p;
-                    d_row[j] = p * (d_row[j] - delta);
+                    row[j] = exponential(row[j] - largest) * inverse;
+                    delta += row[j] * d_row[j];
                 }
+#pragma omp simd
+                for (int j = 0; j < s; j++) d_row[j] = row[j] * (d_row[j] - delta);
             }
         }
         sgemm(ROW_MAJOR, TRANSPOSED, PLAIN, s, d, rows, 1, scores, s, d_context + block, w, beta, d_value + at, w);

@@ -1,0 +1,271 @@
+"""The encoder layer in C against modeling.py in float64, against fused.py's Python, and when it stands back."""
+
+import ctypes
+import logging
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+
+from mobilebert import fused, native
+from mobilebert.config import MobileBertConfig
+from mobilebert.modeling import MobileBertModel
+
+SMALL = {
+    "vocab_size": 60,
+    "hidden_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 40,
+    "embedding_size": 16,
+    "intra_bottleneck_size": 32,
+    "max_position_embeddings": 300,
+    "attention_probs_dropout_prob": 0.0,
+    "classifier_activation": False,
+    "initializer_range": 0.2,
+}
+CLAIMED = {
+    "mobilebert": {},
+    "tiny": {"use_bottleneck_attention": True, "key_query_shared_bottleneck": False, "num_feedforward_networks": 2},
+    "both_flags": {"use_bottleneck_attention": True},
+    "stream": {"key_query_shared_bottleneck": False, "num_feedforward_networks": 1},
+    "wide_bottleneck": {"intra_bottleneck_size": 96, "num_attention_heads": 3},
+    "odd_sizes": {"hidden_size": 50, "intermediate_size": 7, "intra_bottleneck_size": 33, "num_attention_heads": 3},
+}
+
+needs_library = pytest.mark.skipif(native.library() is None, reason="no C compiler, or no MKL in this Paddle")
+
+
+@pytest.fixture(autouse=True)
+def _restore():
+    yield
+    fused.set_enabled(True)
+    paddle.set_default_dtype("float32")
+
+
+def make_models(**changes):
+    """-> the same weights in float32 and float64."""
+    models = []
+    for dtype in ("float32", "float64"):
+        paddle.set_default_dtype(dtype)
+        model = MobileBertModel(MobileBertConfig(**{**SMALL, **changes}))
+        generator = np.random.default_rng(3)
+        for name, parameter in model.named_parameters():
+            array = 0.15 * generator.standard_normal(parameter.shape)
+            array += 1.0 if name.endswith("LayerNorm.weight") else 0.0
+            parameter.set_value(array.astype("float32").astype(dtype))
+        model.train()
+        models.append(model)
+    return models
+
+
+def make_batch(length=13, masked=(13, 7, 0)):
+    ids = np.random.default_rng(0).integers(1, 60, [len(masked), length])
+    mask = (np.arange(length) < np.array(masked)[:, None]).astype("int64")
+    return paddle.to_tensor(ids), paddle.to_tensor(mask)
+
+
+def run(model, ids, mask):
+    """-> hidden states [B, S, H], gradients by name."""
+    model.clear_gradients(set_to_zero=False)
+    hidden = model(ids, attention_mask=mask).last_hidden_state
+    weights = paddle.cos(paddle.arange(hidden.size).astype(hidden.dtype)).reshape(hidden.shape)
+    (hidden * weights).sum().backward()
+    return hidden.numpy(), {name: p.grad.numpy() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def worst_difference(result, expected):
+    """Largest difference of the output or a gradient, relative to its largest; some are mathematically zero."""
+    (hidden, gradients), (expected_hidden, expected_gradients) = result, expected
+    assert gradients.keys() == expected_gradients.keys()
+    floor = 1e-3 * max(np.abs(g).max() for g in expected_gradients.values())
+    differences = [np.abs(hidden - expected_hidden).max() / np.abs(expected_hidden).max()]
+    for name, gradient in expected_gradients.items():
+        differences.append(np.abs(gradients[name] - gradient).max() / max(np.abs(gradient).max(), floor))
+    return max(differences)
+
+
+def errors(changes, ids, mask):
+    """Errors of the C layer and of the reference in float32, both against the reference in float64."""
+    single, double = make_models(**changes)
+    with fused.disabled():
+        exact, reference = run(double, ids, mask), run(single, ids, mask)
+    return worst_difference(run(single, ids, mask), exact), worst_difference(reference, exact)
+
+
+@needs_library
+@pytest.mark.parametrize("changes", CLAIMED.values(), ids=CLAIMED.keys())
+def test_output_and_every_gradient(changes):
+    error, reference_error = errors(changes, *make_batch())
+    assert error <= max(10 * reference_error, 5e-6)
+    assert error <= 1e-4
+
+
+@needs_library
+@pytest.mark.parametrize(
+    "length, masked", [(1, (1,)), (2, (2, 1)), (127, (127, 31, 5)), (129, (129, 100)), (300, (300, 299, 0, 128, 17))]
+)
+def test_lengths_on_both_sides_of_a_tile(length, masked):
+    error, reference_error = errors({}, *make_batch(length, masked))
+    assert error <= max(10 * reference_error, 5e-6)
+
+
+@needs_library
+@pytest.mark.parametrize("shape", [None, (3, 4, 13, 13), (3, 1, 13, 13), (1, 1, 1, 13), (3, 13)])
+def test_shapes_of_the_mask(shape):
+    ids, _ = make_batch()
+    mask = None if shape is None else paddle.to_tensor(np.random.default_rng(1).integers(0, 2, shape))
+    error, reference_error = errors({}, ids, mask)
+    assert error <= max(10 * reference_error, 5e-6)
+
+
+@needs_library
+@pytest.mark.parametrize("threads", [1, 2, 3, 7])
+def test_any_number_of_threads(threads):
+    openmp = ctypes.CDLL(str(native._paddle_library("libiomp5.so")))
+    before = openmp.omp_get_max_threads()
+    try:
+        openmp.omp_set_num_threads(threads)
+        for batch in (make_batch(1, (1,)), make_batch(5, (5, 3)), make_batch(140, (140, 9))):
+            error, reference_error = errors({}, *batch)
+            assert error <= max(10 * reference_error, 5e-6)
+    finally:
+        openmp.omp_set_num_threads(before)
+
+
+@needs_library
+def test_scores_far_beyond_the_exponential():
+    single, double = make_models()
+    for model in (single, double):
+        query = model.encoder.layer[1].attention.self.query
+        query.weight.set_value(query.weight * 300)
+    ids, mask = make_batch()
+    with fused.disabled():
+        exact, reference = run(double, ids, mask), run(single, ids, mask)
+    result = run(single, ids, mask)
+    assert np.isfinite(result[0]).all()
+    assert worst_difference(result, exact) <= max(10 * worst_difference(reference, exact), 5e-6)
+
+
+@needs_library
+@pytest.mark.parametrize("same_seed", [True, False])
+def test_dropout_is_that_of_the_python_path(monkeypatch, same_seed):
+    model, _ = make_models(attention_probs_dropout_prob=0.2, hidden_dropout_prob=0.3)
+    batch = make_batch(40, (40, 33))
+    paddle.seed(5)
+    result = run(model, *batch)
+    monkeypatch.setattr(native, "library", lambda: None)
+    paddle.seed(5 if same_seed else 6)
+    difference = worst_difference(result, run(model, *batch))
+    assert difference < 1e-4 if same_seed else difference > 0.01
+
+
+@needs_library
+def test_the_same_numbers_at_every_call():
+    model, _ = make_models(attention_probs_dropout_prob=0.1)
+    batch = make_batch(150, (150, 20))
+    results = []
+    for _ in range(2):
+        paddle.seed(1)
+        results.append(run(model, *batch))
+    assert np.array_equal(results[0][0], results[1][0])
+    assert all(np.array_equal(gradient, results[1][1][name]) for name, gradient in results[0][1].items())
+
+
+@needs_library
+def test_what_is_not_a_number_stays_that():
+    model, _ = make_models()
+    bias = model.encoder.layer[0].ffn[0].intermediate.dense.bias
+    bias.set_value(np.where(np.arange(bias.size) == 3, np.nan, bias.numpy()))
+    hidden, gradients = run(model, *make_batch())
+    assert np.isnan(hidden).all()
+    assert np.isnan(gradients["encoder.layer.1.output.dense.weight"]).any()
+
+
+@needs_library
+def test_several_python_threads_at_once():
+    model, _ = make_models()
+    model.eval()
+    batches = [make_batch(length, (length, length // 2)) for length in (20, 140, 33, 60) * 3]
+
+    def hidden(batch):
+        with paddle.no_grad():
+            return model(batch[0], attention_mask=batch[1]).last_hidden_state.numpy()
+
+    expected = [hidden(batch) for batch in batches]
+    with ThreadPoolExecutor(4) as pool:
+        for left, right in zip(pool.map(hidden, batches), expected, strict=True):
+            np.testing.assert_allclose(left, right, rtol=1e-5, atol=1e-5)
+
+
+@needs_library
+def test_float64_and_many_networks_stay_in_python(monkeypatch):
+    monkeypatch.setattr(native, "forward", lambda *_: pytest.fail("the C layer must not be taken"))
+    for model in (make_models()[1], make_models(num_feedforward_networks=native.MAX_NETWORKS + 1)[0]):
+        model(make_batch()[0])
+
+
+@needs_library
+def test_wrong_gradients_would_be_noticed(tmp_path, monkeypatch):
+    source = native.SOURCE.read_text()
+    wrong = tmp_path / "fused_layer.c"
+    wrong.write_text(source.replace("d_scale[j] += raw[j] * weight[j];", "d_scale[j] += raw[j] * weight[0];"))
+    assert wrong.read_text() != source
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(native, "SOURCE", wrong)
+    compiled = native._load(native._build())
+    monkeypatch.setattr(native, "library", lambda: compiled)
+    assert errors({}, *make_batch())[0] > 0.01
+
+
+def run_python(tmp_path, **environment):
+    """A process of its own: the library is looked for once. -> its log and whether the C layer is there."""
+    code = (
+        "import logging; logging.basicConfig(level=logging.INFO, format='%(message)s');"
+        "from mobilebert import native; print(native.library() is not None)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"HOME": str(tmp_path), "PYTHONPATH": str(Path(native.__file__).parents[1]), **environment},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return done.stderr, done.stdout.split()[-1] == "True"
+
+
+@needs_library
+def test_built_once_and_found_again(tmp_path):
+    path = "/usr/bin:/bin"
+    log, there = run_python(tmp_path, PATH=path)
+    assert there and "Compiled fused_layer.c" in log
+    built = list((tmp_path / ".cache" / "mobilebert").iterdir())
+    assert len(built) == 1 and built[0].suffix == ".so"
+    log, there = run_python(tmp_path, PATH=path)
+    assert there and "Compiled" not in log
+
+
+def test_reasons_why_not(tmp_path):
+    log, there = run_python(tmp_path, PATH=str(tmp_path))
+    assert not there and "The C encoder layer is not used, Python's is: no C compiler found" in log
+
+    compiler = tmp_path / "cc"
+    compiler.write_text("#!/bin/sh\n[ $1 = --version ] && exit 0\necho 'cc: error: out of order' >&2\nexit 1\n")
+    compiler.chmod(0o755)
+    log, there = run_python(tmp_path, PATH=str(tmp_path))
+    assert not there and "not used, Python's is: cc: error: out of order" in log
+    assert not list((tmp_path / ".cache" / "mobilebert").iterdir())
+
+    log, there = run_python(tmp_path, PATH="/usr/bin:/bin", MOBILEBERT_NATIVE="0")
+    assert not there and "not used" not in log
+
+
+def test_the_layer_trains_without_the_library(monkeypatch, caplog):
+    monkeypatch.setattr(native, "library", lambda: None)
+    with caplog.at_level(logging.INFO):
+        error, reference_error = errors({}, *make_batch())
+    assert error <= max(8 * reference_error, 2e-5)
