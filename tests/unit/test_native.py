@@ -102,7 +102,7 @@ def errors(changes, ids, mask):
 def test_output_and_every_gradient(changes):
     error, reference_error = errors(changes, *make_batch())
     assert error <= max(10 * reference_error, 5e-6)
-    assert error <= 1e-4
+    assert error <= 1e-3
 
 
 @needs_library
