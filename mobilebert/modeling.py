@@ -14,6 +14,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import paddle
 import paddle.nn.functional as F
@@ -401,6 +402,9 @@ def attention_bias(attention_mask: Tensor | None, dtype: paddle.dtype) -> Tensor
     return (1 - attention_mask.astype(dtype)) * paddle.finfo(dtype).min
 
 
+AnyModel = TypeVar("AnyModel", bound="MobileBertPreTrainedModel")
+
+
 class MobileBertPreTrainedModel(nn.Layer):
     """What every model here has: a config, weights in and out of a folder, growing word matrices."""
 
@@ -409,7 +413,7 @@ class MobileBertPreTrainedModel(nn.Layer):
         self.config = config
 
     @classmethod
-    def from_pretrained(cls, name_or_path: str | os.PathLike, **overrides):
+    def from_pretrained(cls: type[AnyModel], name_or_path: str | os.PathLike, **overrides: Any) -> AnyModel:
         """Load config and weights from a folder, or from the hub where ``name_or_path`` is no folder.
 
         Reads Paddle's ``model.safetensors`` or ``model_state.pdparams``, and a PyTorch ``model.safetensors`` (told by

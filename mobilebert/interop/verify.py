@@ -8,7 +8,7 @@ rest. The same weights in float64 PyTorch tell rounding from a real difference.
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import paddle
@@ -20,6 +20,10 @@ from mobilebert.files import write_json
 from mobilebert.heads import HEADS
 from mobilebert.interop import paddlenlp
 from mobilebert.interop.hf import detect_head
+from mobilebert.modeling import MobileBertPreTrainedModel
+
+if TYPE_CHECKING:
+    import torch
 
 CLASSIFIERS = {"sequence-classification", "multiple-choice", "token-classification"}
 TOLERANCES = {"float32": 1e-5, "float64": 1e-10}
@@ -152,7 +156,7 @@ def _named_outputs(output: Any, is_backbone: bool, to_numpy) -> Outputs:
     return named
 
 
-def run_torch(model, head: str, batch: Batch) -> Outputs:
+def run_torch(model: "torch.nn.Module", head: str, batch: Batch) -> Outputs:
     """A transformers model's outputs for one batch, by name, as NumPy arrays."""
     import torch
 
@@ -162,7 +166,7 @@ def run_torch(model, head: str, batch: Batch) -> Outputs:
     return _named_outputs(output, head == "model", lambda tensor: tensor.numpy())
 
 
-def run_paddle(model, head: str, batch: Batch) -> Outputs:
+def run_paddle(model: paddle.nn.Layer, head: str, batch: Batch) -> Outputs:
     """Our model's outputs for one batch, by name, as NumPy arrays."""
     inputs = {key: paddle.to_tensor(value) for key, value in _shaped(head, batch).items()}
     with paddle.no_grad():
@@ -177,7 +181,7 @@ def _shaped(head: str, batch: Batch) -> Batch:
     return {key: np.stack([value, value[::-1]], axis=1) for key, value in batch.items()}
 
 
-def load_torch(folder: Path, head: str, dtype: str, seed: int = 0):
+def load_torch(folder: Path, head: str, dtype: str, seed: int = 0) -> "torch.nn.Module":
     """A transformers model from a checkpoint's folder; a head that the checkpoint lacks is drawn from ``seed``."""
     import torch
     import transformers
@@ -194,7 +198,9 @@ def load_torch(folder: Path, head: str, dtype: str, seed: int = 0):
     return model.eval().to(getattr(torch, dtype))
 
 
-def load_paddle(folder: Path, head: str, dtype: str, torch_model=None):
+def load_paddle(
+    folder: Path, head: str, dtype: str, torch_model: "torch.nn.Module | None" = None
+) -> MobileBertPreTrainedModel:
     """Our model from a converted folder; parameters that the folder lacks are copied from ``torch_model``."""
     model = HEADS[head].from_pretrained(folder)
     missing = set(model.load_report.initialised)
