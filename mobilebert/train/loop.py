@@ -128,6 +128,7 @@ def train(
         log.line(note)
     log.arguments({**(header or {}), **settings.as_dict()})
     log.open_visualdl({**(header or {}), **settings.as_dict()}, settings.best_metric)
+    log.graph(model, train_set.batch(np.arange(1)))
 
     def make_batches(examples: np.ndarray) -> tuple[np.ndarray, list[tuple[int, dict[str, np.ndarray]]]]:
         """One step: its examples over all ranks, and this rank's share of them cut into batches with their sizes."""

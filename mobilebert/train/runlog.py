@@ -19,6 +19,7 @@ import paddle
 
 from mobilebert import extras
 from mobilebert.files import atomic_path, write_json, write_text
+from mobilebert.train.graph import write_graph
 
 RUN_LOG, ARGUMENTS, TRAIN_LOG, EVAL_LOG, VISUALDL = "run.log", "args.json", "train.jsonl", "eval.jsonl", "logs"
 CURVES = "curves.png"
@@ -78,6 +79,15 @@ class RunLog:
         for group, name in (("train", TRAIN_LOG), ("eval", EVAL_LOG)):
             for record in read_records(self.output_dir / name):
                 self._scalars(group, record)
+
+    def graph(self, model: paddle.nn.Layer, batch: Mapping[str, np.ndarray]) -> None:
+        """Draw the model into VisualDL, with the shapes of ``batch``; what cannot be drawn is trained all the same."""
+        if not self.enabled:
+            return
+        try:
+            write_graph(model, batch, self.output_dir / VISUALDL)
+        except Exception as error:  # whatever Paddle's tracing raises: a picture must not end a training
+            self.line(f"no graph for VisualDL: {type(error).__name__}: {str(error).strip().splitlines()[-1]}")
 
     def line(self, text: str) -> None:
         """One line to ``run.log`` (with the time) and to the terminal."""
