@@ -17,9 +17,9 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 
 from train_step import Worker, cpu_name, make_checkpoint  # noqa: E402
 
-from mobilebert import cli  # noqa: E402
+from mobilebert import cli, plots  # noqa: E402
 from mobilebert.errors import InputError  # noqa: E402
-from mobilebert.files import atomic_path, write_json  # noqa: E402
+from mobilebert.files import write_json  # noqa: E402
 
 
 def parse_arguments(argv: list[str] | None = None):
@@ -62,29 +62,21 @@ def over_linear(tokens: list[int], values: list[float]) -> float:
 
 
 def plot(sweeps: dict[str, list[dict]], path: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
     import numpy as np
 
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), constrained_layout=True)
-    for axis, key, label in zip(axes, ("seconds", "peak_mib"), ("step, s", "peak resident memory, MiB"), strict=True):
-        for name, points in sweeps.items():
-            tokens = [point["batch"] * point["length"] for point in points]
-            values = [point[key] for point in points]
-            (line,) = axis.plot(tokens, values, "o-", label=name)
-            half = max(2, len(tokens) // 2)
-            fit = np.poly1d(np.polyfit(tokens[:half], values[:half], 1))
-            axis.plot([0, tokens[-1]], [fit(0), fit(tokens[-1])], "--", color=line.get_color(), alpha=0.5)
-        axis.set(
-            xlabel="tokens in the batch (dashed: straight line through the smaller half)", ylabel=label, ylim=(0, None)
-        )
-        axis.xaxis.label.set_size(8)
-        axis.legend(fontsize=8)
-        axis.grid(alpha=0.3)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=90)
+    with plots.figure(path, columns=2) as both:
+        for axes, key, label in zip(
+            both, ("seconds", "peak_mib"), ("step, s", "peak resident memory, MiB"), strict=True
+        ):
+            for (name, points), color, marker in zip(sweeps.items(), plots.COLORS, plots.MARKERS, strict=False):
+                tokens = [point["batch"] * point["length"] for point in points]
+                values = [point[key] for point in points]
+                axes.plot(tokens, values, color=color, marker=marker, label=name)
+                half = max(2, len(tokens) // 2)
+                fit = np.poly1d(np.polyfit(tokens[:half], values[:half], 1))
+                axes.plot([0, tokens[-1]], [fit(0), fit(tokens[-1])], "--", color=color, alpha=0.5)
+            axes.set(xlabel="tokens in the batch (dashed: line through the smaller half)", ylabel=label, ylim=(0, None))
+            axes.legend()
 
 
 def main(argv: list[str] | None = None) -> None:

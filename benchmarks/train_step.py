@@ -28,7 +28,8 @@ ENGINES = {
     "torch-eager-fused-adamw": "the same with torch.optim.AdamW(fused=True)",
     "torch-sdpa": "transformers, attn_implementation=sdpa, torch.optim.AdamW",
     "paddle": "this repository",
-    "paddle-plain": "this repository, mobilebert.fused off",
+    "paddle-python": "this repository, MOBILEBERT_NATIVE=0: the fast path without its C layer",
+    "paddle-plain": "this repository, MOBILEBERT_FUSED=0: modeling.py alone",
 }
 SETTLE_SECONDS = 0.3  # OpenMP threads of the engine that just ran spin up to 0.2 s before they sleep
 LOSS_TOLERANCE = 1e-4  # relative, float32, before any update, without dropout
@@ -121,15 +122,16 @@ def torch_step(engine: str, folder: str, batch: dict):
 
 def paddle_step(engine: str, folder: str, batch: dict):
     """-> (loss without dropout, function that makes one step)."""
+    os.environ["MOBILEBERT_NATIVE"] = "1" if engine == "paddle" else "0"
+    os.environ["MOBILEBERT_FUSED"] = "0" if engine == "paddle-plain" else "1"
+
     from mobilebert import runtime  # noqa: F401, I001 (before Paddle)
     import paddle
 
-    from mobilebert import fused
     from mobilebert.heads import MobileBertForQuestionAnswering
     from mobilebert.train.optim import build_adamw
     from mobilebert.train.settings import TrainSettings
 
-    fused.set_enabled(engine == "paddle")
     paddle.seed(0)
     model = MobileBertForQuestionAnswering.from_pretrained(folder)
     optimizer = build_adamw(model, TrainSettings(learning_rate=8e-5, weight_decay=0.1))
