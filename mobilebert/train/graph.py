@@ -8,9 +8,11 @@ programs, whose operations carry the name of their layer, and written in the for
 import json
 import os
 import sys
+import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from mobilebert.files import write_text
 
 FORMAT = "1.0.0"  # of the file, as VisualDL 2.5 checks it
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")  # of a batch; labels are looked at, which a trace cannot do
+_NOISE = b"not support input out tensor"  # of Paddle's softmax, whenever it is traced; it means nothing
 _CONSTANTS = ("builtin.", "pd_op.full", "pd_op.shadow_output")  # parameters, shapes, results: tensors, no nodes
 
 
@@ -69,12 +72,31 @@ def trace(model: paddle.nn.Layer, inputs: Mapping[str, np.ndarray]) -> Any:
         traced = _Traced(model)
         traced.eval()
         traced = paddle.jit.to_static(traced, [specs], full_graph=True)
-        return traced.forward.concrete_program.main_program
+        with _without_noise():
+            return traced.forward.concrete_program.main_program
     finally:
         for hook in hooks:
             hook.remove()
         if was_training:
             model.train()
+
+
+@contextmanager
+def _without_noise() -> Iterator[None]:
+    """Keep Paddle's C++ from writing one line to standard error; all others come when the block ends."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as caught:
+        os.dup2(caught.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            caught.seek(0)
+            for line in caught:
+                if _NOISE not in line:
+                    os.write(2, line)
 
 
 def describe(program: Any) -> dict[str, Any]:

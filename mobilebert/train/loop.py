@@ -127,7 +127,7 @@ def train(
     for note in notes:
         log.line(note)
     log.arguments({**(header or {}), **settings.as_dict()})
-    log.open_visualdl({**(header or {}), **settings.as_dict()}, settings.best_metric)
+    log.open_visualdl({**settings.as_dict(), **(header or {}), **settings.as_dict()}, settings.best_metric)
     log.graph(model, train_set.batch(np.arange(1)))
 
     def make_batches(examples: np.ndarray) -> tuple[np.ndarray, list[tuple[int, dict[str, np.ndarray]]]]:
