@@ -13,7 +13,7 @@ output and returns that of its inputs and of its parameters. Only first derivati
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 
@@ -58,21 +58,28 @@ def supports(layer: nn.Layer, hidden: Tensor) -> bool:
         layer: a ``MobileBertLayer``.
         hidden: its input.
     """
-    if not (_enabled and paddle.in_dynamic_mode() and hidden.place.is_cpu_place()):
+    if not _runs_here(hidden) or layer.bottleneck is None or layer.intermediate.activation is not F.relu:
         return False
-    if paddle.is_autocast_enabled():  # its products are not precision.py's
-        return False
-    if hidden.dtype not in (paddle.float32, paddle.float64):
-        return False
-    if layer.bottleneck is None or layer.intermediate.activation is not F.relu:
-        return False
-    if isinstance(layer.output.LayerNorm, nn.LayerNorm):
-        return False
-    # A replaced part (quantised, low-rank) or a hook means that the parts themselves must run.
-    plain = (Linear, type(layer.output.LayerNorm))
-    return all(type(part) in plain for part in _parts(layer)) and not any(
-        part._forward_pre_hooks or part._forward_post_hooks for part in layer.sublayers()
-    )
+    return _plain(_parts(layer), layer.output.LayerNorm) and not _hooked(layer.sublayers())
+
+
+def supports_residual_norm(dense: nn.Layer, norm: nn.Layer, inputs: Tensor) -> bool:
+    """Whether ``residual_norm`` computes these two layers on this input: on a CPU, NoNorm."""
+    return _runs_here(inputs) and _plain([dense], norm) and not _hooked([dense, norm])
+
+
+def residual_norm(dense: nn.Layer, norm: nn.Layer, inputs: Tensor, residual: Tensor) -> Tensor:
+    """``norm(dense(inputs) + residual)``.
+
+    Args:
+        dense, norm: layers that ``supports_residual_norm`` accepts, K wide to H wide.
+        inputs: [..., K].
+        residual: [..., H].
+
+    Returns:
+        [..., H].
+    """
+    return _ResidualNormNode.apply(inputs, residual, dense.weight, dense.bias, norm.weight, norm.bias)
 
 
 def encoder_layer(layer: nn.Layer, hidden: Tensor, attention_bias: Tensor | None) -> Tensor:
@@ -130,6 +137,25 @@ def _numpy_type(dtype: paddle.dtype) -> str:
     return "float64" if dtype == paddle.float64 else "float32"
 
 
+def _runs_here(hidden: Tensor) -> bool:
+    if not (_enabled and paddle.in_dynamic_mode() and hidden.place.is_cpu_place()):
+        return False
+    if paddle.is_autocast_enabled():  # its products are not precision.py's
+        return False
+    return hidden.dtype in (paddle.float32, paddle.float64)
+
+
+def _plain(parts: Iterable[nn.Layer], norm: nn.Layer) -> bool:
+    """Whether all are the model's own products and NoNorm; not one replaced by a quantised or low-rank layer."""
+    own = (Linear, type(norm))
+    return not isinstance(norm, nn.LayerNorm) and all(type(part) in own for part in parts)
+
+
+def _hooked(parts: Iterable[nn.Layer]) -> bool:
+    """Whether somebody wants to see the parts themselves run."""
+    return any(part._forward_pre_hooks or part._forward_post_hooks for part in parts)
+
+
 def _parts(layer: nn.Layer) -> list[nn.Layer]:
     """All that hold parameters in use, in the order in which ``_EncoderLayer`` reads them."""
     bottleneck, attention, output = layer.bottleneck, layer.attention, layer.output
@@ -174,6 +200,25 @@ class _Node(PyLayer):
             (g if needed else None) for g, needed in zip(gradients, ctx.inputs, strict=True) if needed is not None
         ]
         return tuple(wanted)
+
+
+class _ResidualNormNode(PyLayer):
+    """``_ResidualNorm`` as Paddle's autograd sees it."""
+
+    @staticmethod
+    def forward(ctx, inputs: Tensor, residual: Tensor, *parameters: Tensor) -> Tensor:
+        weight, bias, scale, shift = parameters
+        ctx.run, ctx.shapes = _ResidualNorm(), (inputs.shape, residual.shape)
+        ctx.wanted = [not tensor.stop_gradient for tensor in (inputs, residual, *parameters)]
+        rows = [tensor.reshape([-1, tensor.shape[-1]]) for tensor in (inputs, residual)]
+        return ctx.run.forward(rows[0], (weight, bias), rows[1], (scale, shift)).reshape(residual.shape)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        d_inputs, d_residual, pairs = ctx.run.backward(gradient.reshape([-1, gradient.shape[-1]]))
+        rows = (d.reshape(shape) for d, shape in zip((d_inputs, d_residual), ctx.shapes, strict=True))
+        gradients = [*rows, *(g for pair in pairs for g in pair)]
+        return tuple(g if wanted else None for g, wanted in zip(gradients, ctx.wanted, strict=True))
 
 
 # ---- small operations ----

@@ -131,17 +131,24 @@ class MobileBertEmbeddings(nn.Layer):
         if inputs_embeds is None:
             inputs_embeds = self._embed_words(input_ids)  # [B, S] -> [B, S, E]
         length = inputs_embeds.shape[1]
+        if position_ids is None:
+            position_ids = paddle.arange(length).unsqueeze(0)
+        if token_type_ids is None:
+            token_type_ids = paddle.zeros([1, length], dtype="int64")
         if self.trigram_input:
             # [next, current, previous]: it looks reversed and is right; zeros beyond both ends.
             following = F.pad(inputs_embeds[:, 1:], [0, 1], data_format="NLC")
             previous = F.pad(inputs_embeds[:, :-1], [1, 0], data_format="NLC")
             inputs_embeds = paddle.concat([following, inputs_embeds, previous], axis=2)  # [B, S, 3E]
+        dense = self.embedding_transformation
+        if self.transform and fused.supports_residual_norm(dense, self.LayerNorm, inputs_embeds):
+            # The same on a CPU's fast path, see fused.py. A row for each token: sums over spread axes are slow there.
+            shape = inputs_embeds.shape[:2]
+            embeddings = self.position_embeddings(position_ids.expand(shape))
+            embeddings = embeddings + self.token_type_embeddings(token_type_ids.expand(shape))
+            return self.dropout(fused.residual_norm(dense, self.LayerNorm, inputs_embeds, embeddings))
         if self.transform:
-            inputs_embeds = self.embedding_transformation(inputs_embeds)  # [B, S, 3E] -> [B, S, H]
-        if position_ids is None:
-            position_ids = paddle.arange(length).unsqueeze(0)
-        if token_type_ids is None:
-            token_type_ids = paddle.zeros([1, length], dtype="int64")
+            inputs_embeds = dense(inputs_embeds)  # [B, S, 3E] -> [B, S, H]
         position_embeddings = self.position_embeddings(position_ids)
         embeddings = inputs_embeds.astype(position_embeddings.dtype) + position_embeddings
         embeddings = embeddings + self.token_type_embeddings(token_type_ids)
