@@ -10,6 +10,7 @@ EXTRAS = {
     "train": ("visualdl", "matplotlib", "sklearn", "scipy"),
     "deploy": ("onnx", "onnxruntime"),
     "openvino": ("openvino",),
+    "demo": ("starlette", "uvicorn"),
 }
 
 

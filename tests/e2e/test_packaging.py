@@ -23,7 +23,14 @@ from mobilebert.extras import EXTRAS
 
 ROOT = Path(__file__).parents[2]
 # Modules that a library of an extra is imported with; all others start with the core and Paddle.
-NEED_EXTRAS = dict.fromkeys((f"mobilebert.deploy.{name}" for name in ("export", "onnx_graph", "quantize")), "onnx")
+NEED_EXTRAS = {
+    "mobilebert.deploy.export": "onnx",
+    "mobilebert.deploy.onnx_graph": "onnx",
+    "mobilebert.deploy.quantize": "onnx",
+    "mobilebert.demo.app": "starlette",
+    "mobilebert.demo.guard": "starlette",
+    "mobilebert.demo.serve": "uvicorn",
+}
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +164,7 @@ MISSING = {
     ("core", "compare", "--torch", "model", "--paddle", "model"): ("torch", "torch"),
     ("core", "squad", "--model", "exported", "--engine", "onnxruntime", *EVALUATE): ("onnxruntime", "deploy"),
     ("core", "squad", "--model", "exported", "--engine", "openvino", *EVALUATE): ("openvino", "openvino"),
+    ("core", "demo", "model", "--port", "0"): ("starlette", "demo"),
     ("core", "glue", "--task_name", "rte", "--data_dir", ".", "--model", "model", *EVALUATE): ("scipy", "train"),
 }
 
