@@ -1,0 +1,226 @@
+"""The web application: the page's files, and three addresses under ``/api`` that speak JSON.
+
+Offsets in answers count code points of the text that was sent, as Python does; the page translates them to JavaScript's
+UTF-16 units.
+"""
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from mobilebert.demo.guard import Guard
+from mobilebert.demo.models import Model
+from mobilebert.demo.pool import AbandonedError, BusyError, Job, OverdueError, Pool
+from mobilebert.deploy.predictor import Predictor
+from mobilebert.errors import InputError
+
+MAX_QUESTION = 1_000  # characters
+MAX_TEXT = 10_000  # characters of a text to classify; the model reads its first tokens only
+TOP_K = 4  # answers shown
+
+_PAGE = {"/": "page.html", "/page.css": "page.css", "/page.js": "page.js", "/icon.svg": "icon.svg"}
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+_Work = Callable[[Predictor], dict]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a request may ask for, in characters.
+
+    Attributes:
+        passage: of a passage to be read.
+        question: of a question.
+        text: of a text to be classified.
+    """
+
+    passage: int = 100_000
+    question: int = MAX_QUESTION
+    text: int = MAX_TEXT
+
+    @property
+    def body_bytes(self) -> int:
+        """A body that holds the longest texts, each character as the longest JSON escape, and the names."""
+        return 12 * max(self.passage + self.question, 2 * self.text) + 10_000
+
+
+class RefusedError(Exception):
+    """Something for the user to correct; ``field`` names the form's field that it is about."""
+
+    def __init__(self, message: str, field: str | None = None, status: int = 400):
+        super().__init__(message)
+        self.field, self.status = field, status
+
+
+def make_app(models: Sequence[Model], pool: Pool, names: set[str], limits: Limits) -> Starlette:
+    """The application.
+
+    Args:
+        models: what may be asked; not empty.
+        pool: where the work is done.
+        names: host names that the server goes by.
+        limits: of requests.
+    """
+    by_name = {model.name: model for model in models}
+
+    async def list_models(request: Request) -> Response:
+        return JSONResponse({"models": [model.describe() for model in models], "limits": vars(limits)})
+
+    async def answer(request: Request) -> Response:
+        return await _respond(request, pool, by_name, partial(_prepare_answer, limits=limits))
+
+    async def classify(request: Request) -> Response:
+        return await _respond(request, pool, by_name, partial(_prepare_classification, limits=limits))
+
+    folder = Path(__file__).parent
+    files = [Route(path, partial(_send_file, folder / name)) for path, name in _PAGE.items()]
+    routes = [
+        *files,
+        Route("/api/models", list_models),
+        Route("/api/answer", answer, methods=["POST"]),
+        Route("/api/classify", classify, methods=["POST"]),
+    ]
+    guard = Middleware(Guard, names=names, max_bytes=limits.body_bytes)
+    return Starlette(routes=routes, middleware=[guard])
+
+
+async def _send_file(path: Path, request: Request) -> Response:
+    return FileResponse(path)
+
+
+async def _respond(
+    request: Request, pool: Pool, models: dict[str, Model], prepare: Callable[[Model, dict], _Work]
+) -> Response:
+    """Check a request, do its work in the pool, and say in JSON how it went."""
+    try:
+        values = await _read_object(request)
+        model = models.get(values.get("model"))
+        if model is None:
+            raise RefusedError("There is no such model here; reload the page.", "model")
+        job = pool.submit(partial(_timed, model, prepare(model, values)))
+        return JSONResponse(await _result(request, job))
+    except RefusedError as error:
+        return JSONResponse({"error": str(error), "field": error.field}, error.status)
+    except InputError as error:
+        return JSONResponse({"error": str(error)}, 400)
+    except BusyError:
+        message = f"Too many requests at once: {pool.queue} are already being read. Try again in a moment."
+        return JSONResponse({"error": message}, 503, headers={"Retry-After": "1"})
+    except OverdueError:
+        message = f"This took longer than {pool.timeout_s:g} seconds and was stopped. Try a shorter text."
+        return JSONResponse({"error": message}, 504)
+    except AbandonedError:
+        return JSONResponse({"error": "The demo is being stopped."}, 503)
+    except Exception:
+        _log.exception("a request failed")
+        return JSONResponse({"error": "Something went wrong; the terminal of the demo says what."}, 500)
+
+
+async def _read_object(request: Request) -> dict[str, Any]:
+    try:
+        values = await request.json()
+    except (ValueError, RecursionError):
+        raise RefusedError("The request is not JSON.") from None
+    if not isinstance(values, dict) or not isinstance(values.get("model"), str):
+        raise RefusedError('Expected a JSON object with "model".')
+    return values
+
+
+async def _result(request: Request, job: Job) -> dict:
+    """Wait for a job; stop it where the browser went away."""
+    result = asyncio.wrap_future(job.future)
+    gone = asyncio.ensure_future(request.receive())  # the body is read: what comes is the end
+    try:
+        await asyncio.wait({result, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not result.done():
+            job.abandon()
+        return await result
+    finally:
+        gone.cancel()
+
+
+def _timed(model: Model, work: _Work, job: Job) -> dict:
+    """Do the work and add how long it took, without loading the model and without waiting for others."""
+    try:
+        predictor = model.predictor
+    except InputError as error:  # not the user's to correct
+        raise RefusedError(f"The model cannot be loaded: {error}", "model", 500) from None
+    begin = time.monotonic()
+    result = work(predictor)
+    seconds = time.monotonic() - begin - job.waited_s
+    return {**result, "latency_ms": 1e3 * seconds, "waited_ms": 1e3 * job.waited_s}
+
+
+def _prepare_answer(model: Model, values: dict, limits: Limits) -> _Work:
+    _require_task(model, "question-answering")
+    question = _text(values, "question", limits.question, "Ask a question first.")
+    passage = _text(values, "passage", limits.passage, "Give a passage to read first.")
+    allow_no_answer = values.get("allow_no_answer")
+    if not (allow_no_answer is None or isinstance(allow_no_answer, bool)):
+        raise RefusedError('Expected true, false or null for "allow_no_answer".')
+
+    def work(predictor: Predictor) -> dict:
+        try:
+            reading = predictor.read(question, passage, top_k=TOP_K, allow_no_answer=allow_no_answer)
+        except InputError as error:
+            if "leave the context" not in str(error):
+                raise
+            tokens = predictor.rules.max_seq_length
+            raise RefusedError(
+                f"The question is too long: this model reads {tokens} tokens at once, passage included.", "question"
+            ) from None
+        return {
+            "answers": [vars(answer) for answer in reading.answers],
+            "null_odds": reading.null_odds,
+            "windows": reading.windows,
+        }
+
+    return work
+
+
+def _prepare_classification(model: Model, values: dict, limits: Limits) -> _Work:
+    _require_task(model, "sequence-classification")
+    text = _text(values, "text", limits.text, "Write a text first.")
+    pair = None
+    if values.get("pair") not in (None, ""):
+        pair = _text(values, "pair", limits.text, "Write a second text first.")
+
+    def work(predictor: Predictor) -> dict:
+        found = predictor.classify(text, pair)
+        return {
+            "label": found.label,
+            "scores": [{"label": label, "score": score} for label, score in found.scores.items()],
+            "is_regression": predictor.is_regression,
+        }
+
+    return work
+
+
+def _require_task(model: Model, task: str) -> None:
+    if model.source.manifest.head != task:
+        raise RefusedError(f"{model.name} is for {model.source.manifest.head}.", "model")
+
+
+def _text(values: dict, field: str, limit: int, message_if_empty: str) -> str:
+    text = values.get(field)
+    if text is not None and not isinstance(text, str):
+        raise RefusedError(f'Expected a text for "{field}".', field)
+    if not (text or "").strip():
+        raise RefusedError(message_if_empty, field)
+    if len(text) > limit:
+        raise RefusedError(f"The {field} has {len(text):,} characters; at most {limit:,} are read.", field)
+    return _LONE_SURROGATE.sub("\ufffd", text)  # half a character, which no tokenizer takes; one for one
