@@ -29,8 +29,13 @@ def parse_args() -> argparse.Namespace:
     group = parser.add_argument_group("how to compare")
     group.add_argument("--dtype", choices=["float32", "float64"], default="float32", help="both compute in it")
     group.add_argument("--tolerance", type=float, help="largest relative difference (default: 1e-5, float64 1e-10)")
-    group.add_argument("--head", nargs="+", choices=[*HEAD_CLASSES], help="compare these only (default: all)")
-    group.add_argument("--lengths", nargs="+", type=int, help="tokens in a row, a batch each (default: 7 32 128)")
+    group.add_argument(
+        "--head", nargs="+", choices=[*HEAD_CLASSES], metavar="HEAD",
+        help=f"compare these only: {', '.join(HEAD_CLASSES)} (default: all)",
+    )  # fmt: skip
+    group.add_argument(
+        "--lengths", metavar="TOKENS", nargs="+", type=int, help="tokens in a row, a batch each (default: 7 32 128)"
+    )
     group.add_argument("--seed", type=int, default=0, help="of the batches, and of heads that the checkpoint lacks")
 
     group = parser.add_argument_group("what to keep")

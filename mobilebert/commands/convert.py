@@ -28,7 +28,10 @@ def parse_args() -> argparse.Namespace:
     group.add_argument("--reverse", action="store_true", help="Paddle -> a folder that transformers loads")
 
     group = parser.add_argument_group("what to write")
-    group.add_argument("--head", choices=[*HEAD_CLASSES], help="head to write (default: the checkpoint's own)")
+    group.add_argument(
+        "--head", choices=[*HEAD_CLASSES], metavar="HEAD",
+        help=f"head to write: {', '.join(HEAD_CLASSES)} (default: the checkpoint's own)",
+    )  # fmt: skip
     group.add_argument("--seed", type=int, default=0, help="for what the checkpoint lacks and is initialised")
     parser.add_argument("--verbose", action="store_true", help="print a line a transposed or renamed tensor")
     return parser.parse_args()

@@ -32,8 +32,10 @@ def parse_args() -> argparse.Namespace:
     group.add_argument(
         "--quantize", choices=("int8", "dynamic-int8", "fp16"), help="of the ONNX file; int8 needs --calibration"
     )
-    group.add_argument("--max_seq_length", type=int, help="tokens (default: 384, or what the model has)")
-    group.add_argument("--head", help="where config.json does not say it")
+    group.add_argument(
+        "--max_seq_length", metavar="TOKENS", type=int, help="tokens (default: 384, or what the model has)"
+    )
+    group.add_argument("--head", metavar="HEAD", help="where config.json does not say it")
 
     group = parser.add_argument_group("text to calibrate and measure on")
     group.add_argument(
@@ -42,7 +44,9 @@ def parse_args() -> argparse.Namespace:
     group.add_argument(
         "--evaluation", metavar="FILE", help="the same with labels, to measure on (default: the calibration file)"
     )
-    group.add_argument("--evaluation_limit", type=int, help="measure on so many questions or texts at most")
+    group.add_argument(
+        "--evaluation_limit", metavar="N", type=int, help="measure on so many questions or texts at most"
+    )
     return parser.parse_args()
 
 

@@ -32,27 +32,45 @@ def parse_args() -> argparse.Namespace:
     group.add_argument("--output_dir", "--out", metavar="DIR", required=True, help="where everything is written")
 
     group = parser.add_argument_group("data")
-    group.add_argument("--task_name", help=f"a GLUE task: {', '.join(TASKS)}")
-    group.add_argument("--data_dir", help=f"GLUE's folder or the task's; downloads to {DOWNLOADS} where not given")
-    group.add_argument("--train_file", help="a TSV, CSV or JSON-lines file with named columns, plain or .gz")
-    group.add_argument("--dev_file", help="the same")
-    group.add_argument("--test_file", help="the same, without labels")
-    group.add_argument("--text_column", nargs="+", metavar="COLUMN", help="one column, or two for sentence pairs")
-    group.add_argument("--label_column", help="the column of labels (default: the task's, else label)")
+    group.add_argument("--task_name", metavar="TASK", help=f"a GLUE task: {', '.join(TASKS)}")
     group.add_argument(
-        "--label_order", help="class names in the order of the model's outputs, with commas: for checkpoints that do "
+        "--data_dir", metavar="DIR", help=f"GLUE's folder or the task's; downloads to {DOWNLOADS} where not given"
+    )
+    group.add_argument(
+        "--train_file", metavar="FILE", help="a TSV, CSV or JSON-lines file with named columns, plain or .gz"
+    )
+    group.add_argument("--dev_file", metavar="FILE", help="the same")
+    group.add_argument("--test_file", metavar="FILE", help="the same, without labels")
+    group.add_argument("--text_column", nargs="+", metavar="COLUMN", help="one column, or two for sentence pairs")
+    group.add_argument(
+        "--label_column", metavar="COLUMN", help="the column of labels (default: the task's, else label)"
+    )
+    group.add_argument(
+        "--label_order", metavar="NAMES",
+        help="class names in the order of the model's outputs, with commas: for checkpoints that do "
         "not name their classes, and for new heads that should have another order than the task's"
     )  # fmt: skip
     group.add_argument("--regression", action="store_true", help="the labels are numbers (without --task_name)")
-    group.add_argument("--max_seq_length", type=int, help="tokens; what is longer is cut (default: the task's preset)")
-    group.add_argument("--cache_dir", default=".cache", help="of encoded examples; empty for none")
+    group.add_argument(
+        "--max_seq_length",
+        metavar="TOKENS",
+        type=int,
+        help="tokens; what is longer is cut (default: the task's preset)",
+    )
+    group.add_argument("--cache_dir", metavar="DIR", default=".cache", help="of encoded examples; empty for none")
 
     group = parser.add_argument_group("model: one of the first three")
     group.add_argument("--model_name_or_path", "--model", metavar="MODEL", help="a checkpoint's folder or hub name")
-    group.add_argument("--init_from", help="a checkpoint of another task: keep its encoder, begin with a new head")
-    group.add_argument("--config_name", help="a config.json or its folder: begin with random weights")
-    group.add_argument("--tokenizer_name", help="a vocab.txt or a tokenizer's folder (default: the model's)")
-    group.add_argument("--eval_batch_size", type=int, default=64, help="examples in one forward pass of evaluation")
+    group.add_argument(
+        "--init_from", metavar="MODEL", help="a checkpoint of another task: keep its encoder, begin with a new head"
+    )
+    group.add_argument("--config_name", metavar="CONFIG", help="a config.json or its folder: begin with random weights")
+    group.add_argument(
+        "--tokenizer_name", metavar="TOKENIZER", help="a vocab.txt or a tokenizer's folder (default: the model's)"
+    )
+    group.add_argument(
+        "--eval_batch_size", metavar="N", type=int, default=64, help="examples in one forward pass of evaluation"
+    )
 
     add_engine_flags(parser)
     add_training_flags(parser, None)

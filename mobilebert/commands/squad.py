@@ -30,30 +30,42 @@ def parse_args() -> argparse.Namespace:
     group.add_argument("--output_dir", "--out", metavar="DIR", required=True, help="where everything is written")
 
     group = parser.add_argument_group("data")
-    group.add_argument("--train_file", help="SQuAD JSON, plain or .gz (default: the official one is downloaded)")
-    group.add_argument("--dev_file", help="the same")
-    group.add_argument("--test_file", help="the same; answers are not needed")
-    group.add_argument("--data_dir", default=".cache/squad", help="where downloads go")
+    group.add_argument(
+        "--train_file", metavar="FILE", help="SQuAD JSON, plain or .gz (default: the official one is downloaded)"
+    )
+    group.add_argument("--dev_file", metavar="FILE", help="the same")
+    group.add_argument("--test_file", metavar="FILE", help="the same; answers are not needed")
+    group.add_argument("--data_dir", metavar="DIR", default=".cache/squad", help="where downloads go")
     group.add_argument("--version_2_with_negative", action="store_true", help="v2.0: some questions have no answer")
-    group.add_argument("--max_seq_length", type=int, default=384, help="tokens of question and window together")
-    group.add_argument("--doc_stride", type=int, default=128, help="tokens that neighbouring windows share")
+    group.add_argument(
+        "--max_seq_length", metavar="TOKENS", type=int, default=384, help="tokens of question and window together"
+    )
+    group.add_argument(
+        "--doc_stride", metavar="TOKENS", type=int, default=128, help="tokens that neighbouring windows share"
+    )
     group.add_argument(
         "--on_bad_answer", choices=("error", "drop"), default="error",
         help="what to do with train questions whose answer is not at its answer_start",
     )  # fmt: skip
-    group.add_argument("--cache_dir", default=".cache", help="of features; empty for none")
+    group.add_argument("--cache_dir", metavar="DIR", default=".cache", help="of features; empty for none")
 
     group = parser.add_argument_group("model: one of the first two")
     group.add_argument("--model_name_or_path", "--model", metavar="MODEL", help="a checkpoint's folder or hub name")
-    group.add_argument("--config_name", help="a config.json or its folder: begin with random weights")
-    group.add_argument("--tokenizer_name", help="a vocab.txt or a tokenizer's folder (default: the model's)")
+    group.add_argument("--config_name", metavar="CONFIG", help="a config.json or its folder: begin with random weights")
+    group.add_argument(
+        "--tokenizer_name", metavar="TOKENIZER", help="a vocab.txt or a tokenizer's folder (default: the model's)"
+    )
 
     group = parser.add_argument_group("answers")
-    group.add_argument("--eval_batch_size", type=int, default=32, help="features in one forward pass")
-    group.add_argument("--n_best_size", type=int, default=20, help="answers to keep for each question")
-    group.add_argument("--max_answer_length", type=int, default=30, help="tokens")
+    group.add_argument("--eval_batch_size", metavar="N", type=int, default=32, help="features in one forward pass")
+    group.add_argument("--n_best_size", metavar="N", type=int, default=20, help="answers to keep for each question")
+    group.add_argument("--max_answer_length", metavar="TOKENS", type=int, default=30, help="tokens")
     group.add_argument(
-        "--null_score_diff_threshold", type=float, default=0.0, help="v2.0: no answer where its odds exceed this"
+        "--null_score_diff_threshold",
+        metavar="ODDS",
+        type=float,
+        default=0.0,
+        help="v2.0: no answer where its odds exceed this",
     )
 
     add_engine_flags(parser)

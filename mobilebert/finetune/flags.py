@@ -36,6 +36,7 @@ _HELP = {
     "group_by_length": "batches of similar length: less padding",
 }
 _CHOICES = {"lr_schedule": LR_SCHEDULES, "amp": AMP_MODES, "on_nan": ON_NAN}
+_METAVARS = {int: "N", float: "X", str: "NAME"}
 _OF_THE_TASK = ("best_metric", "best_is_higher")  # no flags: what is best follows from the task
 
 
@@ -47,15 +48,17 @@ def add_training_flags(parser: argparse.ArgumentParser, defaults: TrainSettings 
         defaults: shown by ``--help``; None where they depend on other flags. A flag that is not given is then absent
             from the parsed arguments, and ``settings_from`` is given the defaults.
     """
-    group = parser.add_argument_group("training")
+    group = parser.add_argument_group("training" if defaults else "training (default: the task's preset)")
     values = defaults or TrainSettings()
     for item in fields(TrainSettings):
         if item.name in _OF_THE_TASK:
             continue
         kind = type(getattr(values, item.name))
-        options = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind}
+        options = (
+            {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind, "metavar": _METAVARS[kind]}
+        )
         if item.name in _CHOICES:
-            options["choices"] = _CHOICES[item.name]
+            options |= {"choices": _CHOICES[item.name], "metavar": None}
         default = getattr(defaults, item.name) if defaults else argparse.SUPPRESS
         group.add_argument(f"--{item.name}", help=_HELP[item.name], default=default, **options)
 
@@ -81,7 +84,7 @@ def add_engine_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags that evaluate an exported model in the place of a checkpoint."""
     group = parser.add_argument_group("an exported model: --model_name_or_path is what export.py wrote")
     group.add_argument("--engine", choices=ENGINES, help="evaluate or predict with it")
-    group.add_argument("--threads", type=int, help="of the engine (default: its own choice)")
+    group.add_argument("--threads", metavar="N", type=int, help="of the engine (default: its own choice)")
 
 
 def settings_from(args: argparse.Namespace, defaults: TrainSettings) -> TrainSettings:
