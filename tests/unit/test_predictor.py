@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -144,6 +145,7 @@ def test_errors(folder, tmp_path):
         (("", CONTEXT), "question 0 is empty"),
         ((QUESTION, "  "), "context 0 is empty"),
         ((QUESTION, 3), "context 0: expected a text, got int"),
+        ((QUESTION, "Ada \ud800"), "context 0: has an invalid character at 4"),
         (("who " * 80, CONTEXT), "raise the one or lower the other"),
     ):
         with pytest.raises(InputError, match=message):
@@ -152,6 +154,12 @@ def test_errors(folder, tmp_path):
         predictor.answer_batch([QUESTION], [CONTEXT, CONTEXT])
     with pytest.raises(InputError, match="expected a list of texts"):
         predictor.answer_batch(QUESTION, [CONTEXT])
+    with pytest.raises(InputError, match="2 questions for 1 ids: expected as many"):
+        predictor.read_batch([QUESTION] * 2, [CONTEXT] * 2, ids=["a"])
+    with pytest.raises(InputError, match="context b is empty"):
+        predictor.read_batch([QUESTION] * 2, [CONTEXT, ""], ids=["a", "b"])
+    with pytest.raises(InputError, match="max_answer_length=0: expected at least 1"):
+        predictor.answer(QUESTION, CONTEXT, max_answer_length=0)
     with pytest.raises(InputError, match="top_k=0"):
         predictor.answer(QUESTION, CONTEXT, top_k=0)
     with pytest.raises(InputError, match="max_seq_length=65: expected 4 to 64"):
@@ -171,6 +179,129 @@ def test_errors(folder, tmp_path):
     (tmp_path / MANIFEST).write_text('{"format": 99}')
     with pytest.raises(InputError, match="expected format 1; export the model again"):
         Predictor(tmp_path)
+
+
+def test_a_checkpoint_answers_as_its_export(folder):
+    predictors = [Predictor(place) for place in (folder / "qa", folder / "checkpoint" / "qa")]
+    for context in (CONTEXT, "Ada Lovelace"):
+        exported, checkpoint = (predictor.answer(QUESTION, context, top_k=3) for predictor in predictors)
+        assert [(a.text, a.start) for a in checkpoint] == [(a.text, a.start) for a in exported]
+        assert np.allclose([a.score for a in checkpoint], [a.score for a in exported], atol=1e-4)
+    exported, checkpoint = (Predictor(place) for place in (folder / "classes", folder / "checkpoint" / "classes"))
+    texts = ["good film", "boring . " * 100]
+    for expected, got in zip(exported.classify_batch(texts), checkpoint.classify_batch(texts), strict=True):
+        assert got.scores == pytest.approx(expected.scores, abs=1e-5)
+
+
+def test_the_best_engine_is_chosen(folder, tmp_path):
+    def engine(place):
+        return type(Predictor(place).engine).__name__
+
+    checkpoint = folder / "checkpoint" / "classes"
+    export(Plan(str(checkpoint), tmp_path / "paddle", format="paddle"))
+    assert engine(folder / "classes") == "OnnxRuntimeEngine"
+    assert engine(tmp_path / "paddle") == "PaddleEngine"
+    assert engine(checkpoint) == "DygraphEngine"
+
+
+def test_checkpoints_that_are_none(folder, tmp_path):
+    with pytest.raises(InputError, match=r"says \['MobileBertForMaskedLM'\], expected MobileBertForQuestionAnswering"):
+        Predictor(folder / "checkpoint" / "lm")
+    for path in (folder / "checkpoint" / "lm").iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    config = (tmp_path / "config.json").read_text()
+    (tmp_path / "config.json").write_text(config.replace("ForMaskedLM", "ForQuestionAnswering"))
+    with pytest.raises(InputError, match=r"has no qa_outputs\.weight, so it is no question-answering model; fine-tune"):
+        Predictor(tmp_path)
+    (tmp_path / "vocab.txt").write_text((tmp_path / "vocab.txt").read_text() + "more\n")
+    (tmp_path / "tokenizer.json").unlink()
+    with pytest.raises(InputError, match="its tokenizer has 31 tokens, its model 30; do they belong together"):
+        Predictor(tmp_path)
+
+
+def test_how_a_model_was_trained_goes_with_it(folder, tmp_path):
+    noted = {"max_seq_length": 24, "doc_stride": 6, "max_answer_length": 2, "version_2_with_negative": True}
+    extra = {"task_specific_params": {"question-answering": {**noted, "null_score_diff_threshold": -1e9}}}
+    checkpoint = save_checkpoint(tmp_path / "checkpoint", "question-answering", extra=extra)
+    export(Plan(str(checkpoint), tmp_path / "exported"))
+    export(Plan(str(checkpoint), tmp_path / "longer", max_seq_length=40))
+    plain = Predictor(folder / "qa")
+    for name, length in (("checkpoint", 24), ("exported", 24), ("longer", 40)):
+        predictor = Predictor(tmp_path / name)
+        reading = predictor.read(QUESTION, CONTEXT, top_k=3)
+        assert reading.answers[0].text == ""
+        assert reading.windows == plain.windows(QUESTION, CONTEXT, max_seq_length=length, doc_stride=6)
+        assert all(len(answer.text.split()) <= 2 for answer in reading.answers)
+        options = {"max_answer_length": 30, "allow_no_answer": False, "max_seq_length": 64, "doc_stride": 21}
+        said = predictor.read(QUESTION, CONTEXT, top_k=3, **options)
+        assert (said.answers, said.windows) == (pytest.approx(said.answers), plain.windows(QUESTION, CONTEXT))
+        assert said.null_odds is None and said.answers[0].text
+    assert plain.read(QUESTION, CONTEXT).answers[0].text
+    for name, value in (("doc_stride", -1), ("max_answer_length", "2"), ("version_2_with_negative", 1)):
+        extra = {"task_specific_params": {"question-answering": {name: value}}}
+        wrong = save_checkpoint(tmp_path / name, "question-answering", extra=extra)
+        with pytest.raises(InputError, match=rf"config\.json: task_specific_params has {name}={value!r}; correct it"):
+            Predictor(wrong)
+
+
+def test_windows_cover_the_context(folder):
+    predictor = Predictor(folder / "qa")
+    windows = predictor.windows(QUESTION, CONTEXT)
+    assert windows == predictor.read(QUESTION, CONTEXT).windows
+    assert len(windows) > 2
+    assert windows[0][0] == 0 and windows[-1][1] == len(CONTEXT.rstrip())
+    for (low, high), (next_low, next_high) in pairwise(windows):
+        assert low < next_low < high < next_high
+    apart = predictor.windows(QUESTION, CONTEXT, doc_stride=0)
+    assert all(high <= low for (_, high), (low, _) in pairwise(apart))
+    assert predictor.windows(QUESTION, "Ada") == [(0, 3)]
+    with pytest.raises(InputError, match="context 0 is empty"):
+        predictor.windows(QUESTION, "")
+
+
+def test_places_are_offered_once(folder):
+    """Overlapping windows offer the same places; probabilities are shared among different ones."""
+    predictor = Predictor(folder / "qa")
+    answers = predictor.answer(QUESTION, CONTEXT, top_k=20, doc_stride=40)
+    assert len({(answer.start, answer.end) for answer in answers}) == len(answers) > 5
+    assert sum(answer.probability for answer in answers) == pytest.approx(1)
+
+
+def test_question_tokens_do_not_crowd_out_the_answers(folder):
+    """The best 20 tokens of a window may all be the question's: there is an answer all the same."""
+    predictor = Predictor(folder / "qa")
+
+    class Partial:
+        """Scores the question's tokens higher than the context's."""
+
+        per_token = (True, True)
+
+        def run(self, batch):
+            context = batch["token_type_ids"] * batch["attention_mask"]
+            scores = (1 - context) * 50.0 + np.arange(context.shape[1]) * 0.1
+            return [scores.astype(np.float32), scores.astype(np.float32)]
+
+    predictor.engine = Partial()
+    question = "who wrote the notes in it ? " * 5
+    for allow in (False, True):
+        one, other = predictor.read_batch([question, "Who ?"], ["Ada wrote .", CONTEXT], allow_no_answer=allow, top_k=2)
+        assert next(a.text for a in one.answers if a.text) == "."
+        assert any(a.text for a in other.answers)
+        assert (one.null_odds is None) != allow
+
+
+def test_a_context_without_a_token(folder):
+    answers = Predictor(folder / "qa").answer(QUESTION, "\x00\ufeff\x01")
+    assert [(a.text, a.start, a.end, a.probability) for a in answers] == [("", -1, -1, 1.0)]
+
+
+def test_outputs_that_are_no_numbers(folder):
+    for head, call in (("qa", lambda p: p.answer("a", "b")), ("classes", lambda p: p.classify("a"))):
+        predictor = Predictor(folder / head)
+        run = predictor.engine.run
+        predictor.engine.run = lambda batch, run=run: [output * np.nan for output in run(batch)]
+        with pytest.raises(InputError, match="its outputs are not numbers; did the training diverge"):
+            call(predictor)
 
 
 def test_a_damaged_file(folder, tmp_path):
