@@ -97,7 +97,10 @@ class ArgumentParser(argparse.ArgumentParser):
 
 
 def _program(called: str) -> str:
-    """How the running script is called: ``python convert.py``, or a console command's name."""
+    """How the running script is called: ``python convert.py``, ``python -m mobilebert.hub``, or a console command."""
+    module = getattr(sys.modules["__main__"], "__spec__", None)
+    if module is not None and module.origin == called:
+        return f"python -m {module.name}"
     return f"python {called}" if called.endswith(".py") else os.path.basename(called)
 
 

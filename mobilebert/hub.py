@@ -244,7 +244,6 @@ def main() -> None:
     parser = cli.ArgumentParser(
         "Fetch a checkpoint with its configuration and tokenizer from a Hugging Face hub.",
         "  %(prog)s google/mobilebert-uncased weight/torch",
-        prog="python -m mobilebert.hub",
     )
     parser.add_argument("name", help="the model's name on the hub")
     parser.add_argument("folder", help="where to")

@@ -127,6 +127,12 @@ def test_the_examples_say_how_the_script_was_called(monkeypatch, capsys):
         assert f"usage: {shown} [options]" in text and f"\n  {shown} --src here" in text
 
 
+def test_a_module_that_is_run_says_so():
+    command = [sys.executable, "-m", "mobilebert.hub", "--help"]
+    text = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
+    assert text.startswith("usage: python -m mobilebert.hub ") and "\n  python -m mobilebert.hub google/" in text
+
+
 def test_run_passes_the_exit_code_on():
     assert exit_of(lambda: cli.run(lambda: None)) == 0
     assert exit_of(lambda: cli.run(lambda: 1)) == 1
