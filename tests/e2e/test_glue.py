@@ -62,6 +62,8 @@ def test_training_learns_and_reports_both_sets_and_both_checkpoints(trained):
     assert arguments["max_seq_length"] == 40 and arguments["min_lr"] == 5e-7  # given, and the preset's
     config = json.loads((output / "best" / "config.json").read_text())
     assert config["id2label"] == {"0": "contradiction", "1": "entailment", "2": "neutral"}
+    noted = config["task_specific_params"]["sequence-classification"]
+    assert noted == {"max_seq_length": 40, "takes_pairs": True}
 
 
 def test_submission_files_have_the_servers_form(trained):

@@ -72,6 +72,12 @@ def test_training_and_evaluation_give_the_same_numbers_and_answers(place, tmp_pa
     losses = [json.loads(line)["loss"] for line in (out / "train.jsonl").read_text().splitlines()]
     assert len(losses) == 12 and sum(losses[-3:]) < sum(losses[:3])
 
+    noted = read(out / "best" / "config.json")["task_specific_params"]["question-answering"]
+    assert noted == {
+        "max_seq_length": 48, "doc_stride": 8, "max_answer_length": 30,
+        "version_2_with_negative": False, "null_score_diff_threshold": 0.0,
+    }  # fmt: skip
+
     code, _, errors = run_script(
         "run_squad", "--model_name_or_path", out / "best", "--output_dir", again, *files[2:], *EVAL
     )  # fmt: skip
@@ -82,6 +88,14 @@ def test_training_and_evaluation_give_the_same_numbers_and_answers(place, tmp_pa
     for name in ("predictions.json", "nbest_predictions.json"):
         assert read(again / name) == read(out / name)
     assert list(read(out / "predictions.json")) == [f"s1q{number}" for number in range(10)]
+
+    # predict.py reads as the model was trained, without a flag that says how: the same answers.
+    code, _, errors = run_script(
+        "predict", "qa", "--model", out / "best", "--input", place / "dev.json", "--output", tmp_path / "answers.jsonl"
+    )  # fmt: skip
+    assert code == 0 and not errors
+    rows = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
+    assert {row["id"]: row["answer"] for row in rows} == read(out / "predictions.json")
 
     # Unlabelled questions, other batches: the same answers.
     questions = read(place / "dev.json")

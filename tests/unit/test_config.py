@@ -119,3 +119,19 @@ def test_a_bad_file_is_named(tmp_path, text, message):
 
 def test_every_head_has_one_class():
     assert len(set(HEAD_CLASSES.values())) == 8
+
+
+def test_how_a_model_is_to_be_used_is_noted_by_head(tmp_path):
+    first = MobileBertConfig(extra={"architectures": ["MobileBertForQuestionAnswering"], "other": 1})
+    assert (first.head, first.task_params("question-answering")) == ("question-answering", {})
+    noted = first.with_task_params("question-answering", doc_stride=64).with_task_params("masked-lm", depth=3)
+    noted.save_pretrained(tmp_path)
+    loaded = MobileBertConfig.from_pretrained(tmp_path)
+    assert loaded == noted
+    assert loaded.task_params("question-answering") == {"doc_stride": 64}
+    assert loaded.with_task_params("masked-lm").task_params("question-answering") == {"doc_stride": 64}
+    assert loaded.extra["other"] == 1 and "task_specific_params" not in first.extra
+    for odd in (None, [], {"question-answering": 3}):
+        assert MobileBertConfig(extra={"task_specific_params": odd}).task_params("question-answering") == {}
+    for declared in (None, [], ["BertModel"]):
+        assert MobileBertConfig(extra={"architectures": declared}).head is None
