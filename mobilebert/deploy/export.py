@@ -168,7 +168,7 @@ def _write(
     if plan.format in ("paddle", "all"):
         engines.append("paddle")
         # Fused products are the faster ones in Paddle.
-        paddle_graph.save(fold(checkpoint.config, state, checkpoint.head, fuse=True), folder / PADDLE_PREFIX)
+        paddle_graph.save(program, folder / PADDLE_PREFIX)
         errors["paddle"] = error = largest_error(PaddleEngine(folder, checkpoint.head, names), names, inputs, truth)
         _require(error, limit, "the Paddle files")
     checkpoint.config.save_pretrained(folder)

@@ -29,7 +29,6 @@ from mobilebert.deploy.program import (
     Positions,
     Program,
     Scale,
-    Split,
     Vocabulary,
     Words,
 )
@@ -76,7 +75,6 @@ def fold(
     head: str,
     *,
     divide: bool = True,
-    fuse: bool = False,
 ) -> Program:
     """Fold a checkpoint.
 
@@ -86,8 +84,6 @@ def fold(
         head: a key of ``heads.HEADS``.
         divide: carry scales along the residual streams, which is fastest; without, one multiplication a sum stays and
             activations keep their size, which is what int8 wants.
-        fuse: make one product of those that read the same matrix. ONNX Runtime is faster without: taking the columns
-            apart again costs a copy.
 
     Returns:
         The program, weights in float64. Heads that read [CLS] alone compute the last layer for [CLS] alone.
@@ -95,17 +91,16 @@ def fold(
     Raises:
         InputError: a parameter is missing or not finite.
     """
-    return _Folding(config, state, divide, fuse).run(head)
+    return _Folding(config, state, divide).run(head)
 
 
 class _Folding:
     """The operations and weights written so far."""
 
-    def __init__(self, config: MobileBertConfig, state: Mapping[str, np.ndarray], divide: bool, fuse: bool):
+    def __init__(self, config: MobileBertConfig, state: Mapping[str, np.ndarray], divide: bool):
         self.config = config
         self.state = state
         self.divide = divide
-        self.fuse = fuse
         self.no_norm = config.normalization_type == "no_norm"
         self.backbone = "mobilebert." if any(name.startswith("mobilebert.") for name in state) else ""
         self.first_tokens: set[str] = set()
@@ -161,22 +156,19 @@ class _Folding:
         affine = stream.read_by(affine)
         self._emit(output, stream.value, affine.weight, affine.bias, activation)
 
-    def _products(self, output: str, stream: _Stream, parts: dict[str, tuple[_Affine, bool]]) -> dict[str, np.ndarray]:
+    def _products(self, stream: _Stream, parts: dict[str, tuple[_Affine, bool]]) -> dict[str, np.ndarray]:
         """The products of several readers of a stream: name -> (affine, whether its bias is added here).
+
+        Each is a product of its own: taking the columns of one large product apart again costs a copy, which is
+        slower in ONNX Runtime and in Paddle Inference.
 
         Returns:
             The bias of each part, added or not, by name.
         """
         affines = {name: stream.read_by(affine) for name, (affine, _) in parts.items()}
         added = {name: affines[name].bias * is_added for name, (_, is_added) in parts.items()}
-        if self.fuse and len(parts) > 1:
-            weight = np.concatenate([affine.weight for affine in affines.values()], axis=1)
-            self._emit(output, stream.value, weight, np.concatenate(list(added.values())))
-            widths = tuple(len(bias) for bias in added.values())
-            self.operations.append(Split(tuple(parts), output, widths))
-        else:
-            for name, affine in affines.items():
-                self._emit(name, stream.value, affine.weight, added[name])
+        for name, affine in affines.items():
+            self._emit(name, stream.value, affine.weight, added[name])
         return {name: affine.bias for name, affine in affines.items()}
 
     def _layer_norm(self, name: str, value: str, prefix: str, epsilon: float) -> _Stream:
@@ -318,7 +310,7 @@ class _Folding:
         if not reads_residual:
             parts, values = {**parts, **values}, {}
 
-        biases = self._read(f"{name}.stream", stream, parts, names, first_only and not late and not values)
+        biases = self._read(stream, parts, names, first_only and not late and not values)
         width = config.true_hidden_size
         if names["residual"] in parts:
             residual = self._bottleneck_stream(names["residual"], biases, f"{prefix}.bottleneck.input", width)
@@ -327,7 +319,7 @@ class _Folding:
         elif reads_residual:
             source = residual
         if late or values:
-            biases |= self._read(f"{name}.bottlenecked", source, {**late, **values}, names, first_only)
+            biases |= self._read(source, {**late, **values}, names, first_only)
             if first_only and config.use_bottleneck:
                 residual = self._first_token(residual)
         if first_only and not config.use_bottleneck:
@@ -340,21 +332,20 @@ class _Folding:
 
     def _read(
         self,
-        name: str,
         stream: _Stream,
         parts: dict[str, tuple[_Affine, bool]],
         names: dict[str, str],
         first_only: bool,
     ) -> dict[str, np.ndarray]:
-        """One product for ``parts``; with ``first_only`` a second one for those that only [CLS] needs."""
+        """The products of ``parts``; with ``first_only`` of [CLS] alone where keys and values are not concerned."""
         if not parts:
             return {}
         if not first_only:
-            return self._products(name, stream, parts)
+            return self._products(stream, parts)
         everywhere = {part: parts[part] for part in parts if part in (names["key"], names["value"])}
         at_first = {part: parts[part] for part in parts if part not in everywhere}
-        biases = self._products(name, stream, everywhere) if everywhere else {}
-        return biases | self._products(f"{name}.first", self._first_token(stream), at_first)
+        biases = self._products(stream, everywhere)
+        return biases | self._products(self._first_token(stream), at_first)
 
     def _bottleneck(self, prefix: str) -> _Affine:
         """A bottleneck's product, with its norm where that is a NoNorm."""

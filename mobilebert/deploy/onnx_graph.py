@@ -22,7 +22,6 @@ from mobilebert.deploy.program import (
     Positions,
     Program,
     Scale,
-    Split,
     Vocabulary,
     Words,
 )
@@ -308,13 +307,6 @@ class _Writer:
             self.quantized[output] = (f"{output}.uint8", *scale_and_zero)
             arguments, output = arguments + scale_and_zero, f"{output}.uint8"
         return self.node("QGemm", arguments, output, domain=MICROSOFT)
-
-    def write_split(self, op: Split) -> None:
-        self.widths.update(zip(op.outputs, op.widths, strict=True))
-        if op.input in self.per_text:
-            self.per_text.update(op.outputs)
-        sizes = self.constant(f"split.{'.'.join(map(str, op.widths))}", list(op.widths))
-        self.node("Split", [op.input, sizes], list(op.outputs), axis=1)
 
     def write_scale(self, op: Scale) -> None:
         self.widths[op.output] = self.widths[op.input]

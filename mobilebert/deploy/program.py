@@ -46,15 +46,6 @@ class Linear:
 
 
 @dataclass(frozen=True)
-class Split:
-    """The columns of a matrix dealt out, ``widths[i]`` to ``outputs[i]``."""
-
-    outputs: tuple[str, ...]
-    input: str
-    widths: tuple[int, ...]
-
-
-@dataclass(frozen=True)
 class Scale:
     """input * factor + offset, by column; the offset may be missing."""
 
@@ -105,7 +96,7 @@ class Vocabulary:
     bias: str
 
 
-Operation = Words | Positions | Linear | Split | Scale | LayerNorm | Attention | FirstToken | Vocabulary
+Operation = Words | Positions | Linear | Scale | LayerNorm | Attention | FirstToken | Vocabulary
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def quantize(program: Program, batches: Iterable[Batch] | None = None) -> tuple[
     """Choose all int8 values of a program.
 
     Args:
-        program: folded with ``divide=False`` and ``fuse=False``.
+        program: folded with ``divide=False``.
         batches: calibration data; None quantizes activations at run time.
 
     Returns:
