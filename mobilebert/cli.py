@@ -7,6 +7,7 @@ import argparse
 import difflib
 import errno
 import logging
+import multiprocessing
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -122,6 +123,12 @@ def log_to_console() -> None:
         logger.addHandler(handler)
     logger.setLevel(logging.INFO if os.environ.get("PADDLE_TRAINER_ID", "0") == "0" else logging.ERROR)
     logger.propagate = False
+
+
+def notice(line: str) -> None:
+    """Print on standard error what was set up and how; not with ``MOBILEBERT_QUIET=1``, nor in a worker process."""
+    if os.environ.get("MOBILEBERT_QUIET", "0") in ("", "0") and multiprocessing.parent_process() is None:
+        print(line, file=sys.stderr)
 
 
 def run(main: Callable[[], int | None]) -> NoReturn:

@@ -7,7 +7,6 @@ environment, ``library`` returns None and fused.py computes the same in Python. 
 
 import ctypes
 import hashlib
-import logging
 import os
 import platform
 import shutil
@@ -21,9 +20,8 @@ import numpy as np
 import paddle
 from paddle import Tensor
 
+from mobilebert import cli
 from mobilebert.files import atomic_path
-
-logger = logging.getLogger(__name__)
 
 SOURCE = Path(__file__).with_name("fused_layer.c")
 MAX_NETWORKS = 16  # feed-forward networks in a layer, of fused_layer.c
@@ -47,14 +45,14 @@ class Layer(ctypes.Structure):
 
 @lru_cache(maxsize=1)
 def library() -> ctypes.CDLL | None:
-    """The compiled layer, built at the first call, or None with a logged reason."""
+    """The compiled layer, built at the first call; None where it cannot be, with the reason on standard error."""
     if os.environ.get("MOBILEBERT_NATIVE", "1") == "0":
         return None
     try:
         return _load(_build())
     except (OSError, subprocess.SubprocessError, AttributeError) as error:
         detail = getattr(error, "stderr", None) or str(error)
-        logger.info("The C encoder layer is not used, Python's is: %s", detail.strip().splitlines()[0])
+        cli.notice(f"runtime: the encoder layer runs in Python, not in C ({detail.strip().splitlines()[0]})")
         return None
 
 
@@ -139,7 +137,7 @@ def _build() -> Path:
                 subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
         finally:
             Path(compiled).unlink(missing_ok=True)
-    logger.info("Compiled %s in %.1f s: %s", SOURCE.name, time.monotonic() - begin, path)
+    cli.notice(f"runtime: compiled {SOURCE.name} in {time.monotonic() - begin:.1f} s, kept in {path.parent}")
     return path
 
 

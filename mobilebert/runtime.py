@@ -9,7 +9,6 @@ Measurements: docs/performance.md.
 import contextlib
 import ctypes
 import io
-import multiprocessing
 import os
 import platform
 import sys
@@ -19,6 +18,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata, util
 from pathlib import Path
+
+from mobilebert import cli
 
 _AMD_VENDORS = ("AuthenticAMD", "HygonGenuine")
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # mallopt's M_MMAP_THRESHOLD and M_TRIM_THRESHOLD
@@ -176,8 +177,7 @@ def apply() -> Plan:
         line = (
             "runtime: Paddle was imported before mobilebert.runtime, so its threads and math library stay as they were"
         )
-    if os.environ.get("MOBILEBERT_QUIET", "0") in ("", "0") and multiprocessing.parent_process() is None:
-        print(line, file=sys.stderr)
+    cli.notice(line)
     return decided
 
 
