@@ -390,17 +390,11 @@ def draw(result: dict, path: Path) -> None:
 
     timed = {name: engine for name, engine in result["engines"].items() if engine["shapes"]}
     shapes = list(next(iter(timed.values()))["shapes"])
-    with plots.figure(path, columns=2) as (axes, other):
-        other.remove()
-        height = 0.8 / len(shapes)
-        for number, shape in enumerate(shapes):
-            values = [engine["shapes"][shape].get("against_transformers", 0) for engine in timed.values()]
-            places = np.arange(len(timed)) + number * height
-            axes.barh(places, values, height, label=shape, color=plots.COLORS[number])
-        axes.set_yticks(np.arange(len(timed)) + 0.4 - height / 2, list(timed))
-        axes.invert_yaxis()
-        axes.set_xlabel("time relative to transformers eager")
-        axes.legend()
+    times = {
+        shape: [engine["shapes"][shape].get("against_transformers", 0) for engine in timed.values()] for shape in shapes
+    }
+    sizes = {"file": [engine["file_mb"] for engine in timed.values()]}
+    plots.bars(path, list(timed), [("time relative to transformers eager", times), ("file, MB", sizes)])
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from mobilebert import cli
+from mobilebert.errors import InputError
 
 EXAMPLES = """\
   %(prog)s --model task/squadv1 --out outputs/squad --format all
@@ -47,15 +48,24 @@ def parse_args() -> argparse.Namespace:
     group.add_argument(
         "--evaluation_limit", metavar="N", type=int, help="measure on so many questions or texts at most"
     )
+    group.add_argument(
+        "--plot", metavar="FILE.png", help="draw the exported model's logits, on this text, against the checkpoint's"
+    )
     return parser.parse_args()
 
 
 def main() -> None:
     """Parse, export, say what was made."""
     args = vars(parse_args())
+    picture, text = args.pop("plot"), args["evaluation"] or args["calibration"]
+    if picture and not text:
+        raise InputError("--plot needs text: give --evaluation FILE or --calibration FILE")
 
-    from mobilebert import runtime  # noqa: F401 (sets up the machine before Paddle starts)
-    from mobilebert.deploy import export
+    from mobilebert import (
+        plots,
+        runtime,  # noqa: F401 (sets up the machine before Paddle starts)
+    )
+    from mobilebert.deploy import agreement, export
 
     cli.log_to_console()
     plan = export.Plan(**{**args, "out": Path(args["out"])})
@@ -67,6 +77,9 @@ def main() -> None:
         print(f"  error of {engine}: {error:.1e} of the largest output")
     for precision, values in manifest.metrics.items():
         print(f"  {precision}: " + ", ".join(f"{name} {value:.2f}" for name, value in values.items()))
+    if picture:
+        pairs = agreement.outputs_of_both(args["model"], plan.out, text, args["evaluation_limit"] or 100)
+        plots.agreement(pairs, picture, plan.quantize or "float32")
 
 
 def run() -> NoReturn:

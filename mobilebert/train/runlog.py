@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import paddle
 
-from mobilebert import extras
-from mobilebert.files import atomic_path, write_json, write_text
+from mobilebert import extras, plots
+from mobilebert.files import write_json, write_text
 from mobilebert.train.graph import write_graph
 
 RUN_LOG, ARGUMENTS, TRAIN_LOG, EVAL_LOG, VISUALDL = "run.log", "args.json", "train.jsonl", "eval.jsonl", "logs"
@@ -241,27 +241,13 @@ def duration(seconds: float) -> str:
 
 def draw_curves(output_dir: Path) -> None:
     """Draw loss, learning rate and dev metrics of ``train.jsonl`` and ``eval.jsonl`` into ``curves.png``."""
-    try:
-        from matplotlib.figure import Figure  # not pyplot: it keeps state and looks for a display
-    except ModuleNotFoundError:
-        print(f"no picture of the curves: {extras.missing('matplotlib')}")
-        return
     train, evaluations = read_records(output_dir / TRAIN_LOG), read_records(output_dir / EVAL_LOG)
-    figure = Figure(figsize=(15, 4))
-    figure.subplots_adjust(left=0.05, right=0.98, wspace=0.2, bottom=0.13)
-    loss, rate, metrics = figure.subplots(1, 3)
-    loss.plot([record["step"] for record in train], [_nan(record["loss"]) for record in train], label="train")
-    rate.plot([record["step"] for record in train], [record["lr"] for record in train])
-    for name in dict.fromkeys(key for record in evaluations for key in record if key != "step"):
-        points = [(record["step"], _nan(record[name])) for record in evaluations if name in record]
-        (loss if name.endswith("loss") else metrics).plot(*zip(*points, strict=True), marker="o", ms=3, label=name)
-    for axes, title in ((loss, "loss"), (rate, "learning rate"), (metrics, "dev metrics")):
-        axes.set(title=title, xlabel="step")
-        axes.grid(alpha=0.3)
-        if axes.get_legend_handles_labels()[1]:
-            axes.legend(fontsize="small")
-    with atomic_path(output_dir / CURVES) as temporary:
-        figure.savefig(temporary, dpi=100, format="png")
+    try:
+        plots.curves(train, evaluations, output_dir / CURVES)
+    except ModuleNotFoundError as error:
+        if error.name != "matplotlib":
+            raise
+        print(f"no picture of the curves: {extras.missing('matplotlib')}")
 
 
 def _line(record: Mapping[str, Any]) -> str:
