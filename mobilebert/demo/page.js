@@ -11,8 +11,8 @@ const EXAMPLES = {
     {
       name: "a town",
       passage:
-        "Veralund lies on the coast. The church was decorated by the painter Malina Torridge, and kings left it alone " +
-        "until 1764. It has had a railway since 1891. Veralund's mayor is Tolan Beckworth.",
+        "Veralund lies on the coast. The church was decorated by the painter Malina Torridge, and kings left it " +
+        "alone until 1764. It has had a railway since 1891. Veralund's mayor is Tolan Beckworth.",
       question: "By which painter was the church of Veralund decorated?",
     },
     {
@@ -40,8 +40,10 @@ let seen = { input: "", runs: new Map() }; // what each model said to the same t
 
 const selected = () => models.find((model) => $("models").querySelector("input:checked")?.value === model.name);
 const percent = (share) => (share > 0.9995 ? "> 99.9 %" : share < 0.0005 ? "< 0.1 %" : `${(100 * share).toFixed(1)} %`);
-const milliseconds = (value) => (value < 100 ? `${value.toFixed(1)} ms` : value < 10000 ? `${Math.round(value)} ms` : `${(value / 1000).toFixed(1)} s`);
-const count = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
+const milliseconds = (value) =>
+  value < 100 ? `${value.toFixed(1)} ms` : value < 10000 ? `${Math.round(value)} ms` : `${(value / 1000).toFixed(1)} s`;
+const grouped = (number) => number.toLocaleString("en");
+const bytes = (size) => (size < 1e5 ? `${Math.ceil(size / 1e3)} kB` : `${(size / 1e6).toFixed(size < 1e7 ? 1 : 0)} MB`);
 const characters = (text) => Array.from(text).length; // code points, as the server counts
 
 function element(tag, className, ...content) {
@@ -96,7 +98,7 @@ function choice(model) {
     adaptToModel();
     if (!$("placeholder").textContent) ask(); // the same again, by the other model
   });
-  const size = model.bytes === null ? "" : ` · ${(model.bytes / 1e6).toFixed(model.bytes < 1e7 ? 1 : 0)} MB`;
+  const size = model.bytes === null ? "" : ` · ${bytes(model.bytes)}`;
   const kind = model.kind === "checkpoint" ? " checkpoint" : "";
   return element("label", "", input, model.name, element("small", "", `${model.precision}${kind}${size}`));
 }
@@ -129,8 +131,7 @@ function showExamples() {
 
 function showLength() {
   const length = characters($("passage").value);
-  const limit = limits.passage;
-  $("passage-note").textContent = length ? `${length.toLocaleString("en")} of at most ${limit.toLocaleString("en")} characters` : "";
+  $("passage-note").textContent = length ? `${grouped(length)} of at most ${grouped(limits.passage)} characters` : "";
 }
 
 // ---------------------------------------------------------------- asking
@@ -152,7 +153,9 @@ function problem(values) {
     const limit = limits[field === "pair" ? "text" : field];
     const length = characters(values[field]);
     const name = field === "pair" ? "second text" : field;
-    if (length > limit) return [`The ${name} has ${length.toLocaleString("en")} characters; at most ${limit.toLocaleString("en")} are read.`, field];
+    if (length > limit) {
+      return [`The ${name} has ${grouped(length)} characters; at most ${grouped(limit)} are read.`, field];
+    }
   }
   return null;
 }
@@ -203,7 +206,10 @@ function clearResult() {
   for (const part of ["reading", "classes", "compared"]) $(part).hidden = true;
   for (const part of ["status", "timing"]) $(part).textContent = "";
   say("");
-  $("placeholder").textContent = task === QA ? "The answer appears here, in its place in the passage." : "The classes appear here, with their probabilities.";
+  $("placeholder").textContent =
+    task === QA
+      ? "The answer appears here, in its place in the passage."
+      : "The classes appear here, with their probabilities.";
 }
 
 function show(model, values, result, allowNoAnswer) {
@@ -222,7 +228,8 @@ function showCompared(current) {
   $("compared").hidden = seen.runs.size < 2;
   const rows = [...seen.runs].map(([name, run]) => {
     const row = element("tr", name === current.name ? "current" : "");
-    const head = element("th", "", ...name.split("/").flatMap((part, index) => (index ? ["/", element("wbr"), part] : [part])));
+    const parts = name.split("/").flatMap((part, index) => (index ? ["/", element("wbr"), part] : [part]));
+    const head = element("th", "", ...parts);
     head.scope = "row";
     row.append(head, ...[run.result, run.score, run.time].map((cell) => element("td", "", cell)));
     return row;
@@ -240,9 +247,10 @@ function showClasses({ label, scores, is_regression: isRegression }) {
   }
   const sorted = [...scores].sort((one, other) => other.score - one.score);
   $("classes").replaceChildren(
-    ...sorted.map((entry) =>
-      element("div", entry.label === label ? "class best" : "class", element("span", "", entry.label), element("span", "", percent(entry.score)), bar(entry.score)),
-    ),
+    ...sorted.map((entry) => {
+      const texts = [entry.label, percent(entry.score)].map((text) => element("span", "", text));
+      return element("div", entry.label === label ? "class best" : "class", ...texts, bar(entry.score));
+    }),
   );
   return { result: label, score: percent(sorted[0].score) };
 }
@@ -255,7 +263,8 @@ function showReading(model, passage, { answers: found, windows }) {
   const view = { points, answers, windows, chosen: 0, window: -1 };
   $("answers").replaceChildren(
     ...answers.map((answer, index) => {
-      const text = element("span", "text", answer.start < 0 ? "No answer in the passage" : points.slice(answer.start, answer.end).join(""));
+      const words = answer.start < 0 ? "No answer in the passage" : points.slice(answer.start, answer.end).join("");
+      const text = element("span", "text", words);
       const share = element("span", "share", percent(answer.probability));
       const button = element("button", "", text, share, bar(answer.probability));
       button.type = "button";
@@ -276,8 +285,8 @@ function showReading(model, passage, { answers: found, windows }) {
   $("strip").onclick = (event) => {
     const box = $("strip").getBoundingClientRect();
     const place = ((event.clientX - box.left) / box.width) * points.length;
-    const nearest = windows.map(([start, end], index) => [Math.abs((start + end) / 2 - place), index]).sort((a, b) => a[0] - b[0])[0][1];
-    $("window").value = nearest + 1;
+    const distances = windows.map(([start, end]) => Math.abs((start + end) / 2 - place));
+    $("window").value = distances.indexOf(Math.min(...distances)) + 1;
     $("window").oninput();
   };
   paint(view);
@@ -285,7 +294,8 @@ function showReading(model, passage, { answers: found, windows }) {
 }
 
 function chosenAnswer() {
-  return Math.max(0, [...$("answers").querySelectorAll("button")].findIndex((button) => button.getAttribute("aria-pressed") === "true"));
+  const buttons = [...$("answers").querySelectorAll("button")];
+  return Math.max(0, buttons.findIndex((button) => button.getAttribute("aria-pressed") === "true"));
 }
 
 function paint({ points, answers, windows, chosen, window }, followWindow = false) {
@@ -325,7 +335,8 @@ function paint({ points, answers, windows, chosen, window }, followWindow = fals
     bars.push(place);
   }
   $("strip").replaceChildren(...bars);
-  $("window-name").textContent = window < 0 ? `all ${windows.length} windows` : `window ${window + 1} of ${windows.length}`;
+  const total = windows.length;
+  $("window-name").textContent = window < 0 ? `all ${total} windows` : `window ${window + 1} of ${total}`;
 }
 
 // ---------------------------------------------------------------- start
