@@ -241,10 +241,14 @@ def run_help(script: str, *arguments: str) -> subprocess.CompletedProcess:
 
 @lru_cache
 def known_flags(script: str) -> frozenset[str]:
-    """The options that a Python script's help lists."""
-    result = run_help(script)
-    assert result.returncode == 0, f"{script} --help: {result.stderr}"
-    options = [line.strip() for line in result.stdout.splitlines() if re.match(r"\s+-", line)]
+    """The options that a Python script's help lists, and those of its commands."""
+    results = [run_help(script)]
+    if commands := re.match(r"usage: \S+ \S+ (\w+(?:\|\w+)+)", results[0].stdout):
+        results += [run_help(script, command) for command in commands[1].split("|")]
+    for result in results:
+        assert result.returncode == 0, f"{script} --help: {result.stderr}"
+    lines = [line for result in results for line in result.stdout.splitlines()]
+    options = [line.strip() for line in lines if re.match(r"\s+-", line)]
     return frozenset(flag for line in options for flag in re.findall(r"--[\w-]+", re.split(r"\s{2,}", line)[0]))
 
 

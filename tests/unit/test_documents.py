@@ -52,6 +52,8 @@ def test_much_is_checked():
             "```bash\npython export.py \\\n    --formats onnx\n```\n",
             "python export.py --formats onnx: no flag --formats",
         ),
+        ("`python predict.py qa --qestion x`", "python predict.py qa --qestion x: no flag --qestion"),
+        ("`python predict.py qa --model M --text x`", "python predict.py qa --model M --text x: error: unknown"),
         ("`--no_such_flag`", "no script has --no_such_flag"),
         ("`make no-such`", "make no-such: no target no-such"),
         ("`mobilebert-nothing --help`", "mobilebert-nothing --help: no console command mobilebert-nothing"),
