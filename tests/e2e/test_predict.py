@@ -56,16 +56,6 @@ def predict(*arguments, stdin: str | bytes = "", **options) -> subprocess.Comple
     return done
 
 
-@pytest.mark.parametrize("words", [(), ("qa",), ("classify",)])
-def test_help_is_there_at_once(words):
-    begin = time.perf_counter()
-    done = predict(*words, "--help")
-    assert time.perf_counter() - begin < 2
-    assert done.returncode == 0 and not done.stderr
-    assert f"python predict.py {' '.join(words)}".strip() in done.stdout
-    assert "examples:" in done.stdout
-
-
 def test_a_passage_from_a_pipe(place):
     question = ("qa", "--model", place / "qa", "--question", "Who wrote it?", "--context")
     piped = predict(*question, "-", "--json", stdin="\ufeff" + CONTEXT)
