@@ -241,14 +241,12 @@ def run_help(script: str, *arguments: str) -> subprocess.CompletedProcess:
 
 @lru_cache
 def known_flags(script: str) -> frozenset[str]:
-    """The options that a Python script's help lists, and those of its commands."""
-    results = [run_help(script)]
-    if commands := re.match(r"usage: \S+ \S+ (\w+(?:\|\w+)+)", results[0].stdout):
-        results += [run_help(script, command) for command in commands[1].split("|")]
-    for result in results:
-        assert result.returncode == 0, f"{script} --help: {result.stderr}"
-    lines = [line for result in results for line in result.stdout.splitlines()]
-    options = [line.strip() for line in lines if re.match(r"\s+-", line)]
+    """The options that a Python script's help lists, and those of its sub-commands (``qa|classify``)."""
+    result = run_help(script)
+    assert result.returncode == 0, f"{script} --help: {result.stderr}"
+    subcommands = re.findall(r"^  ([\w-]+(?:\|[\w-]+)+)$", result.stdout, re.MULTILINE)
+    texts = [result.stdout, *(run_help(script, name).stdout for names in subcommands for name in names.split("|"))]
+    options = [line.strip() for text in texts for line in text.splitlines() if re.match(r"\s+-", line)]
     return frozenset(flag for line in options for flag in re.findall(r"--[\w-]+", re.split(r"\s{2,}", line)[0]))
 
 
@@ -257,10 +255,11 @@ def all_flags() -> frozenset[str]:
     """The options of all scripts together, and those that shell scripts read."""
     candidates = [*ROOT.glob("*.py"), *ROOT.glob("benchmarks/*.py"), *ROOT.glob("samples/**/*.py")]
     with_help = [path for path in candidates if path.parent == ROOT or "parse" in path.read_text(encoding="utf-8")]
-    flags = {flag for path in with_help for flag in known_flags(path.relative_to(ROOT).as_posix())}
-    return frozenset(
-        flags | {flag for path in ROOT.glob("scripts/*.sh") for flag in own_flags_of(f"scripts/{path.name}")}
-    )
+    shells = [f"scripts/{path.name}" for path in ROOT.glob("scripts/*.sh")]
+    scripts = {path.relative_to(ROOT).as_posix() for path in with_help}
+    scripts |= {script for shell in shells for script in reached_scripts(shell) if not script.startswith("scripts/")}
+    found = [known_flags(script) for script in scripts] + [own_flags_of(shell) for shell in shells]
+    return frozenset(flag for flags in found for flag in flags)
 
 
 def unknown_flags(text: str) -> Iterator[str]:
