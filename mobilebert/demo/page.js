@@ -220,7 +220,8 @@ function show(model, values, result, allowNoAnswer) {
   $("status").textContent = `${summary.result}, ${summary.score}`;
   const input = JSON.stringify([task, values, allowNoAnswer]);
   if (seen.input !== input) seen = { input, runs: new Map() };
-  seen.runs.set(model.name, { ...summary, time: milliseconds(result.latency_ms) });
+  const fastest = Math.min(result.latency_ms, seen.runs.get(model.name)?.fastest ?? Infinity);
+  seen.runs.set(model.name, { ...summary, fastest });
   showCompared(model);
 }
 
@@ -231,7 +232,7 @@ function showCompared(current) {
     const parts = name.split("/").flatMap((part, index) => (index ? ["/", element("wbr"), part] : [part]));
     const head = element("th", "", ...parts);
     head.scope = "row";
-    row.append(head, ...[run.result, run.score, run.time].map((cell) => element("td", "", cell)));
+    row.append(head, ...[run.result, run.score, milliseconds(run.fastest)].map((cell) => element("td", "", cell)));
     return row;
   });
   $("compared").querySelector("tbody").replaceChildren(...rows);
