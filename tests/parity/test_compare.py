@@ -153,7 +153,7 @@ def test_a_looser_tolerance_is_taken(changed, run_script):
         (("--torch", "nowhere"), "nowhere: no such folder"),
         (("--lengths", "33"), "length 33: the model has 32 positions"),
         (("--lengths", "0"), "length 0: expected at least 1 token"),
-        (("--head", "sequence-clasification"), "invalid choice"),
+        (("--head", "sequence-clasification"), "did you mean sequence-classification?"),
     ],
 )
 def test_bad_arguments_end_with_one_line(arguments, message, folders, run_script):
