@@ -1,8 +1,10 @@
 """From model folders to a server that runs until it is told to stop."""
 
+import ctypes
 import errno
 import ipaddress
 import os
+import platform
 import signal
 import socket
 import sys
@@ -19,6 +21,7 @@ from mobilebert.errors import InputError
 _THREADS = 4  # of one run: more make one batch of short rows hardly faster
 _CONNECTIONS = 400
 _STOP_SECONDS = 5
+_ARENA_MAX = -8  # mallopt's M_ARENA_MAX
 
 
 def serve(
@@ -40,6 +43,9 @@ def serve(
     Raises:
         InputError: no model there, or the address cannot be had.
     """
+    if platform.libc_ver()[0] == "glibc":
+        # Left alone, malloc keeps freed memory apart for up to eight threads a core: half as much again under load.
+        ctypes.CDLL(None).mallopt(_ARENA_MAX, 2)
     cores = runtime.APPLIED.threads
     threads = min(cores, _THREADS)
     pool = Pool(max(1, cores // threads), queue, timeout_s)
