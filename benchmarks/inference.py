@@ -6,10 +6,10 @@ busy machine they say more about the neighbours). Errors are relative to transfo
 """
 
 import argparse
+import hashlib
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import time
@@ -19,6 +19,9 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parent))
+
+from train_step import peak_mib
 
 from mobilebert import cli
 
@@ -149,7 +152,13 @@ def make_models(folder: Path, seed: int) -> None:
         "ours-int8": {"quantize": "int8", "calibration": str(calibration)},
     }.items():
         export(Plan(str(folder / "checkpoint"), folder / name, force=True, **options))
-    (folder / "complete").write_text(str(seed))
+    (folder / "complete").write_text(made_from(seed))
+
+
+def made_from(seed: int) -> str:
+    """Digest of what the models are made from: with other code or another seed they are made again."""
+    sources = sorted([Path(__file__), *(ROOT / "mobilebert" / "deploy").glob("*.py")])
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources) + str(seed).encode()).hexdigest()
 
 
 def reference(folder: Path, batch: dict[str, np.ndarray]) -> np.ndarray:
@@ -204,7 +213,7 @@ def serve(kind: str, path: str, threads: str) -> None:
             start = time.perf_counter()
             run(batch)
             times.append((time.perf_counter() - start) * 1e3)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+        peak = peak_mib() * 1.048576  # not getrusage's figure: that begins at the parent's
         logits = np.stack(outputs).astype(np.float64).tolist() if order["padded"] else None
         answers.write(json.dumps({"ms": times, "logits": logits, "peak_mb": peak, "load_seconds": load_seconds}) + "\n")
         answers.flush()
@@ -403,7 +412,8 @@ def main() -> None:
         serve(*args.serve)
         return
     folder = Path(args.folder)
-    if not (folder / "complete").exists():
+    complete = folder / "complete"
+    if not complete.exists() or complete.read_text() != made_from(args.seed):
         make_models(folder, args.seed)
     result = measure(args, folder)
     from mobilebert.files import write_json, write_text

@@ -117,8 +117,8 @@ def bars(
             axes.invert_yaxis()
             axes.set_xlabel(title)
             axes.grid(False, axis="y")
-            if len(series) > 1:
-                axes.legend()
+            if len(series) > 1:  # above the bars, which may fill the whole field
+                axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(series), borderaxespad=0)
 
 
 def agreement(pairs: dict[str, tuple[Any, Any]], path: str | os.PathLike, exported: str) -> None:
