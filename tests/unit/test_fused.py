@@ -4,31 +4,12 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 import pytest
+from layer_cases import CLAIMED, SMALL, make_batch
 
 from mobilebert import fused
 from mobilebert.config import MobileBertConfig
 from mobilebert.modeling import MobileBertModel
 
-SMALL = {
-    "vocab_size": 60,
-    "hidden_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 40,
-    "embedding_size": 16,
-    "intra_bottleneck_size": 32,
-    "max_position_embeddings": 32,
-    "attention_probs_dropout_prob": 0.0,
-    "classifier_activation": False,
-    "initializer_range": 0.2,
-}
-CLAIMED = {
-    "mobilebert": {},
-    "tiny": {"use_bottleneck_attention": True, "key_query_shared_bottleneck": False, "num_feedforward_networks": 2},
-    "both_flags": {"use_bottleneck_attention": True},
-    "stream": {"key_query_shared_bottleneck": False, "num_feedforward_networks": 1},
-    "wide_bottleneck": {"intra_bottleneck_size": 96, "num_attention_heads": 3},
-}
 TOLERANCE = {"float64": 1e-9, "float32": 5e-4}
 
 
@@ -48,12 +29,6 @@ def make_model(dtype="float64", **changes):
             parameter.set_value(parameter + 0.2 * paddle.randn(parameter.shape))
     model.train()
     return model
-
-
-def make_batch(length=13, masked=(13, 7, 0)):
-    ids = np.random.default_rng(0).integers(1, 60, [len(masked), length])
-    mask = (np.arange(length) < np.array(masked)[:, None]).astype("int64")
-    return paddle.to_tensor(ids), paddle.to_tensor(mask)
 
 
 def loss_of(model, ids, mask):
