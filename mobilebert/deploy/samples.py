@@ -14,6 +14,7 @@ from mobilebert.data.packed import PackedRows
 from mobilebert.data.squad import build_features
 from mobilebert.data.squad_json import read_squad
 from mobilebert.data.tables import open_table
+from mobilebert.deploy.source import Rules, rules_of
 from mobilebert.errors import InputError
 from mobilebert.files import read_text
 from mobilebert.metrics import glue as glue_metrics
@@ -86,11 +87,12 @@ def read_samples(
         limit: at most so many questions or texts, the first ones.
 
     Raises:
-        InputError: a file of another format, without texts, or with labels that the model does not know.
+        InputError: a wrong note in the configuration; a file of another format, without texts, or with labels that the
+            model does not know.
     """
     path = Path(path)
     if head == "question-answering":
-        return _squad(path, tokenizer, max_seq_length, limit)
+        return _squad(path, tokenizer, rules_of(config, head, max_seq_length), limit)
     suffix = Path(path.name.removesuffix(".gz")).suffix.lower()
     if suffix in TABLES:
         examples, metrics = _table(path, head, config)
@@ -122,7 +124,7 @@ def read_samples(
     return Samples(rows, tokenizer.pad_token_id, scored, head == "multiple-choice")
 
 
-def _squad(path: Path, tokenizer: MobileBertTokenizer, max_seq_length: int, limit: int | None) -> Samples:
+def _squad(path: Path, tokenizer: MobileBertTokenizer, rules: Rules, limit: int | None) -> Samples:
     examples, _ = read_squad(path, version_2_with_negative=True, on_bad_answer="drop", require_answers=False)
     examples = examples[:limit]
     is_v2 = any(not example.answers for example in examples)
@@ -130,8 +132,8 @@ def _squad(path: Path, tokenizer: MobileBertTokenizer, max_seq_length: int, limi
     rows = build_features(
         examples,
         tokenizer,
-        max_seq_length=max_seq_length,
-        doc_stride=min(128, max_seq_length // 3),
+        max_seq_length=rules.max_seq_length,
+        doc_stride=min(rules.doc_stride, rules.max_seq_length // 3),
         is_training=False,
     )
 
@@ -148,6 +150,8 @@ def _squad(path: Path, tokenizer: MobileBertTokenizer, max_seq_length: int, limi
             start_logits,
             end_logits,
             version_2_with_negative=is_v2,
+            max_answer_length=rules.max_answer_length,
+            null_score_diff_threshold=rules.null_score_diff_threshold,
         )
         gold = {example.id: example.answers for example in examples}
         if not is_v2:

@@ -85,7 +85,11 @@ def read_source(name_or_path: str | os.PathLike) -> Source:
     config = MobileBertConfig.from_pretrained(folder)
     if manifest is None:
         manifest = _of_checkpoint(folder, config)
-    return Source(folder, config, manifest, is_exported, _rules(folder, config, manifest))
+    try:
+        rules = rules_of(config, manifest.head, manifest.max_seq_length)
+    except InputError as error:
+        raise InputError(f"{folder}/{error}") from None
+    return Source(folder, config, manifest, is_exported, rules)
 
 
 def default_max_seq_length(config: MobileBertConfig) -> int:
@@ -114,8 +118,13 @@ def _of_checkpoint(folder: Path, config: MobileBertConfig) -> Manifest:
     )
 
 
-def _rules(folder: Path, config: MobileBertConfig, manifest: Manifest) -> Rules:
-    noted = config.task_params(manifest.head)
+def rules_of(config: MobileBertConfig, head: str, max_seq_length: int) -> Rules:
+    """What a checkpoint's configuration notes of its training; ``max_seq_length`` is the exporter's choice.
+
+    Raises:
+        InputError: a note that cannot be.
+    """
+    noted = config.task_params(head)
     kinds = {
         "max_seq_length": _is_count,
         "doc_stride": lambda value: _is_count(value) or value == 0,
@@ -126,9 +135,9 @@ def _rules(folder: Path, config: MobileBertConfig, manifest: Manifest) -> Rules:
     }
     for name, is_right in kinds.items():
         if name in noted and not is_right(noted[name]):
-            raise InputError(f"{folder / CONFIG_NAME}: task_specific_params has {name}={noted[name]!r}; correct it")
+            raise InputError(f"{CONFIG_NAME}: task_specific_params has {name}={noted[name]!r}; correct it")
     known = {name: noted[name] for name in kinds if name in noted}
-    known["max_seq_length"] = manifest.max_seq_length  # the exporter's choice, or what is noted
+    known["max_seq_length"] = max_seq_length
     known["allow_no_answer"] = known.pop("version_2_with_negative", False)
     return Rules(**known)
 
