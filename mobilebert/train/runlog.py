@@ -229,8 +229,11 @@ def peak_memory_mib() -> int:
     """Largest memory of this process so far: the device's where there is one, else resident memory."""
     if paddle.device.get_device().startswith("gpu"):
         return paddle.device.cuda.max_memory_allocated() >> 20
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB on Linux, bytes on macOS
-    return peak >> (20 if sys.platform == "darwin" else 10)
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux, where getrusage's figure begins at the parent's
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) >> 10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 20  # macOS counts bytes
 
 
 def duration(seconds: float) -> str:

@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -356,3 +358,13 @@ def test_an_earlier_run_is_neither_mixed_with_nor_deleted_unasked(tmp_path):
     train(network(), Rows(), loss_fn, settings, tmp_path, overwrite=True)
     assert len(records(tmp_path)) == 3 and (tmp_path / "args.json").exists()
     assert not (tmp_path / "checkpoints").exists()
+
+
+def test_peak_memory_is_this_process_own():
+    code = "from mobilebert.train import runlog; print(runlog.peak_memory_mib())"
+    parent = (
+        "import subprocess, sys; block = b'x' * (1 << 30);"
+        f"print(subprocess.run([sys.executable, '-c', {code!r}], stdout=subprocess.PIPE, text=True).stdout)"
+    )
+    done = subprocess.run([sys.executable, "-c", parent], capture_output=True, text=True, check=True)
+    assert 50 < int(done.stdout.split()[-1]) < 800
