@@ -10,7 +10,8 @@ from mobilebert import fused
 from mobilebert.config import MobileBertConfig
 from mobilebert.modeling import MobileBertModel
 
-TOLERANCE = {"float64": 1e-9, "float32": 5e-4}
+# Float64 shows whether the formulas are the same; float32, with weights this large, only that nothing else is wrong.
+TOLERANCE = {"float64": 1e-9, "float32": 2e-3}
 
 
 @pytest.fixture(autouse=True)
