@@ -10,10 +10,12 @@ import hashlib
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import time
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from train_step import peak_mib
 
 from mobilebert import cli
+from mobilebert.errors import InputError
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = """\
@@ -60,7 +63,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--shapes", nargs="+", default=["1x128", "1x384", "8x128", "8x384"], help="batch x tokens")
     parser.add_argument(
         "--engines", nargs="+", choices=[*ENGINES], metavar="ENGINE",
-        help=f"some of {', '.join(ENGINES)} (default: all)",
+        help=f"some of {', '.join(ENGINES)} (default: all whose library is installed)",
     )  # fmt: skip
     parser.add_argument("--rounds", type=int, default=6, help="turns of each engine at each shape")
     parser.add_argument("--threads", type=int, default=2, help="of each engine")
@@ -69,7 +72,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of weights and inputs")
     parser.add_argument("--serve", nargs=3, metavar=("KIND", "PATH", "THREADS"), help=argparse.SUPPRESS)
     args = parser.parse_args()
-    args.engines = args.engines or [*ENGINES]
+    has_openvino = find_spec("openvino") is not None
+    if not has_openvino and any("openvino" in name for name in args.engines or ()):
+        raise InputError("openvino is not installed; pip install openvino, or name other engines")
+    args.engines = args.engines or [name for name in ENGINES if has_openvino or "openvino" not in name]
     return args
 
 
@@ -232,11 +238,15 @@ class Worker:
 
     def ask(self, shape: tuple[int, int], runs: int, seed: int, padded: bool = False) -> dict:
         order = {"batch": shape[0], "length": shape[1], "runs": runs, "seed": seed, "padded": padded}
-        self.process.stdin.write(json.dumps(order) + "\n")
-        self.process.stdin.flush()
-        answer = self.process.stdout.readline()
+        try:
+            self.process.stdin.write(json.dumps(order) + "\n")
+            self.process.stdin.flush()
+            answer = self.process.stdout.readline()
+        except BrokenPipeError:
+            answer = ""
         if not answer:
-            raise RuntimeError(f"{self.process.args}: ended with {self.process.wait()}")
+            command = shlex.join(self.process.args)
+            raise InputError(f"an engine ended with code {self.process.wait()}; to see why, run {command}")
         return json.loads(answer)
 
     def close(self) -> None:
