@@ -82,12 +82,8 @@ class ProgramLayer(nn.Layer):
                 values[op.output] = rows
             elif isinstance(op, Linear):
                 bias_row = None if op.bias is None else weight(op.bias)
-                result = _linear(values[op.input], weight(op.weight), bias_row, op.activation, op.residual is None)
-                if op.residual is not None:
-                    result = result + values[op.residual]
-                    if op.activation is not None:
-                        result = ACTIVATION_FUNCTIONS[op.activation](result)
-                values[op.output] = result
+                residual = None if op.residual is None else values[op.residual]
+                values[op.output] = _linear(values[op.input], weight(op.weight), bias_row, residual, op.activation)
             elif isinstance(op, Scale):
                 result = values[op.input] * weight(op.factor)
                 values[op.output] = result if op.offset is None else result + weight(op.offset)
@@ -123,17 +119,23 @@ class ProgramLayer(nn.Layer):
         return results
 
 
-def _linear(hidden: Tensor, weight: Tensor, bias: Tensor | None, activation: str | None, last: bool) -> Tensor:
-    """hidden @ weight + bias and, where this is the ``last`` step of a linear operation, its activation."""
+def _linear(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None, activation: str | None
+) -> Tensor:
+    """activation(hidden @ weight + bias + residual), without what is None."""
     if bias is not None and not paddle.in_dynamic_mode():
         # One operation of Paddle Inference for three; dygraph has none like it.
-        relu = last and activation == "relu"
-        result = paddle._C_ops.fc(hidden, weight, bias, hidden.ndim - 1, "relu" if relu else "", False)
-        return result if relu or activation is None or not last else ACTIVATION_FUNCTIONS[activation](result)
-    result = paddle.matmul(hidden, weight)
-    if bias is not None:
-        result = result + bias
-    return ACTIVATION_FUNCTIONS[activation](result) if last and activation is not None else result
+        fused = "relu" if activation == "relu" and residual is None else ""
+        result = paddle._C_ops.fc(hidden, weight, bias, hidden.ndim - 1, fused, False)
+        if fused:
+            return result
+    else:
+        result = paddle.matmul(hidden, weight)
+        if bias is not None:
+            result = result + bias
+    if residual is not None:
+        result = result + residual
+    return result if activation is None else ACTIVATION_FUNCTIONS[activation](result)
 
 
 def save(program: Program, prefix: Path) -> None:
