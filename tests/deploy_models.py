@@ -71,3 +71,12 @@ def write_table(path: Path) -> Path:
     rows = [("good film", 1), ("bad film", 0), ("a great engine", 1), ("boring notes and a bad program", 0)]
     path.write_text("sentence\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in rows * 3))
     return path
+
+
+def save_checkpoints_and_text(folder: Path) -> Path:
+    """Write a checkpoint of both heads that a predictor knows, ``qa`` and ``sst2``, and labelled text for each."""
+    save_checkpoint(folder / "qa", "question-answering")
+    save_checkpoint(folder / "sst2", "sequence-classification", id2label={0: "negative", 1: "positive"})
+    write_squad(folder / "squad.json")
+    write_table(folder / "sst2.tsv")
+    return folder

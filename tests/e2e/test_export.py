@@ -6,7 +6,7 @@ import json
 import numpy as np
 import onnx
 import pytest
-from deploy_models import save_checkpoint, write_squad, write_table
+from deploy_models import save_checkpoints_and_text
 from safetensors.numpy import load_file, save_file
 
 from mobilebert.deploy import fold as fold_module
@@ -15,12 +15,7 @@ from mobilebert.deploy.predictor import Predictor
 
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("checkpoints")
-    save_checkpoint(folder / "qa", "question-answering")
-    save_checkpoint(folder / "sst2", "sequence-classification", id2label={0: "negative", 1: "positive"})
-    write_squad(folder / "squad.json")
-    write_table(folder / "sst2.tsv")
-    return folder
+    return save_checkpoints_and_text(tmp_path_factory.mktemp("checkpoints"))
 
 
 def names(folder):

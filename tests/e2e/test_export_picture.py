@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from deploy_models import save_checkpoint, write_squad, write_table
+from deploy_models import save_checkpoint, save_checkpoints_and_text
 
 from mobilebert import plots
 from mobilebert.deploy.agreement import outputs_of_both
@@ -10,12 +10,7 @@ from mobilebert.deploy.agreement import outputs_of_both
 
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("checkpoints")
-    save_checkpoint(folder / "qa", "question-answering")
-    save_checkpoint(folder / "sst2", "sequence-classification", id2label={0: "negative", 1: "positive"})
-    write_squad(folder / "squad.json")
-    write_table(folder / "sst2.tsv")
-    return folder
+    return save_checkpoints_and_text(tmp_path_factory.mktemp("checkpoints"))
 
 
 @pytest.mark.parametrize(("model", "text", "outputs"), [("qa", "squad.json", 2), ("sst2", "sst2.tsv", 1)])
