@@ -22,7 +22,7 @@ def parse_args() -> argparse.Namespace:
         "--model", "--model_name_or_path", metavar="MODEL", required=True, help="a checkpoint's folder or hub name"
     )
     group.add_argument("--out", "--output_dir", metavar="DIR", required=True, help="the folder to make")
-    group.add_argument("--force", action="store_true", help="replace the folder where it exists")
+    group.add_argument("--force", action="store_true", help="replace the folder where it is an export")
 
     group = parser.add_argument_group("what to make")
     group.add_argument(

@@ -1,14 +1,16 @@
 """JSON lines that grow: a run that was killed goes on where it stopped, and ends with the same file."""
 
-import fcntl
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from tqdm import tqdm
 
+from mobilebert import outputs
 from mobilebert.errors import InputError
 
 # Rows computed together. What is padded together can differ in the last digits, so a run that goes on cuts its rows at
@@ -22,7 +24,7 @@ _FIRST_BYTES = b'{"id": '
 
 def json_line(value: dict[str, Any]) -> str:
     """One line of JSON, readable: only what some programs take for the end of a line is escaped."""
-    text = json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     for character in _LINE_ENDS:
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text + "\n"
@@ -39,7 +41,8 @@ def write_rows(
     """Write one JSON object a row; rows that are in the file already are not computed again.
 
     Args:
-        path: the file. A torn last line, what a killed run leaves, is taken off.
+        path: the file. A torn last line, what a killed run leaves, is taken off. Nothing in it changes before the
+            first results are there.
         ids: [N] names of the rows; the first key of each object.
         fingerprints: [N] of all that a row's result depends on; the last key of each object.
         make_compute: called if there is anything to compute; gives a function from some rows to their objects.
@@ -52,54 +55,72 @@ def write_rows(
     Raises:
         InputError: the file has other rows, or another run is writing it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"{path}: another run is writing it; choose another --output") from None
-        if overwrite:
-            handle.truncate(0)
-        done = _rows_there(handle, path, fingerprints)
+    with outputs.lock_beside(path):
+        done, end = (0, 0) if overwrite or not path.exists() else _rows_there(path, ids, fingerprints)
         if done == len(ids):
+            if path.stat().st_size > end:
+                os.truncate(path, end)
             return done
-        compute = make_compute()
+        chunks = _new_lines(ids, fingerprints, done, make_compute())
         with tqdm(total=len(ids), initial=done, desc=title, disable=None) as bar:
-            for low in range(done - done % CHUNK, len(ids), CHUNK):
-                rows = slice(low, min(low + CHUNK, len(ids)))
-                objects = compute(rows)
-                lines = [
-                    json_line({"id": name, **value, FINGERPRINT: fingerprint})
-                    for name, value, fingerprint in zip(ids[rows], objects, fingerprints[rows], strict=True)
-                ]
-                new = lines[max(0, done - low) :]
-                handle.write("".join(new).encode())
-                handle.flush()
-                bar.update(len(new))
-        os.fsync(handle.fileno())
+            first = next(chunks)  # only now, with results at hand, the file is touched
+            with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as handle:
+                handle.truncate(end)
+                handle.seek(end)
+                for lines in chain([first], chunks):
+                    handle.write("".join(lines).encode())
+                    handle.flush()
+                    bar.update(len(lines))
+                os.fsync(handle.fileno())
     return done
 
 
-def _rows_there(handle: BinaryIO, path: Path, fingerprints: Sequence[str]) -> int:
-    """Count the rows of an earlier run, take a torn last line off, and go to the end.
+def _new_lines(
+    ids: Sequence[str], fingerprints: Sequence[str], done: int, compute: Callable[[slice], list[dict[str, Any]]]
+) -> Iterator[list[str]]:
+    """The lines from row ``done`` on, as many at once as are computed together."""
+    for low in range(done - done % CHUNK, len(ids), CHUNK):
+        rows = slice(low, min(low + CHUNK, len(ids)))
+        lines = [
+            json_line({"id": name, **value, FINGERPRINT: fingerprint})
+            for name, value, fingerprint in zip(ids[rows], compute(rows), fingerprints[rows], strict=True)
+        ]
+        yield lines[max(0, done - low) :]
+
+
+def _rows_there(path: Path, ids: Sequence[str], fingerprints: Sequence[str]) -> tuple[int, int]:
+    """Count the rows of an earlier run.
+
+    Returns:
+        Their number, and the bytes that they take; what is behind is a torn line of that run.
 
     Raises:
-        InputError: a line is of no such run; the file is left as it is.
+        InputError: a line is of no such run.
     """
     count, end = 0, 0
-    for line in handle:
-        is_torn = not line.endswith(b"\n")
-        if is_torn and (line.startswith(_FIRST_BYTES) or _FIRST_BYTES.startswith(line)):
-            handle.truncate(end)
-            break
-        found = None if is_torn else _fingerprint(line)
-        if count == len(fingerprints) or found != fingerprints[count]:
-            why = "is of a run with another model, input or setting" if found else "is none that predict.py wrote"
-            raise InputError(f"{path}:{count + 1}: {why}; choose another --output, or --overwrite to begin anew")
-        count += 1
-        end += len(line)
-    handle.seek(end)
-    return count
+    with open(path, "rb") as handle:
+        for line in handle:
+            if not line.endswith(b"\n") and _is_torn(line, count, ids, fingerprints):
+                break
+            found = _fingerprint(line) if line.endswith(b"\n") else None
+            if count == len(fingerprints) or found != fingerprints[count]:
+                why = "is of a run with another model, input or setting" if found else "is none that predict.py wrote"
+                raise InputError(f"{path}:{count + 1}: {why}; choose another --output, or --overwrite to begin anew")
+            count += 1
+            end += len(line)
+    return count, end
+
+
+def _is_torn(line: bytes, count: int, ids: Sequence[str], fingerprints: Sequence[str]) -> bool:
+    """Whether a line without an end is what a killed run left of row ``count``, and not somebody's file of one line."""
+    if (found := _fingerprint(line)) is not None:  # all is there but the end of the line
+        return count < len(fingerprints) and found == fingerprints[count]
+    with suppress(ValueError):
+        json.loads(line)
+        return False  # whole, and none of ours
+    # Behind rows of ours a line is ours too; the first has to begin with its own name.
+    begin = _FIRST_BYTES if count else json_line({"id": ids[0]})[:-2].encode() + b", "
+    return line.startswith(begin) or begin.startswith(line)
 
 
 def _fingerprint(line: bytes) -> str | None:

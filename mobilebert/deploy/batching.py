@@ -19,18 +19,17 @@ def group_by_length(lengths: np.ndarray, tokens_per_run: int = TOKENS_PER_RUN) -
     return [np.array(group) for group in groups]
 
 
-def outputs_of(engine: Engine, rows: PackedRows, pad_token_id: int, fill: float = 0.0) -> list[np.ndarray]:
+def outputs_of(engine: Engine, rows: PackedRows, pad_token_id: int) -> list[np.ndarray]:
     """An engine's outputs for all rows.
 
     Args:
         engine: any.
         rows: R rows.
         pad_token_id: of the tokenizer.
-        fill: stands where a row has no token.
 
     Returns:
         Each output in the order of ``rows``: float32 [R, ...], or [R, S, ...] with S the longest row where the output
-        has one entry a token.
+        has one entry a token; zeros stand where a row has none.
     """
     lengths = rows.lengths
     longest = int(lengths.max())
@@ -40,7 +39,7 @@ def outputs_of(engine: Engine, rows: PackedRows, pad_token_id: int, fill: float 
         if not results:
             for output, by_token in zip(outputs, engine.per_token, strict=True):
                 shape = (longest, *output.shape[2:]) if by_token else output.shape[1:]
-                results.append(np.full((len(rows), *shape), fill, np.float32))
+                results.append(np.zeros((len(rows), *shape), np.float32))
         for result, output, by_token in zip(results, outputs, engine.per_token, strict=True):
             if not by_token:
                 result[group] = output

@@ -14,19 +14,19 @@ import numpy as np
 import onnx
 import paddle
 
-from mobilebert import fused, heads, weights
+from mobilebert import fused, heads, hub, outputs, weights
 from mobilebert.config import HEAD_CLASSES, MobileBertConfig
 from mobilebert.deploy import card, onnx_graph, paddle_graph
 from mobilebert.deploy.batching import outputs_of
 from mobilebert.deploy.engines import Engine, OnnxRuntimeEngine, PaddleEngine
 from mobilebert.deploy.fold import fold
-from mobilebert.deploy.manifest import ONNX_FILE, PADDLE_PREFIX, Manifest
+from mobilebert.deploy.manifest import MANIFEST, ONNX_FILE, PADDLE_PREFIX, Manifest
 from mobilebert.deploy.program import Program
 from mobilebert.deploy.quantize import quantize
 from mobilebert.deploy.samples import Samples, read_samples
 from mobilebert.deploy.source import default_max_seq_length
 from mobilebert.errors import InputError
-from mobilebert.files import file_digest
+from mobilebert.files import file_digest, read_json
 from mobilebert.tokenizer import MobileBertTokenizer
 
 FORMATS = ("onnx", "paddle", "all")
@@ -53,7 +53,7 @@ class Plan:
         head: a key of ``HEAD_CLASSES``; None takes what the checkpoint says it is.
         portable: write the ONNX file with the standard's operators only.
         max_seq_length: tokens; None takes what the model was trained with, or 384, or all positions of the model.
-        force: replace ``out`` where it exists.
+        force: replace ``out`` where it is an earlier export.
     """
 
     model: str
@@ -81,10 +81,9 @@ class Plan:
             raise InputError("--quantize int8 needs --calibration FILE (or use dynamic-int8, which needs none)")
         if self.calibration is not None and self.quantize != "int8":
             raise InputError("--calibration is read by --quantize int8 only; to measure, use --evaluation")
-        if self.out.exists() and not self.force:
+        if os.path.lexists(self.out) and not self.force:
             raise InputError(f"{self.out} exists; choose another folder, or --force to replace it")
-        if self.out.exists() and not self.out.is_dir():
-            raise InputError(f"{self.out}: a file, but a folder is to be written; choose another name")
+        check_replaceable(self.out, [self.model, self.calibration, self.evaluation])
 
 
 @dataclass(frozen=True)
@@ -103,9 +102,53 @@ def export(plan: Plan) -> Manifest:
     """Make the folder ``plan.out``; it appears complete or not at all.
 
     Raises:
-        InputError: an unknown or damaged checkpoint, text of a wrong format, or a file that does not compute what the
-            checkpoint computes.
+        InputError: an unknown or damaged checkpoint, text of a wrong format, a file that does not compute what the
+            checkpoint computes, or another process that writes the folder.
     """
+    with outputs.lock_beside(plan.out):
+        return _export(plan)
+
+
+def check_replaceable(out: Path, sources: Sequence[str | None]) -> None:
+    """Refuse to replace a folder that is more than an earlier export.
+
+    Args:
+        out: the folder to be written; may be missing.
+        sources: files and folders that are read; names of the hub's and None are passed over.
+
+    Raises:
+        InputError: a file, a link, no export, an export with other files in it, one that holds a source, or the folder
+            that the process works in.
+    """
+    if not os.path.lexists(out):
+        return
+    if out.is_symlink():
+        raise InputError(f"{out}: a link, and an export never replaces what a link points to; choose another folder")
+    if not out.is_dir():
+        raise InputError(f"{out}: a file, but a folder is to be written; choose another name")
+    place = out.resolve()
+    for source in [*filter(None, sources), Path.cwd()]:
+        path = Path(source).resolve()
+        if Path(source).exists() and (path == place or place in path.parents):
+            raise InputError(f"{out}: holds {source}, which replacing it would delete; choose another folder")
+    if any(out.iterdir()):
+        _check_is_export(out)
+
+
+def _check_is_export(folder: Path) -> None:
+    manifest = read_json(folder / MANIFEST) if (folder / MANIFEST).is_file() else None
+    if not isinstance(manifest, dict) or "head" not in manifest:
+        raise InputError(f"{folder}: holds no {MANIFEST} of an export, and only an export is replaced")
+    ours = {
+        MANIFEST, ONNX_FILE, f"{PADDLE_PREFIX}.json", f"{PADDLE_PREFIX}.pdiparams", "README.md",
+        *hub.CONFIG_FILES, *hub.TOKENIZER_FILES, weights.SAFETENSORS,
+    }  # fmt: skip
+    others = sorted(path.name for path in folder.iterdir() if path.name not in ours)
+    if others:
+        raise InputError(f"{folder}: holds {others[0]}, which no export wrote; move it away, or choose another folder")
+
+
+def _export(plan: Plan) -> Manifest:
     checkpoint = load_checkpoint(plan.model, plan.head)
     max_seq_length = plan.max_seq_length or default_max_seq_length(checkpoint.config)
     if not 4 <= max_seq_length <= checkpoint.config.max_position_embeddings:
@@ -119,7 +162,7 @@ def export(plan: Plan) -> Manifest:
         else None
         for path, limit in ((plan.calibration, None), (plan.evaluation or plan.calibration, plan.evaluation_limit))
     )
-    with _new_folder(plan.out) as folder:
+    with _new_folder(plan.out, [plan.model, plan.calibration, plan.evaluation]) as folder:
         manifest = _write(plan, checkpoint, folder, max_seq_length, calibration, evaluation)
     return manifest
 
@@ -154,8 +197,8 @@ def _write(
             _save_onnx(onnx_graph.build(program, portable=plan.portable, half_weights=half), path)
         engine = OnnxRuntimeEngine(path, checkpoint.head, names)
         errors["onnxruntime"] = error = largest_error(engine, names, inputs, truth)
-        if plan.quantize is None:
-            _require(error, limit, "the ONNX file")
+        # int8 rounds as it must, but it gives numbers.
+        _require(error, limit if plan.quantize is None else np.finfo(np.float32).max, "the ONNX file")
         if evaluation is not None and evaluation.score is not None:
             if plan.quantize is None:
                 metrics["fp32"] = measure(engine, evaluation)
@@ -274,6 +317,8 @@ def reference_outputs(checkpoint: Checkpoint, inputs: Sequence[dict[str, np.ndar
         parameter.set_value(state[name].astype(np.float64))
     model.eval()
     double = outputs(model)
+    if not all(np.isfinite(value).all() for outputs in double for value in outputs.values()):
+        raise InputError(f"{checkpoint.folder}: its outputs are no finite numbers; did the training diverge?")
     rounding = max(_relative(single[i][name], double[i][name]) for i in range(len(inputs)) for name in double[i])
     return double, rounding
 
@@ -326,13 +371,14 @@ def _save_onnx(model: onnx.ModelProto, path: Path) -> None:
 
 
 @contextmanager
-def _new_folder(folder: Path) -> Iterator[Path]:
+def _new_folder(folder: Path, sources: Sequence[str | None]) -> Iterator[Path]:
     """A temporary folder beside ``folder`` that takes its name when the block ends well."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         yield temporary
         temporary.chmod(0o755)
+        check_replaceable(folder, sources)  # again: minutes have passed
         if folder.exists():
             old = temporary.with_name(temporary.name + ".old")
             os.replace(folder, old)

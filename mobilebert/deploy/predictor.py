@@ -21,7 +21,7 @@ from mobilebert.deploy import engines
 from mobilebert.deploy.batching import outputs_of
 from mobilebert.deploy.source import read_source
 from mobilebert.errors import InputError
-from mobilebert.postprocess.squad import extract_answers
+from mobilebert.postprocess.squad import extract_answers, mask_padding
 from mobilebert.tokenizer import MobileBertTokenizer
 
 N_BEST = 20  # candidates of a question, among which the probabilities sum to 1
@@ -176,9 +176,11 @@ class Predictor:
         rows = self._windows_of(questions, contexts, max_seq_length, doc_stride, ids)
         if rows is None:
             return []
-        start_logits, end_logits = outputs_of(self.engine, rows, self.tokenizer.pad_token_id, fill=-np.inf)
-        if np.isnan(start_logits).any() or np.isnan(end_logits).any():
-            raise self._not_finite()
+        logits = outputs_of(self.engine, rows, self.tokenizer.pad_token_id)
+        try:
+            start_logits, end_logits = mask_padding(*logits, rows.lengths, rows.example_ids, rows.example_index)
+        except ValueError:
+            raise self._not_finite() from None
 
         def extract(numbers: Sequence[int], features: slice, n_best_size: int):
             return extract_answers(

@@ -19,7 +19,7 @@ from mobilebert.errors import InputError
 from mobilebert.files import read_text
 from mobilebert.metrics import glue as glue_metrics
 from mobilebert.metrics.squad import evaluate_v1, evaluate_v2
-from mobilebert.postprocess.squad import extract_answers
+from mobilebert.postprocess.squad import extract_answers, mask_padding
 from mobilebert.tokenizer import MobileBertTokenizer
 
 TABLES = (".tsv", ".csv", ".json", ".jsonl")
@@ -117,6 +117,8 @@ def read_samples(
     rows = encode_examples(examples, tokenizer, max_seq_length)
 
     def score(outputs: list[np.ndarray]) -> dict[str, float]:
+        if not np.isfinite(outputs[0]).all():
+            raise InputError(f"{path}: the model's outputs are no finite numbers; did the training diverge?")
         predictions = outputs[0][:, 0] if metrics[0] == "pearson" else outputs[0].argmax(axis=1)
         return glue_metrics.compute(metrics, predictions, examples.labels)
 
@@ -138,11 +140,13 @@ def _squad(path: Path, tokenizer: MobileBertTokenizer, rules: Rules, limit: int 
     )
 
     def score(outputs: list[np.ndarray]) -> dict[str, float]:
-        longest = outputs[0].shape[1]
-        beyond = np.arange(longest) >= rows.lengths[:, None]
-        start_logits, end_logits = (np.where(beyond, -np.inf, logits) for logits in outputs)
+        names = [example.id for example in examples]
+        try:
+            start_logits, end_logits = mask_padding(*outputs, rows.lengths, names, rows.example_index)
+        except ValueError as error:
+            raise InputError(f"{path}: {error}; did the training diverge?") from None
         answers = extract_answers(
-            [example.id for example in examples],
+            names,
             [example.context for example in examples],
             rows.example_index,
             rows.row_starts,

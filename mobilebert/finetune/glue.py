@@ -196,6 +196,11 @@ def logits_of(forward: Forward, num_labels: int, data: PackedDataset, batch_size
     return forward_all(forward, data, [(num_labels,)], batch_size, world)[0]
 
 
+def _require_finite(logits: np.ndarray, where: str) -> None:
+    if not np.isfinite(logits).all():
+        raise InputError(f"{where}: the model's logits are not finite; did the training diverge?")
+
+
 def predictions_of(task: Task, logits: np.ndarray) -> np.ndarray:
     """[N, L] logits -> [N] class indices, or scores."""
     return logits[:, 0] if task.is_regression else logits.argmax(axis=1)
@@ -241,8 +246,7 @@ def evaluate(
     results = {}
     for split, data in sets.items():
         logits, gold = logits_of(forward, len(labels), data, batch_size, world), data.rows.labels["labels"]
-        if not np.isfinite(logits).all():
-            raise InputError(f"{split}: the model's logits are not finite; did the training diverge?")
+        _require_finite(logits, split)
         scores = glue_metrics.compute(task.metrics, predictions_of(task, logits), gold, positive)
         for name, value in {"loss": mean_loss(task, logits, gold), **scores}.items():
             results[name + metric_suffix(split)] = value
@@ -272,10 +276,6 @@ def finetune(
         options: ``resume``, ``resume_fallback``, ``overwrite`` and ``header`` of ``train``.
     """
 
-    def save_best(folder: Path) -> None:
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-
     return train(
         model,
         train_data,
@@ -283,11 +283,17 @@ def finetune(
         settings,
         output_dir,
         evaluate=score,
-        save_best=save_best,
+        save_best=lambda folder: save(model, tokenizer, folder),
         data_checksum=examples_digest(train_examples),
         depth_of=depth_of(model.config.num_hidden_layers),
         **options,
     )
+
+
+def save(model: MobileBertForSequenceClassification, tokenizer: MobileBertTokenizer, folder: Path) -> None:
+    """Write a model and its tokenizer, ready to be used."""
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
 
 
 def predict(
@@ -301,7 +307,9 @@ def predict(
     world: World,
 ) -> None:
     """Write the predictions for a test set in the GLUE server's format."""
-    predictions = predictions_of(task, logits_of(forward, len(labels), data, batch_size, world))
+    logits = logits_of(forward, len(labels), data, batch_size, world)
+    _require_finite(logits, examples.source)
+    predictions = predictions_of(task, logits)
     if world.is_main:
         write_submission(path, examples.ids, prediction_words(task, labels, predictions))
         _log.info("%s: %d predictions", path, len(predictions))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mobilebert import runtime
+from mobilebert import outputs, runtime
 from mobilebert.config import MobileBertConfig
 from mobilebert.data.collate import PackedDataset
 from mobilebert.data.glue import Task
@@ -17,11 +17,12 @@ from mobilebert.finetune import glue
 from mobilebert.finetune.exported import check_engine, load_exported
 from mobilebert.finetune.forward import Forward
 from mobilebert.finetune.glue import Files
-from mobilebert.finetune.source import check_fit, read_config
+from mobilebert.finetune.source import FINAL, RESULTS, check_fit, read_config
 from mobilebert.heads import MobileBertForSequenceClassification
 from mobilebert.metrics import glue as glue_metrics
 from mobilebert.tokenizer import MobileBertTokenizer
 from mobilebert.train import parallel
+from mobilebert.train.loop import write_model
 from mobilebert.train.settings import TrainSettings
 
 _log = logging.getLogger(__name__)
@@ -107,10 +108,20 @@ def run(plan: Plan, settings: TrainSettings, header: Mapping[str, Any], **resume
         What ``eval_results.json`` holds; empty where nothing was evaluated.
 
     Raises:
-        InputError: anything wrong with the files, the checkpoint or the combination of flags.
+        InputError: anything wrong with the files, the checkpoint or the combination of flags; a folder that holds
+            somebody else's files, or that another run writes.
     """
-    task, world = plan.task, parallel.start()
+    world = parallel.start()
     _check(plan)
+    with parallel.lock_output(plan.output_dir, world):
+        parallel.on_main(lambda: outputs.check(plan.output_dir, (RESULTS, FINAL, *_prediction_files(plan))), world)
+        return _run(plan, settings, header, world, **resume)
+
+
+def _run(
+    plan: Plan, settings: TrainSettings, header: Mapping[str, Any], world: parallel.World, **resume: Any
+) -> dict[str, Any]:
+    task = plan.task
     if plan.do_eval:
         glue_metrics.require_libraries()
     if plan.engine:
@@ -168,8 +179,7 @@ def run(plan: Plan, settings: TrainSettings, header: Mapping[str, Any], **resume
                 best = MobileBertForSequenceClassification.from_pretrained(plan.output_dir / "best")
                 forward = glue.forward_of(best)
         elif world.is_main:
-            model.save_pretrained(plan.output_dir / "final")
-            tokenizer.save_pretrained(plan.output_dir / "final")
+            write_model(plan.output_dir, FINAL, lambda folder: glue.save(model, tokenizer, folder))
     elif plan.do_eval:
         results["evaluated"] = {"model": plan.model_name_or_path, **engine, **score(forward)}
         _log.info("%s", results["evaluated"])
@@ -180,11 +190,24 @@ def run(plan: Plan, settings: TrainSettings, header: Mapping[str, Any], **resume
             **results,
         }
         if world.is_main:
-            write_json(plan.output_dir / "eval_results.json", results)
+            outputs.record(plan.output_dir, [RESULTS])
+            write_json(plan.output_dir / RESULTS, results)
     for split, (examples, data) in test_sets.items():
-        name = task.submissions[split][0] if split in task.submissions else PREDICTIONS_NAME
-        glue.predict(forward, task, labels, examples, data, plan.output_dir / name, plan.eval_batch_size, world)
+        path = plan.output_dir / _prediction_file(task, split)
+        if world.is_main:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            outputs.record(plan.output_dir, [path.name])
+        glue.predict(forward, task, labels, examples, data, path, plan.eval_batch_size, world)
     return results
+
+
+def _prediction_file(task: Task, split: str) -> str:
+    return task.submissions[split][0] if split in task.submissions else PREDICTIONS_NAME
+
+
+def _prediction_files(plan: Plan) -> list[str]:
+    splits = ("test",) if "test" in plan.files.given else plan.task.test_splits
+    return [_prediction_file(plan.task, split) for split in splits] if plan.do_predict else []
 
 
 def _check(plan: Plan) -> None:

@@ -7,6 +7,9 @@ from mobilebert.errors import InputError
 from mobilebert.files import read_json
 from mobilebert.tokenizer import MobileBertTokenizer
 
+# In the output folder of every benchmark: its scores, and the model of a run without evaluation.
+RESULTS, FINAL = "eval_results.json", "final"
+
 
 def read_config(name: str) -> MobileBertConfig:
     """A shape without weights: a JSON file of any name, or the ``config.json`` of a folder or hub name.

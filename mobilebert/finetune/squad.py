@@ -10,10 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import paddle
 
-from mobilebert import runtime
+from mobilebert import outputs, runtime
 from mobilebert.data.collate import PackedDataset
 from mobilebert.data.download import SQUAD_FILES, fetch
 from mobilebert.data.packed import PackedRows
@@ -24,17 +23,18 @@ from mobilebert.files import file_digest, write_json
 from mobilebert.finetune.exported import check_engine, load_exported
 from mobilebert.finetune.forward import Forward, forward_all, model_forward
 from mobilebert.finetune.layer_depth import depth_of
-from mobilebert.finetune.source import check_fit, read_config
+from mobilebert.finetune.source import FINAL, RESULTS, check_fit, read_config
 from mobilebert.heads import MobileBertForQuestionAnswering
 from mobilebert.metrics.squad import evaluate_v1, evaluate_v2
-from mobilebert.postprocess.squad import SquadAnswers, extract_answers
+from mobilebert.postprocess.squad import SquadAnswers, extract_answers, mask_padding
 from mobilebert.tokenizer import MobileBertTokenizer
 from mobilebert.train import parallel
-from mobilebert.train.loop import train
+from mobilebert.train.loop import train, write_model
 from mobilebert.train.settings import TrainSettings
 
 _log = logging.getLogger(__name__)
 
+ANSWERS = ("predictions.json", "nbest_predictions.json", "null_odds.json")
 HEAD_WEIGHT = "qa_outputs.weight"
 BEST_METRIC = "f1"
 
@@ -116,19 +116,19 @@ class DevSet:
             world: this process among all.
 
         Raises:
-            InputError: a logit is not a number.
+            InputError: a logit is not a finite number.
         """
         rows = self.data.rows
         length = int(rows.lengths.max())
         start_logits, end_logits = forward_all(
             forward, self.data, [(length,), (length,)], batch_size, world, "answering"
         )
-        # Padding depends on the batch, answers must not.
-        beyond = np.arange(length) >= rows.lengths[:, None]  # [F, S]
-        start_logits[beyond] = end_logits[beyond] = -math.inf
+        names = [example.id for example in self.examples]
         try:
+            # Padding depends on the batch, answers must not.
+            start_logits, end_logits = mask_padding(start_logits, end_logits, rows.lengths, names, rows.example_index)
             return extract_answers(
-                [example.id for example in self.examples],
+                names,
                 [example.context for example in self.examples],
                 rows.example_index,
                 rows.row_starts,
@@ -154,10 +154,10 @@ class DevSet:
 
 def write_answers(answers: SquadAnswers, folder: Path) -> None:
     """Write ``predictions.json``, ``nbest_predictions.json`` and, for v2.0, ``null_odds.json``."""
-    write_json(folder / "predictions.json", answers.predictions)
-    write_json(folder / "nbest_predictions.json", answers.nbest)
-    if answers.null_odds:
-        write_json(folder / "null_odds.json", answers.null_odds)
+    outputs.record(folder, ANSWERS)
+    for name, content in zip(ANSWERS, (answers.predictions, answers.nbest, answers.null_odds), strict=True):
+        if content:
+            write_json(folder / name, content)
 
 
 def build_model(
@@ -198,10 +198,19 @@ def run(plan: Plan, settings: TrainSettings, header: Mapping[str, Any], **resume
         What ``eval_results.json`` holds; empty where nothing was evaluated.
 
     Raises:
-        InputError: anything wrong with the files, the checkpoint or the combination of flags.
+        InputError: anything wrong with the files, the checkpoint or the combination of flags; a folder that holds
+            somebody else's files, or that another run writes.
     """
     _check(plan)
     world = parallel.start()
+    with parallel.lock_output(plan.output_dir, world):
+        parallel.on_main(lambda: outputs.check(plan.output_dir, (RESULTS, FINAL, *ANSWERS)), world)
+        return _run(plan, settings, header, world, **resume)
+
+
+def _run(
+    plan: Plan, settings: TrainSettings, header: Mapping[str, Any], world: parallel.World, **resume: Any
+) -> dict[str, Any]:
     if plan.engine:
         exported = load_exported(plan.model_name_or_path, "question-answering", plan.engine, plan.threads)
         model, config, forward = None, exported.config, exported.forward
@@ -262,7 +271,7 @@ def run(plan: Plan, settings: TrainSettings, header: Mapping[str, Any], **resume
             results["dev_selected"] = {"step": result.best_step, **result.best_metrics}
             results["final"] = {"step": result.steps, **result.final_metrics}
         elif world.is_main:
-            save(plan.output_dir / "final")
+            write_model(plan.output_dir, FINAL, save)
     elif dev_set:
         engine = {"engine": plan.engine} if plan.engine else {}
         results["evaluated"] = {"model": plan.model_name_or_path, **engine, **score(forward)}
@@ -272,7 +281,8 @@ def run(plan: Plan, settings: TrainSettings, header: Mapping[str, Any], **resume
         counts = {"examples": len(dev_set.examples), "features": len(dev_set.data)}
         results = {"dev_file": dev_file, **counts, **results}
         if world.is_main:
-            write_json(plan.output_dir / "eval_results.json", results)
+            outputs.record(plan.output_dir, [RESULTS])
+            write_json(plan.output_dir / RESULTS, results)
             for kind in ("evaluated", "dev_selected", "final"):
                 if kind in results:
                     _log.info("%s: %s", kind, results[kind])

@@ -64,8 +64,8 @@ def extract_answers(
 
     A candidate pairs one of the ``n_best_size`` best start tokens of a feature with one of its best end tokens, both in
     the context, the end not before the start and at most ``max_answer_length`` tokens in all. Positions of padding and
-    question take part in the choice of the best tokens, as in the reference: fill positions that the model did not
-    compute with ``-inf``.
+    question take part in the choice of the best tokens, as in the reference: ``mask_padding`` fills positions that the
+    model did not compute with ``-inf``.
 
     Args:
         example_ids: ``[N]`` question ids.
@@ -84,7 +84,7 @@ def extract_answers(
         The answers, n-best lists and null odds.
 
     Raises:
-        ValueError: shapes do not fit together, a logit is NaN, or an example has no feature.
+        ValueError: shapes do not fit together, a logit is NaN or +inf, or an example has no feature.
 
     Source: ``postprocess_qa_predictions`` in transformers' ``examples/pytorch/question-answering/utils_qa.py``.
     """
@@ -112,6 +112,41 @@ def extract_answers(
             answers.predictions[key] = entries[0]["text"]
         answers.nbest[key] = _with_probabilities(entries)
     return answers
+
+
+def mask_padding(
+    start_logits: np.ndarray,
+    end_logits: np.ndarray,
+    lengths: np.ndarray,
+    example_ids: Sequence[str],
+    example_index: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """A model's logits as ``extract_answers`` wants them: ``-inf`` where a feature has no token, numbers elsewhere.
+
+    Args:
+        start_logits, end_logits: ``[F, S]``.
+        lengths: ``[F]`` tokens of each feature.
+        example_ids: ``[N]``, for the message.
+        example_index: ``[F]``.
+
+    Returns:
+        Both, copied.
+
+    Raises:
+        ValueError: a logit of a token is NaN or infinite, or so large that the sum of two would be.
+    """
+    is_token = np.arange(start_logits.shape[1]) < lengths[:, None]
+    largest = np.finfo(np.float32).max / 2
+    masked = []
+    for name, logits in (("start", start_logits), ("end", end_logits)):
+        broken = np.flatnonzero((is_token & ~(np.abs(logits) <= largest)).any(axis=1))
+        if len(broken):
+            first = example_ids[example_index[broken[0]]]
+            raise ValueError(
+                f"{len(broken)} features have {name} logits that are no finite numbers (first: question {first})"
+            )
+        masked.append(np.where(is_token, logits, np.float32(-np.inf)))
+    return masked[0], masked[1]
 
 
 def _feature_candidates(
@@ -248,7 +283,8 @@ def _check(
     if len(without):
         raise ValueError(f"example {example_ids[without[0]]} has no feature")
     for name, logits in (("start", start_logits), ("end", end_logits)):
-        broken = np.flatnonzero(np.isnan(logits).any(axis=1))
-        if len(broken):
-            first = example_ids[example_index[broken[0]]]
-            raise ValueError(f"{len(broken)} features have NaN {name} logits (first: question {first})")
+        for what, is_broken in (("NaN", np.isnan), ("infinite", np.isposinf)):
+            broken = np.flatnonzero(is_broken(logits).any(axis=1))
+            if len(broken):
+                first = example_ids[example_index[broken[0]]]
+                raise ValueError(f"{len(broken)} features have {what} {name} logits (first: question {first})")

@@ -21,6 +21,7 @@ from mobilebert.errors import InputError
 from mobilebert.files import file_digest, read_json, write_json
 
 FOLDER = "checkpoints"
+ENTRIES = (f"{FOLDER}/step_*", f"{FOLDER}/.step_*")  # for the record of the output folder
 _NAME = re.compile(r"step_(\d{8,})")
 
 

@@ -8,6 +8,7 @@ import paddle
 
 from mobilebert.files import atomic_path
 
+BATCHES = "nonfinite_step*.npz"
 # Longer lists stand in the dumped file only.
 IDS_IN_MESSAGE = 8
 NAMES_IN_MESSAGE = 3
@@ -42,7 +43,7 @@ def describe(
 
 def dump(output_dir: Path, step: int, example_ids: Sequence[str], batch: dict[str, np.ndarray]) -> Path:
     """Write the step's batch and example ids into ``nonfinite_step<N>.npz``; returns its path."""
-    path = output_dir / f"nonfinite_step{step}.npz"
+    path = output_dir / BATCHES.replace("*", str(step))
     with atomic_path(path) as temporary, open(temporary, "wb") as handle:
         np.savez_compressed(handle, example_ids=np.array(example_ids), **batch)
     return path

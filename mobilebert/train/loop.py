@@ -2,17 +2,17 @@
 
 import math
 import os
-import shutil
 import signal
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import paddle
 
+from mobilebert import outputs
 from mobilebert.errors import InputError
 from mobilebert.train import checkpoint, guard, parallel, randomness, runlog
 from mobilebert.train.interrupt import EvaluationInterrupted, StopSignals
@@ -33,10 +33,26 @@ from mobilebert.train.state import Progress, RunState, identify
 
 BEST = "best"
 
+# All that the loop writes in its folder, and what of that the record of the folder names from the start.
+NAMES = (*runlog.NAMES, checkpoint.FOLDER, BEST, guard.BATCHES)
+ENTRIES = (*runlog.ENTRIES, *checkpoint.ENTRIES, guard.BATCHES)
+
 # With on_nan=skip: so many skipped steps in a row are no accident but a run that has diverged.
 MAX_SKIPS_IN_A_ROW = 10
 
 
+def _locked(train: Callable[..., TrainResult]) -> Callable[..., TrainResult]:
+    """Let no other process write the output folder while ``train`` runs."""
+
+    @wraps(train)
+    def locked(model, train_set, loss_fn, settings, output_dir, **options) -> TrainResult:
+        with parallel.lock_output(Path(output_dir), parallel.start()):
+            return train(model, train_set, loss_fn, settings, output_dir, **options)
+
+    return locked
+
+
+@_locked
 def train(
     model: paddle.nn.Layer,
     train_set: TrainSet,
@@ -56,8 +72,9 @@ def train(
 ) -> TrainResult:
     """Train ``model`` in place.
 
-    In ``output_dir`` the loop owns ``run.log``, ``args.json``, ``train.jsonl``, ``eval.jsonl``, ``logs/``,
-    ``curves.png``, ``checkpoints/``, ``best/`` and ``nonfinite_step*.npz``, and touches nothing else.
+    In ``output_dir`` the loop writes ``run.log``, ``args.json``, ``train.jsonl``, ``eval.jsonl``, ``logs/``,
+    ``curves.png``, ``checkpoints/``, ``best/`` and ``nonfinite_step*.npz``, notes them in the folder's record
+    (``mobilebert.outputs``), and touches nothing else. What bears such a name but is not in the record is refused.
 
     Args:
         model: parameters are changed in place; at the end it holds the final weights (not the best) in eval mode.
@@ -75,7 +92,7 @@ def train(
             Called on rank 0 at each new best of ``settings.best_metric``.
         resume: ``"latest"`` or a checkpoint folder; ``None`` starts anew.
         resume_fallback: where the newest checkpoint is damaged, use the one before (``resume="latest"`` only).
-        overwrite: a fresh start may delete what an earlier run left in ``output_dir`` (of the names above).
+        overwrite: a fresh start may delete what earlier runs left in ``output_dir``: all that its record names.
         header: resolved arguments and whatever else opens ``run.log`` and VisualDL's hyper-parameters.
         data_checksum: fingerprint of the train data; a resumed run must have the same.
         no_decay: see ``build_adamw``.
@@ -86,7 +103,8 @@ def train(
 
     Raises:
         InputError: an empty train set, a setting that the device cannot do, a missing or damaged checkpoint, other
-            settings or data than the checkpoint's, a non-finite loss or gradient under ``on_nan=stop``.
+            settings or data than the checkpoint's, a non-finite loss or gradient under ``on_nan=stop``; a folder that
+            holds an earlier run or somebody else's files, or that another process writes.
         SystemExit: code 143 (SIGTERM) or 130 (SIGINT), after the step was finished and a checkpoint written.
     """
     if len(train_set) == 0:
@@ -112,8 +130,9 @@ def train(
         parallel.broadcast_parameters(model, world)
     else:
         find = partial(checkpoint.find, output_dir, resume, resume_fallback, notes.append)
-        run.restore(parallel.on_main(find, world))
-        parallel.on_main(lambda: checkpoint.recover_folder(output_dir / BEST), world)
+        found = parallel.on_main(find, world)
+        run.restore(found)
+        parallel.on_main(lambda: _take_over(output_dir, found), world)
         notes.append(f"resumed at step {run.progress.step}")
     progress = run.progress
     parameters = [p for p in model.parameters() if not p.stop_gradient]
@@ -159,7 +178,7 @@ def train(
                         is_best = progress.note_evaluation(metrics, settings)
                         log.evaluation(progress.history[-1], is_best)
                         if is_best and save_best and world.is_main:
-                            checkpoint.write_folder(output_dir / BEST, save_best)
+                            write_model(output_dir, BEST, save_best)
                         parallel.barrier(world)
                 patience = settings.early_stop_patience
                 stopped_early = 0 < patience <= progress.evaluations_since_best
@@ -259,20 +278,40 @@ def train(
 
 
 def _make_room(output_dir: Path, overwrite: bool) -> None:
-    """Refuse to mix a fresh run with what an earlier one left, or delete that."""
-    earlier = [
-        output_dir / name for name in (checkpoint.FOLDER, BEST, runlog.VISUALDL, runlog.TRAIN_LOG, runlog.EVAL_LOG)
-    ]
-    earlier += [output_dir / runlog.RUN_LOG, output_dir / runlog.CURVES, *output_dir.glob("nonfinite_step*.npz")]
-    if not overwrite and (checkpoint.steps_on_disk(output_dir) or runlog.read_records(output_dir / runlog.TRAIN_LOG)):
+    """Refuse to mix a fresh run with what an earlier one or somebody else left; delete an earlier one if told so."""
+    outputs.check(output_dir, NAMES)
+    came_to_something = checkpoint.steps_on_disk(output_dir) or runlog.read_records(output_dir / runlog.TRAIN_LOG)
+    if not overwrite and (came_to_something or (output_dir / BEST).exists()):
         raise InputError(
             f"{output_dir}: holds an earlier run; resume it (--resume), overwrite it or choose another output folder"
         )
-    for path in earlier:
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+    outputs.remove(output_dir, None if overwrite else NAMES)
+    outputs.record(output_dir, ENTRIES)
+
+
+def _take_over(output_dir: Path, found: Path) -> None:
+    """Go on in a folder: the run's own, also one of a time before there were records, or another one."""
+    checkpoint.recover_folder(output_dir / BEST)
+    if not outputs.recorded(output_dir) and found.resolve().parent == (output_dir / checkpoint.FOLDER).resolve():
+        if (output_dir / BEST).is_dir():
+            outputs.record_folder(output_dir, BEST, output_dir / BEST)
+    else:
+        outputs.check(output_dir, NAMES)
+    outputs.record(output_dir, ENTRIES)
+
+
+def write_model(output_dir: Path, name: str, save: Callable[[Path], None]) -> None:
+    """Let ``save`` write the folder ``name`` of ``output_dir``, whole or not at all, and note what it wrote.
+
+    What somebody else put into a folder of that name stays in it.
+    """
+
+    def fill(folder: Path) -> None:
+        save(folder)
+        outputs.record_folder(output_dir, name, folder)
+        outputs.copy_others(output_dir, name, folder)
+
+    checkpoint.write_folder(output_dir / name, fill)
 
 
 def _autocast(amp: str) -> Callable:

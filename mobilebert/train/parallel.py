@@ -10,8 +10,10 @@ overlap with the backward pass.
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ import paddle
 import paddle.distributed as dist
 from paddle.base import core
 
+from mobilebert import outputs
 from mobilebert.errors import InputError
 
 # Elements in one all-reduce: large enough that latency does not count, small enough to need little extra memory.
@@ -140,6 +143,18 @@ def on_main(action: Callable[[], Any], world: World) -> Any:
     if kind == "error":
         raise InputError(value)
     return value
+
+
+@contextmanager
+def lock_output(folder: Path, world: World) -> Iterator[None]:
+    """``outputs.lock_folder`` for a whole job, whose rank 0 writes.
+
+    Raises:
+        InputError: another run writes the folder.
+    """
+    with ExitStack() as locks:
+        on_main(lambda: locks.enter_context(outputs.lock_folder(folder)), world)
+        yield
 
 
 def barrier(world: World) -> None:

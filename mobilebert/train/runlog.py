@@ -7,7 +7,6 @@ import json
 import math
 import platform
 import resource
-import shutil
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -23,6 +22,9 @@ from mobilebert.train.graph import write_graph
 
 RUN_LOG, ARGUMENTS, TRAIN_LOG, EVAL_LOG, VISUALDL = "run.log", "args.json", "train.jsonl", "eval.jsonl", "logs"
 CURVES = "curves.png"
+NAMES = (RUN_LOG, ARGUMENTS, TRAIN_LOG, EVAL_LOG, VISUALDL, CURVES)
+_VISUALDL_FILES = f"{VISUALDL}/vdl*.log"
+ENTRIES = (RUN_LOG, ARGUMENTS, TRAIN_LOG, EVAL_LOG, _VISUALDL_FILES, CURVES)  # for the folder's record
 
 
 class RunLog:
@@ -69,7 +71,8 @@ class RunLog:
         except ModuleNotFoundError:
             self.line(f"no curves for VisualDL: {extras.missing('visualdl')}")
             return
-        shutil.rmtree(self.output_dir / VISUALDL, ignore_errors=True)
+        for earlier in self.output_dir.glob(_VISUALDL_FILES):
+            earlier.unlink()
         self.visualdl = LogWriter(logdir=str(self.output_dir / VISUALDL))
         values = {
             key: value if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)

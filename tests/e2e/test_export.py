@@ -74,10 +74,16 @@ def test_an_existing_folder_is_kept_without_force(checkpoints, tmp_path, run_scr
     assert code == 2
     assert errors == f"error: {out} exists; choose another folder, or --force to replace it\n"
     assert names(out) == ["mine.txt"]
+    code, _, errors = run_script("export", "--model", checkpoints / "qa", "--out", out, "--force", "--portable")
+    assert code == 2
+    assert errors == f"error: {out}: holds no export.json of an export, and only an export is replaced\n"
+    assert names(out) == ["mine.txt"]
+    (out / "mine.txt").unlink()
+    code, _, _ = run_script("export", "--model", checkpoints / "qa", "--out", out, "--force")
+    assert code == 0
     code, _, _ = run_script("export", "--model", checkpoints / "qa", "--out", out, "--force", "--portable")
     assert code == 0
     assert "model.onnx" in names(out)
-    assert "mine.txt" not in names(out)
     assert {node.domain for node in onnx.load(out / "model.onnx").graph.node} == {""}
 
 

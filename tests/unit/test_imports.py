@@ -16,6 +16,7 @@ LEVELS = {
     "files": 0,
     "cli": 0,
     "hub": 0,
+    "outputs": 0,
     "plots": 0,
     "runtime": 1,
     "config": 1,

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from deploy_models import save_checkpoint, write_squad
 
-from mobilebert.commands import predict_output, predict_view
+from mobilebert import outputs
+from mobilebert.commands import predict_view
 from mobilebert.commands.predict_output import CHUNK, write_rows
 from mobilebert.deploy.export import Plan, export
 from mobilebert.deploy.predictor import Answer, Classification, Reading
@@ -299,8 +300,7 @@ def test_a_foreign_file_is_left_alone(tmp_path):
 
 
 def hold(path, is_held, release):
-    with open(path, "w") as handle:
-        predict_output.fcntl.flock(handle, predict_output.fcntl.LOCK_EX)
+    with outputs.lock_beside(path):
         is_held.set()
         release.wait(30)
 
@@ -311,7 +311,9 @@ def test_two_runs_do_not_share_a_file(tmp_path):
     other = context.Process(target=hold, args=(tmp_path / "out", is_held, release))
     other.start()
     assert is_held.wait(30)
-    with pytest.raises(InputError, match="out: another run is writing it; choose another --output"):
+    with pytest.raises(
+        InputError, match=r"out: another run is writing it; choose another output.*host \S+, pid \d+, since 2"
+    ):
         write_rows(tmp_path / "out", ["n"], ["f"], compute_with([]), False, "")
     release.set()
     other.join(30)
