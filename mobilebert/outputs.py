@@ -10,12 +10,14 @@ import glob
 import os
 import shutil
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
+from mobilebert import cli
 from mobilebert.errors import InputError
 from mobilebert.files import read_json, write_json
 
@@ -74,22 +76,30 @@ def _acquire(path: Path, what: str | os.PathLike) -> int:
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(descriptor, 1000, 0).decode(errors="replace").strip() or "not known yet"
+            _lock(descriptor, what, os.getpid())
+        except InputError:
             os.close(descriptor)
-            raise InputError(
-                f"{what}: another run is writing it; choose another output, or wait (the other: {holder})"
-            ) from None
-        except OSError:
-            return descriptor
+            raise
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), os.stat(path)):
-                os.ftruncate(descriptor, 0)
-                since = time.strftime("%Y-%m-%d %H:%M:%S")
-                os.pwrite(descriptor, f"host {socket.gethostname()}, pid {os.getpid()}, since {since}\n".encode(), 0)
                 return descriptor
         os.close(descriptor)  # it was removed by the one who held it: take the new one
+
+
+def _lock(descriptor: int, what: str | os.PathLike, process: int) -> None:
+    """Lock an open lock file in the name of a process, or say which other process holds it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(descriptor, 1000, 0).decode(errors="replace").strip() or "not known yet"
+        raise InputError(
+            f"{what}: another run is writing it; choose another output, or wait (the other: {holder})"
+        ) from None
+    except OSError:  # a file system without locks
+        return
+    os.ftruncate(descriptor, 0)
+    since = time.strftime("%Y-%m-%d %H:%M:%S")
+    os.pwrite(descriptor, f"host {socket.gethostname()}, pid {process}, since {since}\n".encode(), 0)
 
 
 def record(folder: Path, entries: Iterable[str]) -> None:
@@ -187,3 +197,13 @@ def copy_others(folder: Path, name: str, new: Path) -> None:
 def _is_below(entry: str) -> bool:
     path = Path(entry)
     return bool(path.parts) and not path.is_absolute() and ".." not in path.parts
+
+
+def _lock_for_a_script() -> None:
+    """``python -m mobilebert.outputs DESCRIPTOR FOLDER``: lock a file that the calling shell script holds open."""
+    descriptor, folder = sys.argv[1:]
+    _lock(int(descriptor), folder, os.getppid())
+
+
+if __name__ == "__main__":
+    cli.run(_lock_for_a_script)

@@ -17,6 +17,27 @@ check_flags() {
     "$PYTHON" "$@" --help >/dev/null
 }
 
+# `renew_folder FOLDER NAMES...`: makes FOLDER, or takes NAMES out of it, which an earlier run of this script made there.
+# A folder without this script's mark belongs to somebody else and stays as it is. A second run at the same time is
+# refused.
+renew_folder() {
+    local folder=$1 script=${0##*/}
+    shift
+    if [[ -e $folder && ! -d $folder ]]; then
+        fail "$folder: a file, but a folder is to be made; name another with OUTPUT"
+    fi
+    if [[ -n $(ls -A "$folder" 2>/dev/null) && $(cat "$folder/.made_by" 2>/dev/null) != "$script" ]]; then
+        fail "$folder: $script did not make it (no .made_by in it says so) and deletes nothing there; name another with OUTPUT"
+    fi
+    mkdir -p "$folder" && echo "$script" >"$folder/.made_by" || fail "$folder: cannot be written; name another with OUTPUT"
+    lock=$folder/.mobilebert.lock
+    # The lock is on a file that bash keeps open: it ends with this script and whatever it started.
+    exec 9<>"$lock"
+    "$PYTHON" -m mobilebert.outputs 9 "$folder"
+    trap 'rm -f -- "$lock"' EXIT
+    (cd "$folder" && rm -rf -- "$@")
+}
+
 case "${1:-}" in
     -h | --help)
         print_help "$0"

@@ -18,7 +18,7 @@ trained=$quickstart/training/best
 models=$("$PYTHON" -m mobilebert.commands.demo --list "$@")
 if [[ -z $models ]]; then
     echo "demo: no model in task/ or outputs/; making the quickstart's"
-    bash scripts/quickstart.sh
+    OUTPUT=$quickstart bash scripts/quickstart.sh
     models=$trained
 fi
 # The quickstart ends with a checkpoint: export it, so that fp32 and int8 can be compared.

@@ -5,7 +5,8 @@
 #
 #   bash scripts/quickstart.sh
 #   bash scripts/quickstart.sh --seed 7                        any flag of run_squad.py, for the training
-#   OUTPUT=FOLDER bash scripts/quickstart.sh                   instead of outputs/quickstart/
+#   OUTPUT=FOLDER bash scripts/quickstart.sh                   instead of outputs/quickstart/; a new or empty folder,
+#                                                              or one that this script made
 #   SEED=3 bash scripts/quickstart.sh                          other data and other random weights
 
 source "$(dirname "$0")/_common.sh"
@@ -21,8 +22,8 @@ step() {
     echo "== $1"
 }
 
-rm -rf "$output"
-mkdir -p "$output"
+# fp32 and int8 are what demo.sh exports of the model.
+renew_folder "$output" data torch paddle compare.json cache training evaluation fp32 int8
 
 step "1/6 generate passages, questions and a vocabulary"
 "$PYTHON" samples/squad/generate.py --output_dir "$output/data" --seed "$seed"

@@ -35,8 +35,8 @@ for argument in "$@"; do
         *) fail "unknown argument $argument; see bash scripts/setup.sh --help" ;;
     esac
 done
-# What is complete, what is under way, and for which device.
-stamp=$venv/.installed unfinished=$venv/.unfinished made_for=$venv/.device
+# What is complete, what is under way, for which device, and that this script made the folder.
+stamp=$venv/.installed unfinished=$venv/.unfinished made_for=$venv/.device made_by=$venv/.made_by
 
 device=${DEVICE:-} cuda=${CUDA:-12.6}
 if [[ $venv == .venv-paddlenlp ]]; then
@@ -141,7 +141,12 @@ if [[ -e $unfinished || $(version_of "$venv/bin/python") != "$version" ]] ||
     if [[ $python == "$venv/bin/python" ]]; then
         python=$("$python" -c 'import sys; print(sys._base_executable)')
     fi
+    if [[ -n $(ls -A "$venv" 2>/dev/null) && ! -e $made_by ]]; then
+        fail "$venv: not made by scripts/setup.sh (no .made_by in it), and not fit for Python $version on $device; move it away or delete it, and run again"
+    fi
     rm -rf "$venv"
+    mkdir "$venv"
+    echo setup.sh >"$made_by"
     "$python" -m venv "$venv"
 fi
 touch "$unfinished"

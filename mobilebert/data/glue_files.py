@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -242,8 +243,11 @@ def zip_submissions(folder: str | Path, archive: str | Path) -> list[str]:
 
     Raises:
         InputError: a file is missing, has another header, an unknown label word, or another number of rows than
-            GLUE's test set: the server would refuse the archive or score it 0.
+            GLUE's test set: the server would refuse the archive or score it 0; or ``archive`` is something else than an
+            earlier archive.
     """
+    if os.path.lexists(archive) and not zipfile.is_zipfile(archive):
+        raise InputError(f"{archive}: is there already and no zip archive; name another, ending in .zip")
     names = []
     for task in TASKS.values():
         for name, rows in task.submissions.values():
