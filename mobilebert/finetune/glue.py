@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import paddle
 
+from mobilebert import outputs
 from mobilebert.config import MobileBertConfig
 from mobilebert.data.collate import PackedDataset
 from mobilebert.data.glue import Task, label_indices, ordered_labels
@@ -311,5 +312,6 @@ def predict(
     _require_finite(logits, examples.source)
     predictions = predictions_of(task, logits)
     if world.is_main:
+        outputs.record(path.parent, [path.name])
         write_submission(path, examples.ids, prediction_words(task, labels, predictions))
         _log.info("%s: %d predictions", path, len(predictions))

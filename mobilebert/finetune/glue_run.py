@@ -193,11 +193,8 @@ def _run(
             outputs.record(plan.output_dir, [RESULTS])
             write_json(plan.output_dir / RESULTS, results)
     for split, (examples, data) in test_sets.items():
-        path = plan.output_dir / _prediction_file(task, split)
-        if world.is_main:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            outputs.record(plan.output_dir, [path.name])
-        glue.predict(forward, task, labels, examples, data, path, plan.eval_batch_size, world)
+        name = _prediction_file(task, split)
+        glue.predict(forward, task, labels, examples, data, plan.output_dir / name, plan.eval_batch_size, world)
     return results
 
 

@@ -245,6 +245,18 @@ def test_a_damaged_model_is_told_to_the_page(folders, tmp_path):
         assert server.ask()[0] == 200
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_outputs_that_are_no_numbers_are_no_answer(folders, value):
+    with Server([folders[0]]) as server:
+        engine = server.models[0].predictor.engine._engine
+        run = engine.run
+        engine.run = lambda batch: [output * 0 + value for output in run(batch)]
+        status, result = server.ask()
+        assert status == 400 and set(result) == {"error"} and "its outputs are not numbers" in result["error"]
+        engine.run = run
+        assert server.ask()[0] == 200
+
+
 # ---------------------------------------------------------------- protection
 
 

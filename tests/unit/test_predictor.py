@@ -299,9 +299,10 @@ def test_outputs_that_are_no_numbers(folder):
     for head, call in (("qa", lambda p: p.answer("a", "b")), ("classes", lambda p: p.classify("a"))):
         predictor = Predictor(folder / head)
         run = predictor.engine.run
-        predictor.engine.run = lambda batch, run=run: [output * np.nan for output in run(batch)]
-        with pytest.raises(InputError, match="its outputs are not numbers; did the training diverge"):
-            call(predictor)
+        for value in (np.nan, np.inf, -np.inf):
+            predictor.engine.run = lambda batch, run=run, value=value: [output * 0 + value for output in run(batch)]
+            with pytest.raises(InputError, match="its outputs are not numbers; did the training diverge"):
+                call(predictor)
 
 
 def test_a_damaged_file(folder, tmp_path):

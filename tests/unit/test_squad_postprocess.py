@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from mobilebert.postprocess.squad import extract_answers
+from mobilebert.postprocess.squad import extract_answers, mask_padding
 
 CONTEXT = "one two three four"
 SPANS = [(0, 3), (4, 7), (8, 13), (14, 18)]
@@ -139,6 +139,7 @@ def test_padding_beyond_a_feature_is_never_an_answer():
     ("changes", "message"),
     [
         ({"start_logits": np.full((1, 7), np.nan)}, "1 features have NaN start logits (first: question q)"),
+        ({"end_logits": np.full((1, 7), np.inf)}, "1 features have infinite end logits (first: question q)"),
         ({"start_logits": np.zeros((2, 7))}, "expected both [F, S]"),
         (
             {"start_logits": np.zeros((1, 5)), "end_logits": np.zeros((1, 5))},
@@ -154,3 +155,19 @@ def test_arguments_that_do_not_fit(changes, message):
     with pytest.raises(ValueError) as raised:
         extract_answers(**arguments)
     assert message in str(raised.value)
+
+
+def test_padding_is_masked_and_what_is_no_number_is_refused():
+    lengths, ids, index = np.array([3, 2]), ["p", "q"], np.array([0, 1])
+    logits = np.array([[1, 2, 3, np.nan], [4, 5, np.inf, 7]], np.float32)
+    start, end = mask_padding(logits, -logits, lengths, ids, index)
+    assert start.tolist() == [[1, 2, 3, -np.inf], [4, 5, -np.inf, -np.inf]]
+    assert end.tolist() == [[-1, -2, -3, -np.inf], [-4, -5, -np.inf, -np.inf]]
+    assert start.dtype == np.float32 and np.isnan(logits[0, 3])  # a copy
+    plain = np.zeros((2, 4), np.float32)
+    for value in (np.nan, np.inf, -np.inf, 3e38):  # the sum of two of the last is infinite
+        broken = plain.copy()
+        broken[1, 1] = value
+        for pair, name in (((broken, plain), "start"), ((plain, broken), "end")):
+            with pytest.raises(ValueError, match=rf"1 features have {name} logits .* \(first: question q\)"):
+                mask_padding(*pair, lengths, ids, index)
