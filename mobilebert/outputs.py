@@ -148,7 +148,7 @@ def check(folder: Path, names: Iterable[str]) -> None:
             if any(fnmatch.fnmatchcase(path.name, own) for own in ours) or (is_folder and not any(path.iterdir())):
                 continue
             raise InputError(
-                f"{path}: is there already, but {RECORD} beside it does not name it as the output of a run; "
+                f"{path}: is there already, and not as the output of a run ({RECORD} does not name it); "
                 "move it away, or choose another output folder"
             )
 

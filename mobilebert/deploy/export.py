@@ -130,7 +130,8 @@ def check_replaceable(out: Path, sources: Sequence[str | None]) -> None:
     for source in [*filter(None, sources), Path.cwd()]:
         path = Path(source).resolve()
         if Path(source).exists() and (path == place or place in path.parents):
-            raise InputError(f"{out}: holds {source}, which replacing it would delete; choose another folder")
+            what = "is" if path == place else "holds"
+            raise InputError(f"{out}: {what} {source}, which must not be replaced; choose another folder")
     if any(out.iterdir()):
         _check_is_export(out)
 

@@ -72,7 +72,7 @@ def test_a_fresh_training_refuses_what_is_not_of_a_run(place, tmp_path, run_scri
     code, _, errors = run_script(*train(place, tmp_path, *flags))
     assert code == 2 and errors.count("\n") == 1
     assert errors.startswith(
-        f"error: {tmp_path / theirs.split('/')[0]}: is there already, but .mobilebert.json beside it"
+        f"error: {tmp_path / theirs.split('/')[0]}: is there already, and not as the output of a run"
     )
     assert contents(tmp_path) == before
 
@@ -165,22 +165,22 @@ def test_only_an_export_is_replaced(place, tmp_path, run_script):
 
     checkpoint, out, link = tmp_path / "checkpoint", tmp_path / "out", tmp_path / "link"
     shutil.copytree(place / "sst2", checkpoint)
-    refused(checkpoint, f"holds {checkpoint}, which replacing it would delete", checkpoint)
+    refused(checkpoint, f"is {checkpoint}, which must not be replaced", checkpoint)
     refused(checkpoint, "holds no export.json of an export, and only an export is replaced")
     assert run_script("export", "--model", checkpoint, "--out", out, "--format", "all")[0] == 0
-    refused(out, f"holds {out}, which replacing it would delete", out)  # an export with the checkpoint in it
+    refused(out, f"is {out}, which must not be replaced", out)  # an export with the checkpoint in it
     link.symlink_to(out)
     refused(link, "a link, and an export never replaces what a link points to")
-    refused(out, f"holds {link}, which replacing it would delete", link)
+    refused(out, f"is {link}, which must not be replaced", link)
     fill(out, "thesis.txt")
     refused(out, "holds thesis.txt, which no export wrote")
     (out / "thesis.txt").rename(tmp_path / "thesis.txt")
     shutil.copy(place / "sst2.tsv", out / "README.md")
     shutil.copytree(out, out / "inner")
-    refused(out, "which replacing it would delete", out / "inner")
+    refused(out, "which must not be replaced", out / "inner")
     shutil.rmtree(out / "inner")
     text = ("--evaluation", out / "README.md")
-    refused(out, f"holds {out / 'README.md'}, which replacing it would delete", place / "sst2", *text)
+    refused(out, f"holds {out / 'README.md'}, which must not be replaced", place / "sst2", *text)
     before = contents(out)["model.onnx"]
     code, _, errors = run_script("export", "--model", place / "sst2", "--out", out, "--force", "--portable")
     assert code == 0 and contents(out)["model.onnx"] != before, errors
@@ -191,7 +191,7 @@ def test_the_folder_that_one_works_in_is_not_replaced(place, tmp_path, run_scrip
     assert run_script("export", "--model", place / "sst2", "--out", tmp_path / "out")[0] == 0
     monkeypatch.chdir(tmp_path / "out")
     code, _, errors = run_script("export", "--model", place / "sst2", "--out", ".", "--force")
-    assert code == 2 and "which replacing it would delete" in errors and errors.count("\n") == 1
+    assert code == 2 and "which must not be replaced" in errors and errors.count("\n") == 1
 
 
 @pytest.mark.parametrize("command", ["export", "convert"])

@@ -140,7 +140,9 @@ def test_somebody_elses_files_are_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     outputs.record(tmp_path, ["ours/a", "x*.npz"])
     outputs.check(tmp_path, ["ours", "empty", "x*.npz", "missing"])
-    with pytest.raises(InputError, match=rf"theirs: is there already, but {re.escape(outputs.RECORD)} beside it"):
+    with pytest.raises(
+        InputError, match=rf"theirs: is there already, and not as the output of a run \({re.escape(outputs.RECORD)} "
+    ):
         outputs.check(tmp_path, ["ours", "theirs"])
     (tmp_path / "link").symlink_to(tmp_path / "empty")
     with pytest.raises(InputError, match="link: is there already"):
