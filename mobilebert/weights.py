@@ -2,17 +2,21 @@
 
 The layout rule comes from the model itself: the weight of every ``nn.Linear`` is [in, out] in Paddle and [out, in] in
 PyTorch, square ones too; nothing else differs. A safetensors header says ``format: pd`` or ``format: pt``.
+
+One rule of types too, ``as_floats``: weights are floating-point numbers, and NumPy has no bfloat16, so that one becomes
+float32, which holds each of its values. Anything else (a quantised checkpoint's integers) is refused.
 """
 
 import os
 import pickle
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import paddle
 from paddle import nn
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError, deserialize, safe_open
 from safetensors.numpy import save
 
 from mobilebert import hub
@@ -31,6 +35,10 @@ TIED_KEYS = {
 }
 CONSTANT_KEYS = ("embeddings.position_ids",)
 
+FLOAT_TYPES = ("float16", "float32", "float64")
+# How a reader hands over bfloat16: its bits, under a type that nobody can take for integers.
+BFLOAT16 = np.dtype([("bfloat16", np.uint16)])
+
 # All that a pickle of tensors names. Unpickling anything else would run it.
 _TENSOR_PARTS = {
     ("builtins", "tuple"),
@@ -42,8 +50,22 @@ _TENSOR_PARTS = {
         ("multiarray", "_reconstruct"), ("multiarray", "scalar"), ("numeric", "_frombuffer"),
     )),
 }  # fmt: skip
+# What a state dict may hold beside tensors: paddle.save's table of names, a training's counters and notes.
+_NO_TENSORS = (dict, str, int, float, type(None))
 
-State = dict[str, np.ndarray]
+
+class State(dict[str, np.ndarray]):
+    """Tensors by name.
+
+    Attributes:
+        widened: names of those that were stored in bfloat16 and are float32 here.
+    """
+
+    def __init__(
+        self, tensors: Mapping[str, np.ndarray] | Iterable[tuple[str, np.ndarray]] = (), widened: Iterable[str] = ()
+    ):
+        super().__init__(tensors)
+        self.widened = list(widened)
 
 
 @dataclass
@@ -53,6 +75,7 @@ class LoadReport:
     loaded: list[str] = field(default_factory=list)
     transposed: list[str] = field(default_factory=list)
     renamed: dict[str, str] = field(default_factory=dict)  # key in the checkpoint -> parameter
+    widened: list[str] = field(default_factory=list)  # bfloat16 in the checkpoint, float32 since
     unused: list[str] = field(default_factory=list)  # in the checkpoint, not in the model
     initialised: list[str] = field(default_factory=list)  # in the model, not in the checkpoint
 
@@ -67,11 +90,47 @@ def resolve_folder(name_or_path: str | os.PathLike) -> Path:
     return Path(hub.resolve(name_or_path, ["config.json", "*.safetensors", SAFETENSORS_INDEX, PDPARAMS]))
 
 
-def read_safetensors(folder: Path) -> tuple[State, str | None]:
+def as_floats(tensors: Mapping[str, np.ndarray], layout: str, source: str | os.PathLike) -> State:
+    """Bring tensors to types that NumPy computes with: the one place that decides which types are weights.
+
+    float16, float32 and float64 pass as they are (the same arrays), and constants (``CONSTANT_KEYS``) whatever they
+    are. bfloat16 becomes float32 with the same values.
+
+    Args:
+        tensors: by key, as a reader gives them; what it returned before passes unchanged.
+        layout: in Paddle's, ``"pd"``, uint16 is bfloat16: Paddle writes it so. In PyTorch's it is an integer.
+        source: how the error names the file or folder.
+
+    Raises:
+        InputError: a tensor of another type.
+    """
+    state = State(tensors, getattr(tensors, "widened", ()))
+    for key, value in tensors.items():
+        type_name = "bfloat16" if value.dtype == BFLOAT16 else value.dtype.name
+        if type_name == "bfloat16" or (type_name == "uint16" and layout == "pd"):
+            bits = value.view(np.uint16) if type_name == "bfloat16" else value
+            # bfloat16 is the upper half of float32.
+            state[key] = np.asarray(bits.astype(np.uint32) << 16).view(np.float32)
+            state.widened.append(key)
+        elif type_name not in FLOAT_TYPES and not key.endswith(CONSTANT_KEYS):
+            raise wrong_type(source, key, type_name)
+    return state
+
+
+def wrong_type(source: str | os.PathLike, key: str, type_name: str) -> InputError:
+    """The error for a tensor that holds no floating-point numbers, or some of a type that is not read here."""
+    return InputError(
+        f"{source}: {key} is {type_name}, but weights are float16, bfloat16, float32 or float64; "
+        "if this is a quantised checkpoint, take the one that it was made from"
+    )
+
+
+def read_safetensors(folder: Path) -> tuple[dict[str, np.ndarray], str | None]:
     """Read ``model.safetensors``, one file or sharded.
 
     Returns:
-        Tensors by key, and the header's format: ``"pd"``, ``"pt"`` or none.
+        Tensors by key as they are stored, bfloat16 as ``BFLOAT16`` (for ``as_floats``), and the header's format:
+        ``"pd"``, ``"pt"`` or none.
 
     Raises:
         InputError: a file is missing, damaged, or holds a type that NumPy lacks.
@@ -81,18 +140,27 @@ def read_safetensors(folder: Path) -> tuple[State, str | None]:
         names = [SAFETENSORS]
     else:
         names = shard_names(index)
-    state: State = {}
+    state: dict[str, np.ndarray] = {}
     layout = None
     for name in names:
         path = folder / name
         try:
             with safe_open(path, framework="np") as tensors:
                 layout = (tensors.metadata() or {}).get("format", layout)
-                for key in tensors.keys():  # noqa: SIM118 (the handle is no mapping)
-                    state[key] = tensors.get_tensor(key)
+                stored = {key: tensors.get_slice(key).get_dtype() for key in tensors.keys()}  # noqa: SIM118 (no mapping)
+                # The handle gives bfloat16 in no way that NumPy takes. What does reads the whole file: only if needed.
+                raw = dict(deserialize(path.read_bytes())) if "BF16" in stored.values() else {}
+                for key, type_name in stored.items():
+                    if type_name == "BF16":
+                        state[key] = np.frombuffer(raw[key]["data"], BFLOAT16).reshape(raw[key]["shape"])
+                        continue
+                    try:
+                        state[key] = tensors.get_tensor(key)
+                    except (AttributeError, TypeError):  # float8 and smaller
+                        raise wrong_type(path, key, type_name) from None
         except FileNotFoundError:
             raise InputError(f"{path}: no such file; is the checkpoint complete?") from None
-        except (SafetensorError, OSError, TypeError) as error:
+        except (SafetensorError, OSError) as error:
             raise InputError(f"{path}: not a readable safetensors file ({error}); fetch or convert it again") from None
     return state, layout
 
@@ -114,10 +182,10 @@ def read_state(folder: Path) -> tuple[State, str]:
     """Read whichever weights a folder holds.
 
     Returns:
-        Tensors by key, and the layout ``"pd"`` or ``"pt"``.
+        Tensors by key, all float16, float32 or float64 (see ``as_floats``), and the layout ``"pd"`` or ``"pt"``.
 
     Raises:
-        InputError: no weights, unreadable weights, or weights of unknown layout.
+        InputError: no weights, unreadable weights, tensors of another type, or weights of unknown layout.
     """
     if (folder / SAFETENSORS).exists() or (folder / SAFETENSORS_INDEX).exists():
         state, layout = read_safetensors(folder)
@@ -126,7 +194,7 @@ def read_state(folder: Path) -> tuple[State, str]:
                 f"{folder / SAFETENSORS}: the header's format is {layout!r}, expected 'pd' or 'pt'; "
                 "a PyTorch checkpoint is converted by convert.py"
             )
-        return state, layout
+        return as_floats(state, layout, folder), layout
     path = folder / PDPARAMS
     if not path.exists():
         raise InputError(f"{folder}: found neither {SAFETENSORS} nor {PDPARAMS}; convert a checkpoint with convert.py")
@@ -146,17 +214,18 @@ def read_pdparams(path: Path) -> State:
     """Read what ``paddle.save`` wrote of a state dict. Unlike ``paddle.load`` this never runs what a pickle holds.
 
     Raises:
-        InputError: the file is damaged, or holds more than tensors.
+        InputError: the file is damaged, holds more than tensors, or tensors that are no floating-point numbers.
     """
     try:
         with open(path, "rb") as file:
             content = _TensorUnpickler(file).load()
         # A tensor is an array, or (its name, the array); paddle.save adds a table of names, which is a dict.
         tensors = {key: value[1] if isinstance(value, tuple) else value for key, value in content.items()}
-        return {key: np.asarray(value) for key, value in tensors.items() if not isinstance(value, dict)}
+        tensors = {key: np.asarray(value) for key, value in tensors.items() if not isinstance(value, _NO_TENSORS)}
     except Exception as error:  # a damaged or hostile pickle raises nearly anything
         reason = f"{type(error).__name__}: {error}"
         raise InputError(f"{path}: refused, it is damaged or holds more than tensors ({reason[:160]})") from None
+    return as_floats(tensors, "pd", path)
 
 
 def _parameter_name(key: str, expected: dict) -> str:
@@ -173,7 +242,7 @@ def _parameter_name(key: str, expected: dict) -> str:
     return key
 
 
-def fit_state(model: nn.Layer, state: State, layout: str, source: str) -> tuple[State, LoadReport]:
+def fit_state(model: nn.Layer, state: Mapping[str, np.ndarray], layout: str, source: str) -> tuple[State, LoadReport]:
     """Bring a checkpoint's tensors to a model's names and layout.
 
     Args:
@@ -183,12 +252,14 @@ def fit_state(model: nn.Layer, state: State, layout: str, source: str) -> tuple[
         source: how errors name the checkpoint.
 
     Raises:
-        InputError: shapes differ, two keys claim one parameter, tied tensors disagree, or nothing fits.
+        InputError: shapes differ, two keys claim one parameter, tied tensors disagree, nothing fits, or a tensor holds
+            no floating-point numbers.
     """
+    state = as_floats(state, layout, source)
     expected = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
     transposed = linear_weights(model) if layout == "pt" else set()
-    report = LoadReport()
-    fitted: State = {}
+    report = LoadReport(widened=state.widened)
+    fitted = State()
     wrong_shapes = []
     for key, value in state.items():
         if key.endswith(CONSTANT_KEYS):
@@ -261,20 +332,29 @@ def load_into(model: nn.Layer, folder: Path) -> LoadReport:
     check_backbone(report, str(folder))
     parameters = dict(model.named_parameters())
     for name, value in fitted.items():
-        parameters[name].set_value(np.ascontiguousarray(value).astype(_numpy_type(parameters[name])))
+        parameter = parameters[name]
+        value = np.ascontiguousarray(value).astype(_numpy_type(parameter))
+        parameter.set_value(paddle.to_tensor(value).astype(parameter.dtype))
     return report
 
 
 def _numpy_type(parameter: paddle.Tensor) -> str:
-    return str(parameter.dtype).removeprefix("paddle.")
+    """The type in which NumPy holds a parameter's values: its own, or float32 for bfloat16."""
+    return "float32" if parameter.dtype == paddle.bfloat16 else str(parameter.dtype).removeprefix("paddle.")
 
 
 def model_state(model: nn.Layer) -> State:
-    """A model's parameters as NumPy arrays, by name."""
-    return {name: parameter.numpy() for name, parameter in model.named_parameters()}
+    """A model's parameters as NumPy arrays, by name; bfloat16 as float32, which holds the same values.
+
+    NumPy has no bfloat16: ``parameter.numpy()`` gives its bits as integers, which no other library reads as numbers.
+    """
+    return State(
+        (name, (parameter.astype("float32") if parameter.dtype == paddle.bfloat16 else parameter).numpy())
+        for name, parameter in model.named_parameters()
+    )
 
 
-def save_state(state: State, folder: Path, layout: str) -> None:
+def save_state(state: Mapping[str, np.ndarray], folder: Path, layout: str) -> None:
     """Write ``model.safetensors`` with ``layout`` in its header, atomically."""
     contiguous = {key: np.ascontiguousarray(value) for key, value in state.items()}
     with atomic_path(folder / SAFETENSORS) as temporary:
@@ -283,5 +363,5 @@ def save_state(state: State, folder: Path, layout: str) -> None:
 
 
 def save_model(model: nn.Layer, folder: Path) -> None:
-    """Write a model's parameters as ``model.safetensors`` in Paddle's layout."""
+    """Write a model's parameters as ``model.safetensors`` in Paddle's layout; bfloat16 as float32."""
     save_state(model_state(model), Path(folder), "pd")

@@ -4,6 +4,7 @@ import shutil
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import paddle
@@ -14,6 +15,9 @@ from mobilebert.errors import InputError
 from mobilebert.files import atomic_folder, atomic_path, file_digest, read_json
 from mobilebert.heads import HEADS
 from mobilebert.weights import LoadReport, State
+
+if TYPE_CHECKING:
+    import torch
 
 PICKLE = "pytorch_model.bin"
 PICKLE_INDEX = "pytorch_model.bin.index.json"
@@ -47,10 +51,12 @@ class Conversion:
     def summary(self) -> str:
         """The lines that ``convert.py`` prints at the end."""
         report = self.report
+        widened = [("widened", f"{len(report.widened)} from bfloat16 to float32")] if report.widened else []
         rows = [
             ("tensors", len(self.state)),
             ("transposed", len(report.transposed)),
             ("renamed", len(report.renamed)),
+            *widened,
             ("unused", _count_and_names(report.unused)),
             ("newly initialised", _count_and_names(report.initialised)),
             ("parameters", f"{self.num_parameters:,}"),
@@ -70,42 +76,56 @@ def read_torch_state(folder: Path) -> State:
 
     A pickle is opened with ``weights_only=True``: one that holds more than tensors is refused, never executed.
 
+    Returns:
+        Tensors by key, all float16, float32 or float64; what was bfloat16 is float32 (see ``weights.as_floats``).
+
     Raises:
-        InputError: no weights, unreadable weights, weights in Paddle's layout, or an unsafe pickle.
+        InputError: no weights, unreadable weights, tensors of another type, weights in Paddle's layout, or an unsafe
+            pickle.
     """
     if (folder / weights.SAFETENSORS).exists() or (folder / weights.SAFETENSORS_INDEX).exists():
         state, layout = weights.read_safetensors(folder)
         if layout == "pd":
             raise InputError(f"{folder}: holds a Paddle checkpoint already; to go back to PyTorch add --reverse")
-        return state
+        return weights.as_floats(state, "pt", folder)
     if (folder / PICKLE).exists():
-        return _read_pickle(folder / PICKLE)
+        return weights.as_floats(_read_pickle(folder / PICKLE), "pt", folder / PICKLE)
     if (folder / PICKLE_INDEX).exists():
-        return {
-            key: value
-            for name in weights.shard_names(folder / PICKLE_INDEX)
-            for key, value in _read_pickle(folder / name).items()
-        }
+        state = {}
+        for name in weights.shard_names(folder / PICKLE_INDEX):
+            state.update(_read_pickle(folder / name))
+        return weights.as_floats(state, "pt", folder)
     raise InputError(
         f"{folder}: found neither {weights.SAFETENSORS} nor {PICKLE}; fetch a checkpoint with "
         "bash scripts/download_weights.sh, or name its folder with --src"
     )
 
 
-def _read_pickle(path: Path) -> State:
+def _read_pickle(path: Path) -> dict[str, np.ndarray]:
+    """A pickle's tensors as they are stored, bfloat16 as ``weights.BFLOAT16``."""
     import torch
 
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        return {
-            key: value.float().numpy() if value.dtype is torch.bfloat16 else value.numpy()
-            for key, value in state.items()
-        }
+        return {key: _to_numpy(path, key, value.detach()) for key, value in state.items()}
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; is the checkpoint complete?") from None
     except Exception as error:  # a damaged or hostile pickle raises nearly anything
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"{path}: refused, it is damaged or holds more than tensors ({reason[:160]})") from None
+
+
+def _to_numpy(path: Path, key: str, tensor: "torch.Tensor") -> np.ndarray:
+    import torch
+
+    type_name = str(tensor.dtype).removeprefix("torch.")
+    if tensor.dtype is torch.bfloat16:
+        return tensor.view(torch.int16).numpy().view(weights.BFLOAT16)
+    if not hasattr(np, type_name):  # quantised types, float8
+        raise weights.wrong_type(path, key, type_name)
+    return tensor.numpy()
 
 
 def detect_head(folder: Path, state: State) -> str:
@@ -133,7 +153,8 @@ def convert(source: str | Path, destination: str | Path, head: str | None = None
     """Convert a folder PyTorch -> Paddle, or back.
 
     Writes ``config.json``, ``model.safetensors``, the tokenizer's files and, for Paddle, ``model_state.pdparams``.
-    Tensors keep their values and types bit for bit; what the checkpoint lacks of the head is drawn from Paddle's seed.
+    Tensors keep their values and types bit for bit, but bfloat16 is written as float32, which holds the same values;
+    what the checkpoint lacks of the head is drawn from Paddle's seed.
 
     Args:
         source: folder of the checkpoint.
@@ -162,11 +183,11 @@ def convert(source: str | Path, destination: str | Path, head: str | None = None
     fitted, report = weights.fit_state(model, state, layout, str(source))
     weights.check_backbone(report, str(source))
     initial = weights.model_state(model)
-    output = {name: fitted.get(name, initial[name]) for name in initial}
+    output = State((name, fitted.get(name, initial[name])) for name in initial)
     linear = weights.linear_weights(model)
     if reverse:
         report.transposed = [name for name in output if name in linear]
-        output = {name: value.T if name in linear else value for name, value in output.items()}
+        output = State((name, value.T if name in linear else value) for name, value in output.items())
     config = replace(config, num_labels=None, extra={**config.extra, "architectures": [HEADS[head].__name__]})
     with atomic_folder(destination) as folder:
         config.save_pretrained(folder)

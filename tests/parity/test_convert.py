@@ -23,6 +23,7 @@ from mobilebert.heads import HEADS
 from mobilebert.interop import hf
 
 ROOT = Path(__file__).parents[2]
+PT = {"format": "pt"}
 
 
 def write(folder, head="question-answering", dtype="float32", **config):
@@ -102,7 +103,13 @@ def sharded_pickle(folder, model):
     (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
 
 
-@pytest.mark.parametrize("store", [shard, one_pickle, old_pickle, sharded_pickle])
+def pickle_parameters(folder, model):
+    """Not of ``state_dict``: these require gradients."""
+    one_pickle(folder, model)
+    torch.save(dict(model.named_parameters()), folder / "pytorch_model.bin")
+
+
+@pytest.mark.parametrize("store", [shard, one_pickle, old_pickle, sharded_pickle, pickle_parameters])
 def test_every_format_gives_the_same_checkpoint(store, tmp_path):
     model = write(tmp_path / "plain", "pretraining")
     store(tmp_path / "other", model)
@@ -120,6 +127,113 @@ def test_half_precision_stays_half_and_comes_back(tmp_path):
     assert_same_state(load(tmp_path / "back", "question-answering", "float16").state_dict(), source.state_dict())
     model = HEADS["question-answering"].from_pretrained(tmp_path / "paddle")
     assert model.qa_outputs.weight.dtype == paddle.float32
+
+
+def save_rounded(folder, model):
+    """The reference: float32 whose values bfloat16 can hold."""
+    save_file({k: v.bfloat16().float() for k, v in model.state_dict().items()}, folder / "model.safetensors", PT)
+
+
+def save_bfloat16(folder, model):
+    save_file({k: v.bfloat16() for k, v in model.state_dict().items()}, folder / "model.safetensors", PT)
+
+
+def shard_bfloat16(folder, model):
+    (folder / "model.safetensors").unlink()
+    shard(folder, model.bfloat16())
+
+
+def pickle_bfloat16(folder, model):
+    one_pickle(folder, model.bfloat16())
+
+
+def shard_pickle_bfloat16(folder, model):
+    sharded_pickle(folder, model.bfloat16())
+
+
+@pytest.mark.parametrize("store", [save_bfloat16, shard_bfloat16, pickle_bfloat16, shard_pickle_bfloat16])
+def test_bfloat16_is_written_as_the_float32_of_the_same_values(store, tmp_path):
+    for name, save in (("float32", None), ("rounded", save_rounded), ("bfloat16", store)):
+        model = write(tmp_path / name)
+        if save:
+            save(tmp_path / name, model)
+    exact, expected, got = (hf.convert(tmp_path / n, tmp_path / f"{n}-pd") for n in ("float32", "rounded", "bfloat16"))
+    assert got.sha256 == expected.sha256 != exact.sha256
+    assert len(got.report.widened) == len(got.state)
+    assert f"  widened            {len(got.state)} from bfloat16 to float32\n" in got.summary()
+    assert not expected.report.widened and "widened" not in expected.summary()
+    for read in (weights.read_state(tmp_path / "bfloat16-pd")[0], hf.read_torch_state(tmp_path / "bfloat16")):
+        assert {value.dtype.name for value in read.values()} == {"float32"}
+    # Our reader of PyTorch's files without a conversion.
+    if (tmp_path / "bfloat16" / "model.safetensors").exists():
+        loaded = HEADS["question-answering"].from_pretrained(tmp_path / "bfloat16")
+        np.testing.assert_array_equal(loaded.qa_outputs.weight.numpy(), got.state["qa_outputs.weight"])
+
+
+def test_one_bfloat16_tensor_among_float32(tmp_path):
+    state = write(tmp_path / "torch").state_dict()
+    state["qa_outputs.weight"] = state["qa_outputs.weight"].bfloat16()
+    save_file(state, tmp_path / "torch" / "model.safetensors", PT)
+    there = hf.convert(tmp_path / "torch", tmp_path / "paddle")
+    assert there.report.widened == ["qa_outputs.weight"]
+    hf.convert(tmp_path / "paddle", tmp_path / "back", reverse=True)
+    assert_same_state(
+        load(tmp_path / "back", "question-answering").state_dict(), {key: value.float() for key, value in state.items()}
+    )
+
+
+def test_paddles_bfloat16_comes_back_to_torch_as_numbers(tmp_path):
+    source = write(tmp_path / "torch")
+    hf.convert(tmp_path / "torch", tmp_path / "paddle")
+    (tmp_path / "paddle" / "model.safetensors").unlink()
+    path = str(tmp_path / "paddle" / "model_state.pdparams")
+    paddle.save({name: value.astype("bfloat16") for name, value in paddle.load(path).items()}, path)
+    back = hf.convert(tmp_path / "paddle", tmp_path / "back", reverse=True)
+    assert len(back.report.widened) == len(back.state)
+    expected = {key: value.bfloat16().float() for key, value in source.state_dict().items()}
+    assert_same_state(load(tmp_path / "back", "question-answering").state_dict(), expected)
+
+
+def quantised(value):
+    return torch.quantize_per_tensor(value, 0.1, 0, torch.qint8)
+
+
+def cast(dtype):
+    return lambda value: (value * 50).to(dtype)
+
+
+# What the error calls each type in safetensors (None: it cannot hold that type) and in a pickle.
+NO_WEIGHTS = {
+    "int8": (cast(torch.int8), "int8", "int8"),
+    "uint8": (cast(torch.uint8), "uint8", "uint8"),
+    "uint16": (cast(torch.uint16), "uint16", "uint16"),
+    "int32": (cast(torch.int32), "int32", "int32"),
+    "int64": (cast(torch.int64), "int64", "int64"),
+    "bool": (cast(torch.bool), "bool", "bool"),
+    "float8": (cast(torch.float8_e4m3fn), "F8_E4M3", "float8_e4m3fn"),
+    "complex64": (cast(torch.complex64), "complex64", "complex64"),
+    "quantised": (quantised, None, "qint8"),
+}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # torch's, that its own quantised tensors go away
+@pytest.mark.parametrize("kind", NO_WEIGHTS)
+def test_a_type_that_is_no_weight_is_refused_by_name(kind, tmp_path, run_script):
+    change, in_safetensors, in_pickle = NO_WEIGHTS[kind]
+    state = write(tmp_path / "torch").state_dict()
+    state["qa_outputs.weight"] = change(state["qa_outputs.weight"])
+    torch.save(state, tmp_path / "torch" / "pytorch_model.bin")
+    (tmp_path / "torch" / "model.safetensors").unlink()
+    for type_name in (in_pickle, in_safetensors):
+        if type_name is None:
+            continue
+        code, output, errors = run_script("convert", "--src", tmp_path / "torch", "--dst", tmp_path / "new")
+        assert code == 2 and not output
+        assert errors.count("\n") == 1 and errors.startswith(f"error: {tmp_path / 'torch'}")
+        assert f": qa_outputs.weight is {type_name}, but weights are float16, bfloat16, float32 or" in errors
+        if in_safetensors:
+            save_file(state, tmp_path / "torch" / "model.safetensors", PT)  # read before the pickle
+    assert not (tmp_path / "new").exists()
 
 
 def test_the_paddle_format_holds_the_same_and_loads_by_itself(tmp_path):
@@ -153,7 +267,10 @@ def test_old_names_and_constants(tmp_path):
     state["mobilebert.embeddings.position_ids"] = torch.arange(32)[None]
     save_file(state, tmp_path / "torch" / "model.safetensors", metadata={"format": "pt"})
     old = hf.convert(tmp_path / "torch", tmp_path / "b")
-    assert old.sha256 == plain.sha256 and not old.report.unused
+    (tmp_path / "torch" / "model.safetensors").unlink()
+    torch.save(state, tmp_path / "torch" / "pytorch_model.bin")
+    pickled = hf.convert(tmp_path / "torch", tmp_path / "c")
+    assert old.sha256 == pickled.sha256 == plain.sha256 and not old.report.unused and not pickled.report.unused
     assert "mobilebert.embeddings.LayerNorm.gamma" in old.report.renamed
     assert len(old.report.renamed) == sum("LayerNorm" in key for key in state)
 
