@@ -142,7 +142,7 @@ def _runs_here(hidden: Tensor) -> bool:
         return False
     if paddle.is_autocast_enabled():  # its products are not precision.py's
         return False
-    return hidden.dtype in (paddle.float32, paddle.float64)
+    return hidden.size > 0 and hidden.dtype in (paddle.float32, paddle.float64)
 
 
 def _plain(parts: Iterable[nn.Layer], norm: nn.Layer) -> bool:

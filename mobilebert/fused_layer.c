@@ -309,6 +309,12 @@ static void finish_part(const Part *part, float *sums, size_t stride, int thread
     }
 }
 
+static void clear_gradients(const Part *part) {
+    size_t row = sizeof(float) * part->out;
+    memset(part->d_weight, 0, row * part->in), memset(part->d_bias, 0, row);
+    if (part->scale) memset(part->d_scale, 0, row), memset(part->d_shift, 0, row);
+}
+
 /* ---- attention: one head of one sequence, in blocks of ROWS queries ---- */
 
 /* e^x for x <= 0: 2^n times a polynomial of degree 6 on [-ln 2 / 2, ln 2 / 2]; 0 below -87; relative error 1e-7. */
@@ -438,11 +444,15 @@ size_t kept_size(const Layer *l) {
 /* Floats that `scratch` of each pass must hold. */
 size_t forward_scratch_size(const Layer *l) { return (size_t)omp_get_max_threads() * ROWS * l->length; }
 
+/* No tokens: nothing to compute, and no tile to divide by. */
+static int is_empty(const Layer *l) { return l->batch <= 0 || l->length <= 0; }
+
 /* hidden, output: [N, H]; parameters: weights and biases in the order of fused._parts */
 void forward(const Layer *l, const float *hidden, float *const *parameters, float *kept, float *scratch,
              float *output) {
     Parts p;
     Kept k;
+    if (is_empty(l)) return;
     name_parts(l, &p, parameters, NULL);
     name_kept(l, &k, kept);
     int tokens = l->batch * l->length, pairs = l->batch * l->heads;
@@ -528,6 +538,10 @@ void backward(const Layer *l, const float *hidden, float *const *parameters, flo
     Scratch s;
     int tokens = l->batch * l->length, pairs = l->batch * l->heads, last = l->networks;
     name_parts(l, &p, parameters, gradients);
+    if (is_empty(l)) {
+        for (int i = 0; i < p.count; i++) clear_gradients(&p.parts[i]);
+        return;
+    }
     name_kept(l, &k, kept);
     name_scratch(l, &p, &s, scratch);
 #pragma omp parallel

@@ -522,11 +522,16 @@ class MobileBertModel(MobileBertPreTrainedModel):
             return_dict: false returns the tuple of the fields that are set.
 
         Raises:
-            InputError: not exactly one of ``input_ids`` and ``inputs_embeds``, or more tokens than positions.
+            InputError: not exactly one of ``input_ids`` and ``inputs_embeds``, an empty batch, or more tokens than
+                positions.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise InputError("pass exactly one of input_ids and inputs_embeds")
-        length = (inputs_embeds if input_ids is None else input_ids).shape[1]
+        name, given = ("inputs_embeds", inputs_embeds) if input_ids is None else ("input_ids", input_ids)
+        batch, length = given.shape[:2]
+        if batch == 0 or length == 0:  # a trace's unknown sizes are -1
+            shape = list(given.shape)
+            raise InputError(f"{name} has shape {shape}: an empty batch; pass at least one row of at least one token")
         if length > self.config.max_position_embeddings:
             raise InputError(
                 f"{length} tokens in a row, the model has {self.config.max_position_embeddings} positions: truncate"

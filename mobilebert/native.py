@@ -2,15 +2,19 @@
 
 Optional. Where there is no compiler, no math library of Paddle's to multiply with, or ``MOBILEBERT_NATIVE=0`` in the
 environment, ``library`` returns None and fused.py computes the same in Python. Built files lie in
-``~/.cache/mobilebert`` (``XDG_CACHE_HOME`` moves it), one for each source, compiler, processor and Paddle.
+``~/.cache/mobilebert`` (``XDG_CACHE_HOME`` moves it), one for each source, compiler, processor and Paddle. A file's
+name carries its content's sha256: what is loaded is what was built, and nobody else could have put it there.
 """
 
+import contextlib
 import ctypes
 import hashlib
 import os
 import platform
 import shutil
+import stat
 import subprocess
+import tempfile
 import time
 from collections.abc import Sequence
 from functools import lru_cache
@@ -21,7 +25,7 @@ import paddle
 from paddle import Tensor
 
 from mobilebert import cli
-from mobilebert.files import atomic_path
+from mobilebert.files import atomic_path, file_digest
 
 SOURCE = Path(__file__).with_name("fused_layer.c")
 MAX_NETWORKS = 16  # feed-forward networks in a layer, of fused_layer.c
@@ -49,10 +53,11 @@ def library() -> ctypes.CDLL | None:
     if os.environ.get("MOBILEBERT_NATIVE", "1") == "0":
         return None
     try:
-        return _load(_build())
+        return _load_or_build()
     except (OSError, subprocess.SubprocessError, AttributeError) as error:
-        detail = getattr(error, "stderr", None) or str(error)
-        cli.notice(f"runtime: the encoder layer runs in Python, not in C ({detail.strip().splitlines()[0]})")
+        said = error.stderr if isinstance(error, subprocess.CalledProcessError) else ""
+        detail = (said.strip() or str(error)).splitlines()[0]
+        cli.notice(f"runtime: the encoder layer runs in Python, not in C ({detail})")
         return None
 
 
@@ -110,35 +115,86 @@ def _pointers(tensors: Sequence[Tensor]) -> ctypes.Array:
     return (ctypes.c_void_p * len(tensors))(*_addresses(*tensors))
 
 
-def _build() -> Path:
-    """-> the shared library, compiled where this source has not been compiled on this machine before."""
+def _load_or_build() -> ctypes.CDLL:
+    """Load the shared library, compiled where this source has not been compiled on this machine before."""
     compiler = next(filter(None, map(shutil.which, [os.environ.get("CC", ""), *_COMPILERS])), None)
     if compiler is None:
         raise OSError("no C compiler found (Debian and Ubuntu: apt install gcc)")
     threads = _paddle_library("libiomp5.so")
-    version = subprocess.run([compiler, "--version"], check=True, capture_output=True, text=True).stdout
-    made_of = [SOURCE.read_text(), version, _processor(), str(threads), *_FLAGS]
-    digest = hashlib.sha256("\0".join(made_of).encode()).hexdigest()[:16]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mobilebert"
-    path = cache / f"fused_layer-{digest}.so"
-    if path.exists():
+    made_of = [SOURCE.read_text("utf-8"), _run(compiler, "--version"), _processor(), str(threads), *_FLAGS]
+    name = f"fused_layer-{hashlib.sha256(chr(0).join(made_of).encode()).hexdigest()[:16]}"
+    cache = _cache()
+    for path in cache.glob(f"{name}-*.so") if cache else ():
+        if _is_sound(path):
+            return _load(path)
+        with contextlib.suppress(OSError):
+            path.unlink()
+    with tempfile.TemporaryDirectory(prefix="mobilebert-") as folder:
+        begin = time.monotonic()
+        built = _compile(compiler, threads, Path(folder))
+        seconds = time.monotonic() - begin
+        kept = cache and _keep(built, cache / f"{name}-{file_digest(built)}.so")
+        where = f"kept in {cache}" if kept else "not kept: no cache folder that this user alone can write to"
+        cli.notice(f"runtime: compiled {SOURCE.name} in {seconds:.1f} s, {where}")
+        return _load(kept or built)  # a loaded file may be removed
+
+
+def _cache() -> Path | None:
+    """The folder of built files, made where missing; None where others could write to it or it cannot be made."""
+    try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "mobilebert"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # In a parent that all may write to, without /tmp's sticky bit, anybody can put another folder in its place.
+        if folder.is_symlink() or any(parent.stat().st_mode & 0o1002 == 0o002 for parent in folder.parents):
+            return None
+        mode, owner = stat.S_IMODE(folder.stat().st_mode), folder.stat().st_uid
+        if owner == os.geteuid() and mode & 0o022:  # made under umask 002, say
+            folder.chmod(mode & ~0o022)
+            for path in folder.glob("fused_layer-*"):  # of which nobody knows who wrote it
+                path.unlink()
+        return folder if _is_private(folder.stat()) else None
+    except (OSError, RuntimeError):  # RuntimeError: this user has no home folder
+        return None
+
+
+def _is_private(status: os.stat_result) -> bool:
+    return status.st_uid == os.geteuid() and not status.st_mode & 0o022
+
+
+def _is_sound(path: Path) -> bool:
+    """Whether a built file is complete, as it was written, and this user's."""
+    try:
+        status = path.lstat()
+        return stat.S_ISREG(status.st_mode) and _is_private(status) and path.stem.endswith(f"-{file_digest(path)}")
+    except OSError:  # another process may have removed it
+        return False
+
+
+def _compile(compiler: str, threads: Path, folder: Path) -> Path:
+    compiled, linked = folder / "fused_layer.o", folder / "fused_layer.so"
+    _run(compiler, *_FLAGS, "-c", str(SOURCE), "-o", str(compiled))
+    # Paddle's own OpenMP library, named at the link: a second one's waiting threads would fight with its threads.
+    _run(compiler, "-shared", str(compiled), str(threads), f"-Wl,-rpath,{threads.parent}", "-o", str(linked))
+    return linked
+
+
+def _keep(built: Path, path: Path) -> Path | None:
+    """Copy a built file to its place in the cache; None where that is full or read-only."""
+    try:
+        with atomic_path(path) as temporary:
+            shutil.copyfile(built, temporary)
+            temporary.chmod(0o600)
         return path
-    cache.mkdir(parents=True, exist_ok=True)
-    begin = time.monotonic()
-    with atomic_path(path) as temporary:
-        compiled = f"{temporary}.o"
-        # Paddle's own OpenMP library, named at the link: a second one's waiting threads would fight with its threads.
-        commands = [
-            [compiler, *_FLAGS, "-c", str(SOURCE), "-o", compiled],
-            [compiler, "-shared", compiled, str(threads), f"-Wl,-rpath,{threads.parent}", "-o", str(temporary)],
-        ]
-        try:
-            for command in commands:
-                subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
-        finally:
-            Path(compiled).unlink(missing_ok=True)
-    cli.notice(f"runtime: compiled {SOURCE.name} in {time.monotonic() - begin:.1f} s, kept in {path.parent}")
-    return path
+    except OSError:
+        return None
+
+
+def _run(*command: str) -> str:
+    """-> standard output; a compiler may speak any language in any encoding."""
+    done = subprocess.run(
+        command, check=True, capture_output=True, timeout=120, encoding="utf-8", errors="backslashreplace"
+    )
+    return done.stdout
 
 
 def _load(path: Path) -> ctypes.CDLL:
@@ -164,7 +220,7 @@ def _paddle_library(name: str) -> Path:
 def _processor() -> str:
     """What -march=native looks at."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
     except OSError:
         return platform.processor()
     return next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())

@@ -240,6 +240,7 @@ def test_supports_stands_back():
     with fused.disabled():
         assert not fused.supports(layer, hidden)
     assert not fused.supports(layer, hidden.astype("bfloat16"))
+    assert not fused.supports(layer, paddle.ones([0, 2, 48])) and not fused.supports(layer, paddle.ones([1, 0, 48]))
     hook = layer.attention.self.register_forward_post_hook(lambda *_: None)
     assert not fused.supports(layer, hidden)
     hook.remove()

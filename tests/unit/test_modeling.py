@@ -5,6 +5,7 @@ import paddle
 import pytest
 from tiny import SIZES, perturb
 
+from mobilebert import fused
 from mobilebert.config import HEAD_CLASSES, MobileBertConfig
 from mobilebert.errors import InputError
 from mobilebert.heads import HEADS, LogitsOutput
@@ -152,6 +153,22 @@ def test_more_tokens_than_positions_are_refused(head):
     with pytest.raises(InputError, match="33 tokens in a row, the model has 32 positions: truncate"):
         build(head)(ids)
     build(head)(inputs_for(head, np.ones((2, 32), "int64")))
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("head", HEADS)
+def test_an_empty_batch_is_refused(head, fast):
+    model = build(head)
+    fused.set_enabled(fast)
+    try:
+        for shape in ((0, 5), (3, 0), (0, 0)):
+            with pytest.raises(InputError, match=r"input_ids has shape \[\d, \d\]: an empty batch; pass "):
+                model(inputs_for(head, np.ones(shape, "int64")))
+        model(inputs_for(head, np.ones((1, 1), "int64")))
+    finally:
+        fused.set_enabled(True)
+    with pytest.raises(InputError, match=r"inputs_embeds has shape \[0, 5, 16\]: an empty batch"):
+        build()(inputs_embeds=paddle.ones([0, 5, 16]))
 
 
 # Norms

@@ -1,8 +1,13 @@
 """The encoder layer in C against modeling.py in float64, against fused.py's Python, and when it stands back."""
 
 import ctypes
+import errno
+import os
+import shutil
+import stat
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -189,9 +194,41 @@ def test_wrong_gradients_would_be_noticed(tmp_path, monkeypatch):
     assert wrong.read_text() != source
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(native, "SOURCE", wrong)
-    compiled = native._load(native._build())
+    compiled = native._load_or_build()
     monkeypatch.setattr(native, "library", lambda: compiled)
     assert errors({}, *make_batch())[0] > 0.01
+
+
+EMPTY = """
+import sys
+import paddle
+from mobilebert import native
+batch, length = map(int, sys.argv[1:])
+sizes = dict(hidden=8, width=4, intermediate=4, heads=2, networks=1, attention_keep=1, hidden_keep=1)
+layer = native.Layer(batch, length, reads_shared=1, **sizes)
+h, d = 8, 4
+shapes = [(h, d), (d,), (d,), (d,)] * 2 + [(d, d), (d,)] * 2 + [(h, d), (d,)] + [(d, d), (d,), (d,), (d,)]
+shapes += [(d, 4), (4,), (4, d), (d,), (d,), (d,), (d, h), (h,), (h,), (h,)]
+parameters = [paddle.ones(shape) for shape in shapes]
+hidden = paddle.ones([batch, length, h])
+output = paddle.empty_like(hidden)
+kept = native.forward(layer, hidden, parameters, output)
+d_hidden, gradients = native.backward(layer, hidden, parameters, kept, output)
+assert d_hidden.shape == hidden.shape
+print([g.shape for g in gradients] == [p.shape for p in parameters], sum(float(g.abs().sum()) for g in gradients))
+"""
+
+
+@needs_library
+@pytest.mark.parametrize("shape, zero", [((0, 5), True), ((2, 0), True), ((0, 0), True), ((2, 5), False)])
+def test_no_tokens_end_nothing_and_change_nothing(shape, zero):
+    """In a process of its own: a division by zero in C would end this one. The last shape is the control."""
+    words = [sys.executable, "-c", EMPTY, *map(str, shape)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(native.__file__).parents[1])}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, (done.returncode, done.stderr)
+    shapes_agree, total = done.stdout.split()[-2:]
+    assert shapes_agree == "True" and (float(total) == 0) == zero
 
 
 def run_python(tmp_path, **environment):
@@ -216,6 +253,133 @@ def test_built_once_and_found_again(tmp_path):
     assert len(built) == 1 and built[0].suffix == ".so"
     log, there = run_python(tmp_path, PATH=path)
     assert there and "compiled" not in log
+    os.truncate(built[0], built[0].stat().st_size // 2)  # as it stands: a loader that maps it dies of SIGBUS
+    log, there = run_python(tmp_path, PATH=path)
+    assert there and "compiled fused_layer.c" in log
+    log, there = run_python(tmp_path, PATH=path)
+    assert there and "compiled" not in log
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A sound file as the layer is kept."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        native._load_or_build()
+        (path,) = native._cache().iterdir()
+    return path
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty cache folder, and a folder of its own for what is temporary."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    folder = tmp_path / "mobilebert"
+    folder.mkdir(mode=0o700)
+    yield folder
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def load(capfd) -> bool:
+    """Load the layer; -> whether it was compiled for that."""
+    capfd.readouterr()
+    assert native._load_or_build().forward
+    return "compiled fused_layer.c" in capfd.readouterr().err
+
+
+def link(path):
+    path.rename(path.with_name("other"))
+    path.symlink_to("other")
+
+
+DAMAGE = {
+    "none": lambda path: None,
+    "truncated": lambda path: os.truncate(path, path.stat().st_size - 1),
+    "empty": lambda path: os.truncate(path, 0),
+    "longer": lambda path: path.write_bytes(path.read_bytes() + b"x"),
+    "one bit": lambda path: path.write_bytes(path.read_bytes().replace(b"backward", b"cackward", 1)),
+    "a link": link,
+    "all may write": lambda path: path.chmod(0o602),
+    "its group may write": lambda path: path.chmod(0o620),
+}
+
+
+@needs_library
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_file_that_is_not_as_it_was_built_is_built_anew(damage, built, cache, capfd):
+    path = Path(shutil.copy(built, cache))
+    DAMAGE[damage](path)
+    assert load(capfd) == (damage != "none")
+    (kept,) = cache.glob("fused_layer-*")
+    assert native._is_sound(kept) and kept.stat().st_mode & 0o777 == 0o600
+    assert not load(capfd)
+
+
+@needs_library
+def test_a_folder_that_others_could_write_to_loses_that_and_its_files(built, cache, capfd):
+    shutil.copy(built, cache)
+    cache.chmod(0o775)  # umask 002
+    assert load(capfd)
+    assert cache.stat().st_mode & 0o777 == 0o755
+    assert not load(capfd)
+
+
+def raise_(error):
+    raise error
+
+
+def somebody_elses(cache, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+
+
+def linked(cache, monkeypatch):
+    cache.rename(cache.parent / "elsewhere")
+    cache.symlink_to(cache.parent / "elsewhere")
+
+
+def in_a_folder_of_all(cache, monkeypatch):
+    cache.parent.chmod(0o777)
+
+
+def not_to_be_made(cache, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")
+
+
+def no_home(cache, monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", lambda: raise_(RuntimeError("Could not determine home directory.")))
+
+
+def full(cache, monkeypatch):
+    (kept,) = cache.iterdir()
+    kept.rename(cache / "another")
+    monkeypatch.setattr(shutil, "copyfile", lambda *_: raise_(OSError(errno.ENOSPC, "No space left on device")))
+
+
+UNUSABLE = (somebody_elses, linked, in_a_folder_of_all, not_to_be_made, no_home, full)
+
+
+@needs_library
+@pytest.mark.parametrize("case", UNUSABLE, ids=lambda case: case.__name__)
+def test_without_a_folder_of_its_own_a_process_builds_for_itself(case, built, cache, monkeypatch, capfd):
+    shutil.copy(built, cache)  # it would do, were it not for where it lies
+    case(cache, monkeypatch)
+    assert load(capfd) and load(capfd)
+    assert len(list(cache.iterdir())) == 1
+
+
+@needs_library
+def test_a_new_folder_is_this_users_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "new"))
+    before = os.umask(0o002)
+    try:
+        native._load_or_build()
+    finally:
+        os.umask(before)
+    (path,) = (tmp_path / "new" / "mobilebert").iterdir()
+    assert [stat.S_IMODE(place.stat().st_mode) for place in (path.parent, path)] == [0o700, 0o600]
 
 
 def test_reasons_why_not(tmp_path):
@@ -228,6 +392,12 @@ def test_reasons_why_not(tmp_path):
     log, there = run_python(tmp_path, PATH=str(tmp_path))
     assert not there and "runs in Python, not in C (cc: error: out of order)" in log
     assert not list((tmp_path / ".cache" / "mobilebert").iterdir())
+
+    for words, said in (("cc: erreur : d\xe9sordre", r"(cc: erreur : d\xe9sordre)"), (" ", "exit status 1.)")):
+        script = f"#!/bin/sh\necho '{words}'\n[ $1 = --version ] && exit 0\necho '{words}' >&2\nexit 1\n"
+        compiler.write_text(script, encoding="latin-1")
+        log, there = run_python(tmp_path, PATH=str(tmp_path))
+        assert not there and "runs in Python, not in C" in log and said in log
 
     log, there = run_python(tmp_path, PATH="/usr/bin:/bin", MOBILEBERT_NATIVE="0")
     assert not there and "not in C" not in log
