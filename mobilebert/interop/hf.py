@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import paddle
 
-from mobilebert import hub, weights
+from mobilebert import hub, outputs, weights
 from mobilebert.config import CONFIG_NAME, MobileBertConfig
 from mobilebert.errors import InputError
 from mobilebert.files import atomic_folder, atomic_path, file_digest, read_json
@@ -189,7 +189,7 @@ def convert(source: str | Path, destination: str | Path, head: str | None = None
         report.transposed = [name for name in output if name in linear]
         output = State((name, value.T if name in linear else value) for name, value in output.items())
     config = replace(config, num_labels=None, extra={**config.extra, "architectures": [HEADS[head].__name__]})
-    with atomic_folder(destination) as folder:
+    with outputs.lock_beside(destination), atomic_folder(destination) as folder:
         config.save_pretrained(folder)
         weights.save_state(output, folder, "pt" if reverse else "pd")
         if not reverse:
