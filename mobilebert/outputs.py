@@ -10,7 +10,6 @@ import glob
 import os
 import shutil
 import socket
-import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -200,9 +199,14 @@ def _is_below(entry: str) -> bool:
 
 
 def _lock_for_a_script() -> None:
-    """``python -m mobilebert.outputs DESCRIPTOR FOLDER``: lock a file that the calling shell script holds open."""
-    descriptor, folder = sys.argv[1:]
-    _lock(int(descriptor), folder, os.getppid())
+    """Lock a file that the calling shell script holds open."""
+    parser = cli.ArgumentParser(
+        _lock_for_a_script.__doc__, "  %(prog)s 9 FOLDER   # after: exec 9<>FOLDER/.mobilebert.lock"
+    )
+    parser.add_argument("descriptor", type=int, help="of the open lock file")
+    parser.add_argument("folder", help="what is locked, for the message")
+    args = parser.parse_args()
+    _lock(args.descriptor, args.folder, os.getppid())
 
 
 if __name__ == "__main__":
