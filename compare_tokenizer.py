@@ -1,6 +1,6 @@
 """Does the tokenizer match the reference, token by token?"""
 
-from mobilebert import cli
+from mobilebert.base import cli
 from mobilebert.commands.compare_tokenizer import main
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from mobilebert import cli
+from mobilebert.base import cli
 
 # [rows, inner, columns] of the products: square, and into and out of a feed-forward layer at batch 8, length 128.
 PRODUCTS = {"square 512": (512, 512, 512), "FFN in": (1024, 128, 512), "FFN out": (1024, 512, 128)}
@@ -72,7 +72,6 @@ def main() -> None:
     if arguments.child:
         if arguments.child == "faults-kept":
             os.environ["MOBILEBERT_QUIET"] = "1"
-            from mobilebert import runtime  # noqa: F401
         print(*(measure_products() if arguments.child == "products" else measure_faults()))
         return
 
@@ -97,7 +96,7 @@ def main() -> None:
         print(f"{name:<40}" + "".join(f"{rate:>12.0f}" for rate in rates))
 
     print(f"\n{'a sum, by the size of its result':<40}" + "".join(f"{size:>8} MiB" for size in SIZES_MIB))
-    for name, job in (("malloc as it is", "faults"), ("malloc as mobilebert.runtime sets it", "faults-kept")):
+    for name, job in (("malloc as it is", "faults"), ("malloc as mobilebert.process sets it", "faults-kept")):
         runs = [in_child(job, {"OMP_NUM_THREADS": "1"}) for _ in range(arguments.rounds)]
         least = [min(column) for column in zip(*runs, strict=True)]
         print(f"{name + ': page faults':<40}" + "".join(f"{value:>12.0f}" for value in least[: len(SIZES_MIB)]))

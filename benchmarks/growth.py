@@ -17,9 +17,9 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 
 from train_step import Worker, cpu_name, make_checkpoint  # noqa: E402
 
-from mobilebert import cli, plots  # noqa: E402
-from mobilebert.errors import InputError  # noqa: E402
-from mobilebert.files import write_json  # noqa: E402
+from mobilebert.base import cli, plots  # noqa: E402
+from mobilebert.base.errors import InputError  # noqa: E402
+from mobilebert.base.files import write_json  # noqa: E402
 
 
 def parse_arguments(argv: list[str] | None = None):

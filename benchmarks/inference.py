@@ -25,8 +25,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from train_step import peak_mib
 
-from mobilebert import cli
-from mobilebert.errors import InputError
+from mobilebert.base import cli
+from mobilebert.base.errors import InputError
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = """\
@@ -97,9 +97,8 @@ def make_models(folder: Path, seed: int) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
     from transformers import MobileBertConfig, MobileBertForQuestionAnswering
 
-    from mobilebert import runtime  # noqa: F401 (before Paddle)
-    from mobilebert.deploy.export import Plan, export
-    from mobilebert.tokenizer import MobileBertTokenizer
+    from mobilebert.export.export import Plan, export
+    from mobilebert.text.tokenizer import MobileBertTokenizer
 
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
@@ -195,7 +194,7 @@ def make_runner(kind: str, path: Path, threads: int):
             return [output[name].numpy() for name in NAMES]
 
         return run
-    from mobilebert.deploy import engines
+    from mobilebert.inference import engines
 
     if kind == "onnxruntime-file":
         return engines.OnnxRuntimeEngine(path, "question-answering", NAMES, threads).run
@@ -405,7 +404,7 @@ def table(result: dict) -> str:
 
 
 def draw(result: dict, path: Path) -> None:
-    from mobilebert import plots
+    from mobilebert.base import plots
 
     timed = {name: engine for name, engine in result["engines"].items() if engine["shapes"]}
     shapes = list(next(iter(timed.values()))["shapes"])
@@ -426,7 +425,7 @@ def main() -> None:
     if not complete.exists() or complete.read_text() != made_from(args.seed):
         make_models(folder, args.seed)
     result = measure(args, folder)
-    from mobilebert.files import write_json, write_text
+    from mobilebert.base.files import write_json, write_text
 
     results = Path(args.results)
     write_json(results / "inference.json", result)

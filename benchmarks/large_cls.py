@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mobilebert import cli
+from mobilebert.base import cli
 
 EXAMPLES = """\
   python benchmarks/large_cls.py
@@ -35,7 +35,7 @@ def make(folder: Path, layers: int, scale: float, seed: int) -> None:
     import torch
     import transformers
 
-    from mobilebert.interop.hf import convert
+    from mobilebert.convert.convert import convert
 
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
@@ -56,8 +56,7 @@ def main() -> None:
     args = parse_args()
     import numpy as np
 
-    from mobilebert import runtime  # noqa: F401 (before Paddle)
-    from mobilebert.interop import verify
+    from mobilebert.verify import model as verify
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

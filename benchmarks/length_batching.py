@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from mobilebert import cli  # noqa: E402
+from mobilebert.base import cli  # noqa: E402
 
 WAYS = ("fixed", "dynamic", "grouped")
 
@@ -38,14 +38,13 @@ def parse_arguments():
 
 def main() -> int:
     args = parse_arguments()
-    from mobilebert import runtime  # noqa: F401
-    from mobilebert.config import MobileBertConfig
+    from mobilebert.base.files import read_json
     from mobilebert.data.collate import PackedDataset
-    from mobilebert.data.glue import get_task
-    from mobilebert.data.glue_files import read_split
-    from mobilebert.files import read_json
-    from mobilebert.finetune import glue
-    from mobilebert.tokenizer import MobileBertTokenizer
+    from mobilebert.data.glue.files import read_split
+    from mobilebert.data.glue.tasks import get_task
+    from mobilebert.model.config import MobileBertConfig
+    from mobilebert.tasks import classify as glue
+    from mobilebert.text.tokenizer import MobileBertTokenizer
     from mobilebert.train import TrainSettings, runlog, train
 
     task = get_task("sst2")

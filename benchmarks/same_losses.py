@@ -21,8 +21,8 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 
 from train_step import make_checkpoint, random_batch  # noqa: E402
 
-from mobilebert import cli  # noqa: E402
-from mobilebert.errors import InputError  # noqa: E402
+from mobilebert.base import cli  # noqa: E402
+from mobilebert.base.errors import InputError  # noqa: E402
 
 # Path -> (float type, MOBILEBERT_FUSED, MOBILEBERT_NATIVE); the first is the measure of the others.
 PATHS = {
@@ -51,10 +51,9 @@ def losses(
     folder: str, dtype: str, steps: int, learning_rate: float, batch: int, length: int, seed: int
 ) -> list[float]:
     """Train from a checkpoint; the loss before each update."""
-    from mobilebert import runtime  # noqa: F401, I001 (before Paddle)
     import paddle
 
-    from mobilebert.heads import MobileBertForQuestionAnswering
+    from mobilebert.model.heads import MobileBertForQuestionAnswering
     from mobilebert.train.optim import build_adamw
     from mobilebert.train.settings import TrainSettings
 

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
-from mobilebert import cli, runtime  # noqa: F401  (runtime must come before Paddle)
+from mobilebert.base import cli
 
 import paddle  # isort: skip
 

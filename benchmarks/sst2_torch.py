@@ -17,9 +17,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from mobilebert import cli  # noqa: E402
-from mobilebert.errors import InputError  # noqa: E402
-from mobilebert.files import read_json, write_json  # noqa: E402
+from mobilebert.base import cli  # noqa: E402
+from mobilebert.base.errors import InputError  # noqa: E402
+from mobilebert.base.files import read_json, write_json  # noqa: E402
 
 POINTS_ALLOWED = 1.0
 
@@ -38,12 +38,12 @@ def initial_model(arguments: dict, folder: str):
     """The torch model with the weights that the Paddle run began with, and the encoded examples by split."""
     import transformers
 
-    from mobilebert.config import MobileBertConfig
-    from mobilebert.data.glue import get_task
-    from mobilebert.data.glue_files import read_split
-    from mobilebert.finetune import glue
-    from mobilebert.interop.hf import convert
-    from mobilebert.tokenizer import MobileBertTokenizer
+    from mobilebert.convert.convert import convert
+    from mobilebert.data.glue.files import read_split
+    from mobilebert.data.glue.tasks import get_task
+    from mobilebert.model.config import MobileBertConfig
+    from mobilebert.tasks import classify as glue
+    from mobilebert.text.tokenizer import MobileBertTokenizer
 
     task = get_task(arguments["task_name"])
     config = MobileBertConfig.from_dict(read_json(arguments["config_name"]))
@@ -124,8 +124,6 @@ def main() -> int:
     ours = read_json(Path(args.run) / "eval_results.json")
     if arguments.get("task_name") != "sst2" or not arguments.get("config_name"):
         raise InputError(f"{args.run}: not a run of scripts/sst2_from_scratch.sh")
-
-    from mobilebert import runtime  # noqa: F401
 
     cli.log_to_console()
     import torch

@@ -19,9 +19,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from mobilebert import cli  # noqa: E402
-from mobilebert.errors import InputError  # noqa: E402
-from mobilebert.files import write_json, write_text  # noqa: E402
+from mobilebert.base import cli  # noqa: E402
+from mobilebert.base.errors import InputError  # noqa: E402
+from mobilebert.base.files import write_json, write_text  # noqa: E402
 
 ENGINES = {
     "torch-eager": "transformers, attn_implementation=eager, torch.optim.AdamW",
@@ -125,10 +125,9 @@ def paddle_step(engine: str, folder: str, batch: dict):
     os.environ["MOBILEBERT_NATIVE"] = "1" if engine == "paddle" else "0"
     os.environ["MOBILEBERT_FUSED"] = "0" if engine == "paddle-plain" else "1"
 
-    from mobilebert import runtime  # noqa: F401, I001 (before Paddle)
     import paddle
 
-    from mobilebert.heads import MobileBertForQuestionAnswering
+    from mobilebert.model.heads import MobileBertForQuestionAnswering
     from mobilebert.train.optim import build_adamw
     from mobilebert.train.settings import TrainSettings
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mobilebert import cli, files
-from mobilebert.errors import InputError
+from mobilebert.base import cli, files
+from mobilebert.base.errors import InputError
 
 EXAMPLES = """\
   python samples/make_checkpoint.py --config samples/squad/model.json --vocab outputs/quickstart/data/vocab.txt \\

@@ -33,7 +33,7 @@ renew_folder() {
     lock=$folder/.mobilebert.lock
     # The lock is on a file that bash keeps open: it ends with this script and whatever it started.
     exec 9<>"$lock"
-    "$PYTHON" -m mobilebert.outputs 9 "$folder"
+    "$PYTHON" -m mobilebert.base.outputs 9 "$folder"
     trap 'rm -f -- "$lock"' EXIT
     (cd "$folder" && rm -rf -- "$@")
 }

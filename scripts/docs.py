@@ -8,12 +8,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mobilebert import cli
-from mobilebert.errors import InputError
+from mobilebert.base import cli
+from mobilebert.base.errors import InputError
 
 EXAMPLES = """\
   python scripts/docs.py                                        # outputs/api/index.html
-  python scripts/docs.py --output_dir site mobilebert.heads     # one module"""
+  python scripts/docs.py --output_dir site mobilebert.model.heads     # one module"""
 
 
 def main() -> None:
@@ -23,7 +23,6 @@ def main() -> None:
     parser.add_argument("--output_dir", default="outputs/api", help="folder to write")
     args = parser.parse_args()
     import mobilebert
-    from mobilebert import runtime  # noqa: F401 (before Paddle)
 
     try:
         import paddle  # noqa: F401 (pdoc forbids processes while it imports, and Paddle starts one)

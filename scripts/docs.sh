@@ -3,7 +3,7 @@
 #
 #   bash scripts/docs.sh
 #   bash scripts/docs.sh --output_dir site                     another place
-#   bash scripts/docs.sh mobilebert.heads mobilebert.modeling  only these modules
+#   bash scripts/docs.sh mobilebert.model.heads mobilebert.model.modeling  only these modules
 
 source "$(dirname "$0")/_common.sh"
 

@@ -8,4 +8,4 @@
 
 source "$(dirname "$0")/_common.sh"
 
-exec "$PYTHON" -m mobilebert.hub "${1:-google/mobilebert-uncased}" "${2:-weight/torch}"
+exec "$PYTHON" -m mobilebert.base.hub "${1:-google/mobilebert-uncased}" "${2:-weight/torch}"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mobilebert import cli
-from mobilebert.data.glue_files import zip_submissions
+from mobilebert.base import cli
+from mobilebert.data.glue.files import zip_submissions
 
 
 def main() -> None:

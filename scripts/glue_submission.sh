@@ -18,7 +18,7 @@ trap 'rm -rf "$collected"' EXIT
 for task in cola sst2 mrpc stsb qqp mnli qnli rte wnli ax; do
     model="$runs/output_${task/ax/mnli}/best"
     files=$("$PYTHON" -c "
-from mobilebert.data.glue import TASKS
+from mobilebert.data.glue.tasks import TASKS
 print(*(name for name, _ in TASKS['$task'].submissions.values()))")
     for file in $files; do
         if [[ ! -f $runs/output_$task/$file ]]; then

@@ -5,8 +5,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mobilebert.data.glue import TASKS
-from mobilebert.files import read_json
+from mobilebert.base.files import read_json
+from mobilebert.data.glue.tasks import TASKS
 
 # Paper: Sun et al. 2020, MobileBERT, scored by GLUE's server on the test sets. AIMET: the dev scores that Qualcomm
 # publishes for its float32 baseline; MRPC's is F1. Both were checked: docs/reproduce.md.

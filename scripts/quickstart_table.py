@@ -5,9 +5,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mobilebert import cli
-from mobilebert.data.squad_json import SquadExample, read_squad
-from mobilebert.files import read_json
+from mobilebert.base import cli
+from mobilebert.base.files import read_json
+from mobilebert.data.qa.squad_json import SquadExample, read_squad
 
 EXAMPLES = "  python scripts/quickstart_table.py --folder outputs/quickstart --training_seconds 60 --total_seconds 120"
 SHOWN = 3

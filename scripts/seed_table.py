@@ -6,9 +6,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mobilebert import cli
-from mobilebert.errors import InputError
-from mobilebert.files import read_json
+from mobilebert.base import cli
+from mobilebert.base.errors import InputError
+from mobilebert.base.files import read_json
 
 # Sun et al. 2020: SQuAD dev (table 5) and GLUE test (table 4), by script or task.
 PAPER = {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fine-tunes MobileBERT on a GLUE task with the task's preset (mobilebert/finetune/glue_presets.py), keeps the best
+# Fine-tunes MobileBERT on a GLUE task with the task's preset (mobilebert/tasks/recipes.py), keeps the best
 # checkpoint in output_TASK/best/ and writes the test set's predictions for the GLUE server.
 #
 #   bash scripts/train_glue.sh TASK                 cola sst2 mrpc stsb qqp mnli qnli rte wnli; data are downloaded

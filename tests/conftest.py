@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mobilebert import cli
+from mobilebert.base import cli
 
 ROOT = Path(__file__).parents[1]
 

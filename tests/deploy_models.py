@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mobilebert.config import MobileBertConfig
-from mobilebert.tokenizer import MobileBertTokenizer
+from mobilebert.model.config import MobileBertConfig
+from mobilebert.text.tokenizer import MobileBertTokenizer
 
 _TEXT = (
     "the a of in was wrote by ada lovelace 1843 who when it program notes engine good bad film great boring and is ? ."
@@ -40,7 +40,7 @@ def perturb(model, seed: int = 0) -> None:
 
 def save_checkpoint(folder: Path, head: str, preset: str = "mobilebert", **changes) -> Path:
     """Write a small checkpoint with tokenizer; ``changes`` go to the config."""
-    from mobilebert.heads import HEADS
+    from mobilebert.model.heads import HEADS
 
     model = HEADS[head](MobileBertConfig.preset(preset, **{**SIZES, **changes}))
     perturb(model)

@@ -10,10 +10,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from mobilebert.config import MobileBertConfig
-from mobilebert.deploy.manifest import ONNX_FILE, Manifest
-from mobilebert.deploy.program import INPUT_NAMES
-from mobilebert.tokenizer import MobileBertTokenizer
+from mobilebert.data.collate import INPUT_NAMES
+from mobilebert.inference.manifest import ONNX_FILE, Manifest
+from mobilebert.model.config import MobileBertConfig
+from mobilebert.text.tokenizer import MobileBertTokenizer
 
 _TEXT = (
     "who wrote it when the a first program was by ada lovelace grace hopper in 1843 1952 man sleeps nobody is awake b i"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mobilebert import weights
-from mobilebert.config import HEAD_CLASSES, MobileBertConfig
-from mobilebert.heads import HEADS
+from mobilebert.model import weights
+from mobilebert.model.config import HEAD_CLASSES, MobileBertConfig
+from mobilebert.model.heads import HEADS
 
 # No two sizes are equal, so a swapped axis cannot pass unseen; test_model_parity has the square cases.
 SIZES = {

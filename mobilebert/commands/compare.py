@@ -3,9 +3,9 @@
 import argparse
 from typing import NoReturn
 
-from mobilebert import cli
-from mobilebert.config import HEAD_CLASSES
-from mobilebert.errors import InputError
+from mobilebert.base import cli
+from mobilebert.base.errors import InputError
+from mobilebert.model.config import HEAD_CLASSES
 
 EXAMPLES = """\
   %(prog)s                                 weight/torch against weight/paddle, float32
@@ -48,11 +48,8 @@ def main() -> int:
     """Parse, compare, print the table and the verdict."""
     args = parse_args()
 
-    from mobilebert import (
-        plots,
-        runtime,  # noqa: F401 (before Paddle)
-    )
-    from mobilebert.interop import verify
+    from mobilebert.base import plots
+    from mobilebert.verify import model as verify
 
     if args.peer == "paddlenlp":
         if args.dtype != "float32" or args.head:

@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import NoReturn
 
-from mobilebert import cli
+from mobilebert.base import cli
 
 DESCRIPTION = """\
 Compares this repository's tokenizer with transformers' fast and older Python tokenizer: ids, token types, masks,
@@ -47,7 +47,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> int:
     """Compare; 1 if there are differences."""
     args = parse_args()
-    from mobilebert.interop import report_tokenizer
+    from mobilebert.verify import report_tokenizer
 
     return report_tokenizer.run(
         files=args.files,

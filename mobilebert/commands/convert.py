@@ -3,8 +3,8 @@
 import argparse
 from typing import NoReturn
 
-from mobilebert import cli
-from mobilebert.config import HEAD_CLASSES
+from mobilebert.base import cli
+from mobilebert.model.config import HEAD_CLASSES
 
 EXAMPLES = """\
   %(prog)s                                       weight/torch -> weight/paddle
@@ -41,10 +41,9 @@ def main() -> None:
     """Parse, convert, print the summary."""
     args = parse_args()
 
-    from mobilebert import runtime  # noqa: F401, I001 (before Paddle)
     import paddle
 
-    from mobilebert.interop import hf
+    from mobilebert.convert import convert as hf
 
     paddle.seed(args.seed)
     source = args.src or ("weight/paddle" if args.reverse else "weight/torch")

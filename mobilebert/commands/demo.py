@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 from typing import NoReturn
 
-from mobilebert import cli
-from mobilebert.errors import InputError
+from mobilebert.base import cli
+from mobilebert.base.errors import InputError
 
 EXAMPLES = """\
   %(prog)s                                    (what is in task/ and outputs/)

@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 from typing import NoReturn
 
-from mobilebert import cli
-from mobilebert.errors import InputError
+from mobilebert.base import cli
+from mobilebert.base.errors import InputError
 
 EXAMPLES = """\
   %(prog)s --model task/squadv1 --out outputs/squad --format all
@@ -15,7 +15,7 @@ EXAMPLES = """\
 
 
 def parse_args() -> argparse.Namespace:
-    """The command line; the names are those of ``mobilebert.deploy.export.Plan``."""
+    """The command line; the names are those of ``mobilebert.export.export.Plan``."""
     parser = cli.ArgumentParser(__doc__, EXAMPLES)
     group = parser.add_argument_group("from where to where")
     group.add_argument(
@@ -61,11 +61,8 @@ def main() -> None:
     if picture and not text:
         raise InputError("--plot needs text: give --evaluation FILE or --calibration FILE")
 
-    from mobilebert import (
-        plots,
-        runtime,  # noqa: F401 (sets up the machine before Paddle starts)
-    )
-    from mobilebert.deploy import agreement, export
+    from mobilebert.base import plots
+    from mobilebert.export import agreement, export
 
     cli.log_to_console()
     plan = export.Plan(**{**args, "out": Path(args["out"])})

@@ -5,11 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-from mobilebert import cli
-from mobilebert.data.glue import TASKS, get_task
-from mobilebert.errors import InputError
-from mobilebert.finetune.flags import add_engine_flags, add_training_flags, settings_from
-from mobilebert.finetune.glue_presets import preset_of, train_settings
+from mobilebert.base import cli
+from mobilebert.base.errors import InputError
+from mobilebert.data.glue.tasks import TASKS, get_task
+from mobilebert.tasks.flags import add_engine_flags, add_training_flags, settings_from
+from mobilebert.tasks.recipes import preset_of, train_settings
 
 EXAMPLES = """\
   %(prog)s --task_name mnli --model_name_or_path weight/paddle --output_dir output_mnli --do_train --do_eval
@@ -90,10 +90,9 @@ def main() -> None:
     if task is not None and args.regression:
         raise InputError(f"--regression: --task_name {task.name} already says what its labels are")
 
-    from mobilebert import runtime  # noqa: F401 (sets up the machine before Paddle starts)
-    from mobilebert.data.glue_download import fetch_task
-    from mobilebert.finetune.glue import Files
-    from mobilebert.finetune.glue_run import Plan, own_task, run
+    from mobilebert.data.glue.download import fetch_task
+    from mobilebert.tasks.classify import Files
+    from mobilebert.tasks.glue_run import Plan, own_task, run
     from mobilebert.train import parallel
 
     cli.log_to_console()

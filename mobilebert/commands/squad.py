@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 from typing import NoReturn
 
-from mobilebert import cli
-from mobilebert.errors import InputError
-from mobilebert.finetune.flags import add_engine_flags, add_training_flags, settings_from
+from mobilebert.base import cli
+from mobilebert.base.errors import InputError
+from mobilebert.tasks.flags import add_engine_flags, add_training_flags, settings_from
 from mobilebert.train.settings import TrainSettings
 
 EXAMPLES = """\
@@ -79,8 +79,7 @@ def main() -> None:
     if args.eval_batch_size < 1:
         raise InputError(f"--eval_batch_size {args.eval_batch_size}: expected at least 1")
 
-    from mobilebert import runtime  # noqa: F401 (sets up the machine before Paddle starts)
-    from mobilebert.finetune import squad
+    from mobilebert.tasks import qa as squad
 
     cli.log_to_console()
     rules = squad.AnswerRules(

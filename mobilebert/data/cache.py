@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mobilebert.data.packed import PackedRows
-from mobilebert.tokenizer import MobileBertTokenizer
+from mobilebert.text.tokenizer import MobileBertTokenizer
 
 DEFAULT_FOLDER = ".cache"
 

@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from mobilebert.base.errors import InputError
 from mobilebert.data.packed import PackedRows
-from mobilebert.errors import InputError
+
+INPUT_NAMES = ("input_ids", "attention_mask", "token_type_ids")  # of every model, program and engine
 
 
 def collate(

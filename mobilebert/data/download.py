@@ -16,8 +16,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from mobilebert.errors import InputError
-from mobilebert.files import atomic_path, file_digest
+from mobilebert.base.errors import InputError
+from mobilebert.base.files import atomic_path, file_digest
 
 MIRROR_VARIABLE = "MOBILEBERT_MIRROR"  # base address that is tried before all others: {base}/{file name}
 

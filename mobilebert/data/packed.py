@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save
 
-from mobilebert.files import atomic_path
+from mobilebert.base.files import atomic_path
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,11 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from mobilebert.base.errors import InputError
 from mobilebert.demo.guard import Guard
 from mobilebert.demo.models import Model
 from mobilebert.demo.pool import AbandonedError, BusyError, Job, OverdueError, Pool
-from mobilebert.deploy.predictor import Predictor
-from mobilebert.errors import InputError
+from mobilebert.inference.predictor import Predictor
 
 MAX_QUESTION = 1_000  # characters
 MAX_TEXT = 10_000  # characters of a text to classify; the model reads its first tokens only

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mobilebert.config import CONFIG_NAME
+from mobilebert.base.errors import InputError
 from mobilebert.demo.pool import Pool, TurnTakingEngine
-from mobilebert.deploy.manifest import MANIFEST, ONNX_FILE, PADDLE_PREFIX
-from mobilebert.deploy.predictor import Predictor
-from mobilebert.deploy.source import Source, read_source
-from mobilebert.errors import InputError
+from mobilebert.inference.manifest import MANIFEST, ONNX_FILE, PADDLE_PREFIX
+from mobilebert.inference.predictor import Predictor
+from mobilebert.inference.source import Source, read_source
+from mobilebert.model.config import CONFIG_NAME
 
 TASKS = ("question-answering", "sequence-classification")
 _WEIGHTS = {

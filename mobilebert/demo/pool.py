@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from mobilebert.deploy.engines import Engine
+from mobilebert.inference.engines import Engine
 
 
 class BusyError(Exception):

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 
 import uvicorn
 
-from mobilebert import runtime
+from mobilebert import process
+from mobilebert.base.errors import InputError
 from mobilebert.demo.app import Limits, make_app
 from mobilebert.demo.models import load
 from mobilebert.demo.pool import Pool
-from mobilebert.errors import InputError
 
 _THREADS = 4  # of one run: more make one batch of short rows hardly faster
 _CONNECTIONS = 400
@@ -46,7 +46,7 @@ def serve(
     if platform.libc_ver()[0] == "glibc":
         # Left alone, malloc keeps freed memory apart for up to eight threads a core: half as much again under load.
         ctypes.CDLL(None).mallopt(_ARENA_MAX, 2)
-    cores = runtime.APPLIED.threads
+    cores = process.setup().threads
     threads = min(cores, _THREADS)
     pool = Pool(max(1, cores // threads), queue, timeout_s)
     models = load(folders, pool, threads)

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from mobilebert.errors import InputError
-from mobilebert.files import file_digest, read_json, write_json
+from mobilebert.base.errors import InputError
+from mobilebert.base.files import file_digest, read_json, write_json
 
 FOLDER = "checkpoints"
 ENTRIES = (f"{FOLDER}/step_*", f"{FOLDER}/.step_*")  # for the record of the output folder

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import paddle
 
-from mobilebert.files import write_text
+from mobilebert.base.files import write_text
 
 FORMAT = "1.0.0"  # of the file, as VisualDL 2.5 checks it
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")  # of a batch; labels are looked at, which a trace cannot do

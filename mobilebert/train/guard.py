@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import paddle
 
-from mobilebert.files import atomic_path
+from mobilebert.base.files import atomic_path
 
 BATCHES = "nonfinite_step*.npz"
 # Longer lists stand in the dumped file only.

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import paddle
 
-from mobilebert import outputs
-from mobilebert.errors import InputError
+from mobilebert.base import outputs
+from mobilebert.base.errors import InputError
 from mobilebert.train import checkpoint, guard, parallel, randomness, runlog
 from mobilebert.train.interrupt import EvaluationInterrupted, StopSignals
 from mobilebert.train.optim import (
@@ -74,7 +74,7 @@ def train(
 
     In ``output_dir`` the loop writes ``run.log``, ``args.json``, ``train.jsonl``, ``eval.jsonl``, ``logs/``,
     ``curves.png``, ``checkpoints/``, ``best/`` and ``nonfinite_step*.npz``, notes them in the folder's record
-    (``mobilebert.outputs``), and touches nothing else. What bears such a name but is not in the record is refused.
+    (``mobilebert.base.outputs``), and touches nothing else. What bears such a name but is not in the record is refused.
 
     Args:
         model: parameters are changed in place; at the end it holds the final weights (not the best) in eval mode.

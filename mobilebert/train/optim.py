@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import paddle
 
-from mobilebert.errors import InputError
+from mobilebert.base.errors import InputError
 from mobilebert.train.settings import TrainSettings
 
 # Names that paddle.optimizer.AdamW gives to its state, after the parameter's own name.

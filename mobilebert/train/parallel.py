@@ -21,8 +21,8 @@ import paddle
 import paddle.distributed as dist
 from paddle.base import core
 
-from mobilebert import outputs
-from mobilebert.errors import InputError
+from mobilebert.base import outputs
+from mobilebert.base.errors import InputError
 
 # Elements in one all-reduce: large enough that latency does not count, small enough to need little extra memory.
 BUCKET_ELEMENTS = 1 << 24

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import paddle
 
-from mobilebert import extras, plots
-from mobilebert.files import write_json, write_text
+from mobilebert.base import extras, plots
+from mobilebert.base.files import write_json, write_text
 from mobilebert.train.graph import write_graph
 
 RUN_LOG, ARGUMENTS, TRAIN_LOG, EVAL_LOG, VISUALDL = "run.log", "args.json", "train.jsonl", "eval.jsonl", "logs"

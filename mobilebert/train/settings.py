@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from mobilebert.errors import InputError
+from mobilebert.base.errors import InputError
 
 LR_SCHEDULES = ("cosine", "linear", "polynomial", "constant")
 AMP_MODES = ("none", "bf16", "fp16")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import paddle
 
-from mobilebert.errors import InputError
+from mobilebert.base.errors import InputError
 from mobilebert.train import checkpoint, parallel, randomness
 from mobilebert.train.optim import LossScaler, load_optimizer_arrays, optimizer_arrays
 from mobilebert.train.settings import TrainSettings

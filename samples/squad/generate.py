@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from mobilebert import cli, files
-from mobilebert.errors import InputError
+from mobilebert.base import cli, files
+from mobilebert.base.errors import InputError
 from samples.squad.names import Dice, Namer
 from samples.squad.topics import TOPICS, Relation, Topic
 from samples.squad.vocabulary import train_vocabulary

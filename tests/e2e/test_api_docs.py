@@ -20,7 +20,8 @@ def build(*arguments, **settings):
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("api")
-    result = build("--output_dir", folder, "mobilebert.heads", "mobilebert.tokenizer", "mobilebert.train.optim")
+    names = ("mobilebert.model.heads", "mobilebert.text.tokenizer", "mobilebert.train.optim")
+    result = build("--output_dir", folder, *names)
     assert result.returncode == 0, result.stderr
     assert result.stdout == f"{folder}/index.html: 4 pages\n"  # the three and the index
     return folder / "mobilebert"

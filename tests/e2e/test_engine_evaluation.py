@@ -7,8 +7,9 @@ import pytest
 from deploy_models import SIZES, WORDS, save_checkpoint, write_squad
 from safetensors.numpy import load_file, save_file
 
-from mobilebert.deploy.export import Plan, export
-from mobilebert.finetune import exported, squad
+from mobilebert.export.export import Plan, export
+from mobilebert.tasks import exported
+from mobilebert.tasks import qa as squad
 
 ENGINES = ("onnxruntime", "paddle", "dygraph")
 LABELS = {"id2label": {0: "negative", 1: "positive"}}

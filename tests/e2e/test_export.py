@@ -9,8 +9,8 @@ import pytest
 from deploy_models import save_checkpoints_and_text
 from safetensors.numpy import load_file, save_file
 
-from mobilebert.deploy import fold as fold_module
-from mobilebert.deploy.predictor import Predictor
+from mobilebert.export import fold as fold_module
+from mobilebert.inference.predictor import Predictor
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_a_wrong_fold_is_refused(checkpoints, tmp_path, run_script, monkeypatch,
 
 
 def test_a_wrong_file_is_refused(checkpoints, tmp_path, run_script, monkeypatch):
-    from mobilebert.deploy import onnx_graph
+    from mobilebert.export import onnx_graph
 
     def build_wrongly(program, **options):
         name = next(name for name in program.weights if name.endswith("value.weight"))

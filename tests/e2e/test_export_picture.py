@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from deploy_models import save_checkpoint, save_checkpoints_and_text
 
-from mobilebert import plots
-from mobilebert.deploy.agreement import outputs_of_both
+from mobilebert.base import plots
+from mobilebert.export.agreement import outputs_of_both
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ import pytest
 from deploy_models import save_checkpoint, save_checkpoints_and_text
 from tiny import write_squad, write_vocabulary
 
-from mobilebert import outputs
-from mobilebert.config import MobileBertConfig
-from mobilebert.heads import MobileBertForQuestionAnswering
+from mobilebert.base import outputs
+from mobilebert.model.config import MobileBertConfig
+from mobilebert.model.heads import MobileBertForQuestionAnswering
 
 ROOT = Path(__file__).parents[2]
 SHAPE = {
@@ -201,7 +201,7 @@ def test_two_exports_or_conversions_do_not_share_a_folder(place, tmp_path, run_s
         "convert": ("convert", "--reverse", "--src", place / "sst2", "--dst", tmp_path / "out"),
     }[command]
     code = (
-        "import sys; from pathlib import Path; from mobilebert import outputs\n"
+        "import sys; from pathlib import Path; from mobilebert.base import outputs\n"
         f"with outputs.lock_beside(Path({str(tmp_path / 'out')!r})): print('held', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
@@ -268,7 +268,7 @@ def infinite(tmp_path_factory) -> Path:
     """Checkpoints whose heads add infinity."""
     import numpy as np
 
-    from mobilebert.heads import HEADS
+    from mobilebert.model.heads import HEADS
 
     folder = tmp_path_factory.mktemp("infinite")
     for name, head, bias in (

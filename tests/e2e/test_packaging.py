@@ -18,15 +18,15 @@ from deploy_models import save_checkpoint, write_squad
 from packaging.requirements import Requirement
 
 from mobilebert import __version__
-from mobilebert.deploy.export import Plan, export
-from mobilebert.extras import EXTRAS
+from mobilebert.base.extras import EXTRAS
+from mobilebert.export.export import Plan, export
 
 ROOT = Path(__file__).parents[2]
 # Modules that a library of an extra is imported with; all others start with the core and Paddle.
 NEED_EXTRAS = {
-    "mobilebert.deploy.export": "onnx",
-    "mobilebert.deploy.onnx_graph": "onnx",
-    "mobilebert.deploy.quantize": "onnx",
+    "mobilebert.export.export": "onnx",
+    "mobilebert.export.onnx_graph": "onnx",
+    "mobilebert.export.quantization": "onnx",
     "mobilebert.demo.app": "starlette",
     "mobilebert.demo.guard": "starlette",
     "mobilebert.demo.serve": "uvicorn",

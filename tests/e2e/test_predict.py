@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 from deploy_models import SIZES, save_checkpoint
 
-from mobilebert.config import MobileBertConfig
-from mobilebert.deploy.export import Plan, export
-from mobilebert.files import read_json, write_json
-from mobilebert.tokenizer import MobileBertTokenizer
+from mobilebert.base.files import read_json, write_json
+from mobilebert.export.export import Plan, export
+from mobilebert.model.config import MobileBertConfig
+from mobilebert.text.tokenizer import MobileBertTokenizer
 
 ROOT = Path(__file__).parents[2]
 CONTEXT = "The engine was in it. Ada Lovelace wrote the notes in 1843. It is a program?"
@@ -251,7 +251,7 @@ def test_killed_runs_end_with_the_same_file(place, tmp_path):
 
 def test_real_passages(data_folder, tmp_path):
     """Every third question of two SQuAD articles, and passages with all sorts of characters."""
-    from mobilebert.heads import MobileBertForQuestionAnswering
+    from mobilebert.model.heads import MobileBertForQuestionAnswering
 
     tokenizer = MobileBertTokenizer(vocab_file=data_folder / "vocab.txt")
     sizes = {**SIZES, "vocab_size": len(tokenizer), "max_position_embeddings": 128}

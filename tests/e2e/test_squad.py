@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from tiny import NAMES, squad, write_squad, write_vocabulary
 
-from mobilebert.config import MobileBertConfig
-from mobilebert.finetune.squad import build_model
+from mobilebert.model.config import MobileBertConfig
+from mobilebert.tasks.qa import build_model
 
 ROOT = Path(__file__).parents[2]
 CONFIG = {
@@ -303,7 +303,7 @@ def test_checkpoints_and_vocabularies_that_do_not_fit_are_named(place, tmp_path,
 
 
 def test_a_checkpoint_without_a_head_answers_nothing(place, tmp_path, run_script):
-    from mobilebert.modeling import MobileBertModel
+    from mobilebert.model.modeling import MobileBertModel
 
     MobileBertModel(MobileBertConfig(**read(place / "shape.json"))).save_pretrained(tmp_path / "bare")
     shutil.copyfile(place / "vocab.txt", tmp_path / "bare" / "vocab.txt")

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from tiny import torch_model
 
-from mobilebert import weights
-from mobilebert.interop import hf, verify
+from mobilebert.convert import convert as hf
+from mobilebert.model import weights
+from mobilebert.verify import model as verify
 
 HEADS = ("model", "question-answering")
 LENGTHS = ("--lengths", "1", "9", "32")

@@ -16,11 +16,11 @@ import transformers
 from safetensors.torch import save_file
 from tiny import torch_model, write_vocabulary
 
-from mobilebert import weights
-from mobilebert.config import HEAD_CLASSES
-from mobilebert.errors import InputError
-from mobilebert.heads import HEADS
-from mobilebert.interop import hf
+from mobilebert.base.errors import InputError
+from mobilebert.convert import convert as hf
+from mobilebert.model import weights
+from mobilebert.model.config import HEAD_CLASSES
+from mobilebert.model.heads import HEADS
 
 ROOT = Path(__file__).parents[2]
 PT = {"format": "pt"}

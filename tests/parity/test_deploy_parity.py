@@ -6,15 +6,14 @@ import torch
 from deploy_models import SIZES, WORDS, save_checkpoint, write_squad
 from transformers import MobileBertConfig, MobileBertForQuestionAnswering, MobileBertForSequenceClassification
 
-from mobilebert.data.collate import PackedDataset
-from mobilebert.data.squad import build_features
-from mobilebert.data.squad_json import read_squad
-from mobilebert.deploy.batching import outputs_of
-from mobilebert.deploy.engines import load
-from mobilebert.deploy.export import Plan, export
-from mobilebert.deploy.predictor import logits_function
-from mobilebert.deploy.program import INPUT_NAMES
-from mobilebert.tokenizer import MobileBertTokenizer
+from mobilebert.data.collate import INPUT_NAMES, PackedDataset
+from mobilebert.data.qa.features import build_features
+from mobilebert.data.qa.squad_json import read_squad
+from mobilebert.export.export import Plan, export
+from mobilebert.inference.batching import outputs_of
+from mobilebert.inference.engines import load
+from mobilebert.inference.predictor import logits_function
+from mobilebert.text.tokenizer import MobileBertTokenizer
 
 MODELS = {"question-answering": MobileBertForQuestionAnswering, "classes": MobileBertForSequenceClassification}
 

@@ -7,14 +7,14 @@ import pytest
 import torch
 import transformers
 
-from mobilebert.config import MobileBertConfig
+from mobilebert.convert.convert import convert
+from mobilebert.data.classify.encode import encode_examples
 from mobilebert.data.collate import PackedDataset
-from mobilebert.data.glue import TASKS
-from mobilebert.data.glue_features import encode_examples
-from mobilebert.data.glue_files import read_split
-from mobilebert.finetune import glue
-from mobilebert.interop.hf import convert
-from mobilebert.tokenizer import MobileBertTokenizer
+from mobilebert.data.glue.files import read_split
+from mobilebert.data.glue.tasks import TASKS
+from mobilebert.model.config import MobileBertConfig
+from mobilebert.tasks import classify as glue
+from mobilebert.text.tokenizer import MobileBertTokenizer
 from mobilebert.train.optim import learning_rate_at
 from mobilebert.train.sampler import epoch_order
 from mobilebert.train.settings import TrainSettings

@@ -7,11 +7,11 @@ import torch
 import transformers
 from tiny import SIZES, paddle_twin, torch_model
 
-from mobilebert import weights
-from mobilebert.config import HEAD_CLASSES, PRESETS, MobileBertConfig
-from mobilebert.errors import InputError
-from mobilebert.heads import HEADS
-from mobilebert.modeling import MobileBertModel
+from mobilebert.base.errors import InputError
+from mobilebert.model import weights
+from mobilebert.model.config import HEAD_CLASSES, PRESETS, MobileBertConfig
+from mobilebert.model.heads import HEADS
+from mobilebert.model.modeling import MobileBertModel
 
 # Paddle keeps a LayerNorm's epsilon in float32: 2**-10 is exact there, and far from both defaults.
 CONFIGS = {

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from mobilebert.errors import InputError
-from mobilebert.interop import paddlenlp, verify
+from mobilebert.base.errors import InputError
+from mobilebert.verify import model as verify
+from mobilebert.verify.peers import paddlenlp
 
 needs_paddlenlp = pytest.mark.skipif(
     not paddlenlp.PYTHON.exists(), reason="no .venv-paddlenlp: bash scripts/setup.sh paddlenlp"

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mobilebert.data.squad import build_features, read_squad
-from mobilebert.metrics.squad import evaluate_v1, evaluate_v2
-from mobilebert.postprocess.squad import extract_answers
-from mobilebert.tokenizer import MobileBertTokenizer
+from mobilebert.data.qa.features import build_features, read_squad
+from mobilebert.data.qa.metrics import evaluate_v1, evaluate_v2
+from mobilebert.data.qa.spans import extract_answers
+from mobilebert.text.tokenizer import MobileBertTokenizer
 
 DATA = os.environ.get("MOBILEBERT_DATA")
 needs_data = pytest.mark.skipif(not DATA, reason="MOBILEBERT_DATA is not set: real SQuAD files needed")

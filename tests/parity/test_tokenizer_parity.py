@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from mobilebert.errors import InputError
-from mobilebert.tokenizer import MobileBertTokenizer
+from mobilebert.base.errors import InputError
+from mobilebert.text.tokenizer import MobileBertTokenizer
 
 pytest.importorskip("transformers")
 
-from mobilebert.interop import hard_texts, paddlenlp_tokenizer, report_tokenizer
-from mobilebert.interop.verify_tokenizer import (
+from mobilebert.verify import hard_texts, report_tokenizer
+from mobilebert.verify.peers import paddlenlp_tokenizer
+from mobilebert.verify.tokenizer import (
     References,
     compare_boundaries,
     compare_calls,

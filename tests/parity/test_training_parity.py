@@ -9,10 +9,10 @@ import pytest
 import torch
 import transformers
 
-from mobilebert import weights
 from mobilebert.data.collate import PackedDataset
-from mobilebert.data.squad import load_train_features
-from mobilebert.tokenizer import MobileBertTokenizer
+from mobilebert.data.qa.features import load_train_features
+from mobilebert.model import weights
+from mobilebert.text.tokenizer import MobileBertTokenizer
 from mobilebert.train import TrainSettings, train
 from mobilebert.train.sampler import step_examples
 from tests.tiny import paddle_twin

@@ -9,7 +9,7 @@ import pytest
 
 from mobilebert.data.cache import cached_rows, tokenizer_digest
 from mobilebert.data.packed import PackedRows, pack_rows
-from mobilebert.tokenizer import MobileBertTokenizer
+from mobilebert.text.tokenizer import MobileBertTokenizer
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mobilebert import __version__, cli, extras
-from mobilebert.errors import InputError
+from mobilebert import __version__
+from mobilebert.base import cli, extras
+from mobilebert.base.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 
@@ -128,9 +129,10 @@ def test_the_examples_say_how_the_script_was_called(monkeypatch, capsys):
 
 
 def test_a_module_that_is_run_says_so():
-    command = [sys.executable, "-m", "mobilebert.hub", "--help"]
+    command = [sys.executable, "-m", "mobilebert.base.hub", "--help"]
     text = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
-    assert text.startswith("usage: python -m mobilebert.hub ") and "\n  python -m mobilebert.hub google/" in text
+    assert text.startswith("usage: python -m mobilebert.base.hub ")
+    assert "\n  python -m mobilebert.base.hub google/" in text
 
 
 def test_run_passes_the_exit_code_on():
@@ -184,7 +186,7 @@ def test_ctrl_c_is_130():
 
 
 def test_a_closed_pipe_ends_quietly():
-    program = "from mobilebert import cli\ncli.run(lambda: [print('x' * 1000) for _ in range(1000)] and None)"
+    program = "from mobilebert.base import cli\ncli.run(lambda: [print('x' * 1000) for _ in range(1000)] and None)"
     child = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     child.stdout.read(10)
     child.stdout.close()

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from mobilebert.base.errors import InputError
 from mobilebert.data.collate import PackedDataset, collate
 from mobilebert.data.packed import pack_rows
-from mobilebert.errors import InputError
 
 PAD = 7
 ROWS = pack_rows(

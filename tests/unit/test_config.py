@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from mobilebert.config import HEAD_CLASSES, PRESETS, MobileBertConfig
-from mobilebert.errors import InputError
+from mobilebert.base.errors import InputError
+from mobilebert.model.config import HEAD_CLASSES, PRESETS, MobileBertConfig
 
 
 def test_presets_have_the_papers_shapes():

@@ -11,12 +11,12 @@ import pytest
 import uvicorn
 from table_models import save_classifier, save_reader
 
+from mobilebert.base.errors import InputError
 from mobilebert.demo.app import Limits, make_app
 from mobilebert.demo.models import find, load
 from mobilebert.demo.pool import AbandonedError, BusyError, OverdueError, Pool, TurnTakingEngine
 from mobilebert.demo.serve import is_loopback, listen
-from mobilebert.deploy.engines import Engine
-from mobilebert.errors import InputError
+from mobilebert.inference.engines import Engine
 
 PASSAGE = "The first program was by Ada Lovelace in 1843."
 SECONDS = 20  # more than anything here takes

@@ -8,9 +8,9 @@ import zipfile
 
 import pytest
 
+from mobilebert.base.errors import InputError
 from mobilebert.data import download
 from mobilebert.data.download import MIRROR_VARIABLE, SQUAD_FILES, RemoteFile, extract, fetch
-from mobilebert.errors import InputError
 
 CONTENT = bytes(range(256)) * 3000
 SIZE = len(CONTENT)

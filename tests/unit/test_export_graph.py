@@ -7,13 +7,11 @@ import paddle
 import pytest
 from deploy_models import SIZES, perturb
 
-from mobilebert import weights
-from mobilebert.config import MobileBertConfig
-from mobilebert.deploy.fold import fold
-from mobilebert.deploy.onnx_graph import Quantization, build
-from mobilebert.deploy.paddle_graph import compute
-from mobilebert.deploy.program import INPUT_NAMES
-from mobilebert.deploy.quantize import (
+from mobilebert.data.collate import INPUT_NAMES
+from mobilebert.export.fold import fold
+from mobilebert.export.onnx_graph import Quantization, build
+from mobilebert.export.paddle_graph import compute
+from mobilebert.export.quantization import (
     equalize,
     largest_by_channel,
     quantize,
@@ -21,7 +19,9 @@ from mobilebert.deploy.quantize import (
     quantize_weight,
     quantized_linears,
 )
-from mobilebert.heads import HEADS
+from mobilebert.model import weights
+from mobilebert.model.config import MobileBertConfig
+from mobilebert.model.heads import HEADS
 
 
 def model_of(head, preset="mobilebert", **changes):

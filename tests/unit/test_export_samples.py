@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from deploy_models import WORDS
 
-from mobilebert.config import MobileBertConfig
-from mobilebert.deploy.samples import read_samples
-from mobilebert.errors import InputError
-from mobilebert.tokenizer import MobileBertTokenizer
+from mobilebert.base.errors import InputError
+from mobilebert.export.samples import read_samples
+from mobilebert.model.config import MobileBertConfig
+from mobilebert.text.tokenizer import MobileBertTokenizer
 
 TOKENIZER = MobileBertTokenizer(vocab={word: index for index, word in enumerate(WORDS)})
 ANSWER = "the program engine notes"

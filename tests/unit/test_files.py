@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from mobilebert import files
-from mobilebert.errors import InputError
+from mobilebert.base import files
+from mobilebert.base.errors import InputError
 
 
 def test_written_text_and_json_come_back(tmp_path):

@@ -4,14 +4,15 @@ import numpy as np
 import paddle
 import pytest
 
-from mobilebert import weights
-from mobilebert.config import MobileBertConfig
-from mobilebert.deploy import fold as fold_module
-from mobilebert.deploy.fold import fold
-from mobilebert.deploy.paddle_graph import compute
-from mobilebert.deploy.program import INPUT_NAMES, Linear, Scale
-from mobilebert.errors import InputError
-from mobilebert.heads import HEADS
+from mobilebert.base.errors import InputError
+from mobilebert.data.collate import INPUT_NAMES
+from mobilebert.export import fold as fold_module
+from mobilebert.export.fold import fold
+from mobilebert.export.paddle_graph import compute
+from mobilebert.export.program import Linear, Scale
+from mobilebert.model import weights
+from mobilebert.model.config import MobileBertConfig
+from mobilebert.model.heads import HEADS
 
 SMALL = {
     "vocab_size": 60,

@@ -6,9 +6,9 @@ import paddle.nn.functional as F
 import pytest
 from layer_cases import CLAIMED, SMALL, make_batch
 
-from mobilebert import fused
-from mobilebert.config import MobileBertConfig
-from mobilebert.modeling import MobileBertModel
+from mobilebert.accel import fused
+from mobilebert.model.config import MobileBertConfig
+from mobilebert.model.modeling import MobileBertModel
 
 # Float64 shows whether the formulas are the same; float32, with weights this large, only that nothing else is wrong.
 TOLERANCE = {"float64": 1e-9, "float32": 2e-3}

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mobilebert.data.glue import NLI, TASKS, Task, get_task, ordered_labels
-from mobilebert.data.glue_files import read_examples, read_label_words, read_split
-from mobilebert.errors import InputError
+from mobilebert.base.errors import InputError
+from mobilebert.data.glue.files import read_examples, read_label_words, read_split
+from mobilebert.data.glue.tasks import NLI, TASKS, Task, get_task, ordered_labels
 
 SAMPLES = Path(__file__).parents[2] / "samples" / "glue"
 

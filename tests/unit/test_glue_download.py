@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from mobilebert.data import glue_download
+from mobilebert.base.errors import InputError
 from mobilebert.data.download import RemoteFile
-from mobilebert.data.glue import TASKS
-from mobilebert.data.glue_download import FILES, fetch_task
-from mobilebert.data.glue_files import read_split
-from mobilebert.errors import InputError
+from mobilebert.data.glue import download as glue_download
+from mobilebert.data.glue.download import FILES, fetch_task
+from mobilebert.data.glue.files import read_split
+from mobilebert.data.glue.tasks import TASKS
 
 SAMPLES = Path(__file__).parents[2] / "samples" / "glue"
 

@@ -5,17 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mobilebert.config import MobileBertConfig
+from mobilebert.base.errors import InputError
+from mobilebert.data.classify.encode import encode_examples, examples_digest
 from mobilebert.data.collate import PackedDataset
-from mobilebert.data.glue import NLI, TASKS
-from mobilebert.data.glue_features import encode_examples, examples_digest
-from mobilebert.data.glue_files import read_split
-from mobilebert.errors import InputError
-from mobilebert.finetune import glue
-from mobilebert.finetune.glue_presets import PRESETS, train_settings
-from mobilebert.finetune.glue_run import own_task
-from mobilebert.finetune.layer_depth import depth_of
-from mobilebert.tokenizer import MobileBertTokenizer
+from mobilebert.data.glue.files import read_split
+from mobilebert.data.glue.tasks import NLI, TASKS
+from mobilebert.model.config import MobileBertConfig
+from mobilebert.tasks import classify as glue
+from mobilebert.tasks.glue_run import own_task
+from mobilebert.tasks.layer_depth import depth_of
+from mobilebert.tasks.recipes import PRESETS, train_settings
+from mobilebert.text.tokenizer import MobileBertTokenizer
 from mobilebert.train.parallel import World
 
 SAMPLES = Path(__file__).parents[2] / "samples" / "glue"

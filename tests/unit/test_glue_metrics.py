@@ -5,10 +5,10 @@ import zipfile
 import numpy as np
 import pytest
 
-from mobilebert.data.glue import TASKS
-from mobilebert.data.glue_files import prediction_words, write_submission, zip_submissions
-from mobilebert.errors import InputError
-from mobilebert.metrics.glue import compute
+from mobilebert.base.errors import InputError
+from mobilebert.data.classify.metrics import compute
+from mobilebert.data.glue.files import prediction_words, write_submission, zip_submissions
+from mobilebert.data.glue.tasks import TASKS
 
 # 3 true positives, 1 false positive, 2 false negatives, 4 true negatives
 GOLD = np.array([1, 1, 1, 0, 1, 1, 0, 0, 0, 0])

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from mobilebert import hub
-from mobilebert.errors import InputError
+from mobilebert.base import hub
+from mobilebert.base.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 NAME = "someone/mobilebert-small"
@@ -247,7 +247,7 @@ def test_a_call_that_hangs_is_left_behind():
 def test_the_command_ends_with_one_line_and_leaves_the_folder(tmp_path):
     (tmp_path / "config.json").write_text("mine")
     outcome = subprocess.run(
-        [sys.executable, "-m", "mobilebert.hub", "google/mobilebert-uncased", str(tmp_path)],
+        [sys.executable, "-m", "mobilebert.base.hub", "google/mobilebert-uncased", str(tmp_path)],
         env=os.environ | {"HF_ENDPOINT": f"http://127.0.0.1:{free_port()}", "HF_HOME": str(tmp_path / "home")},
         cwd=ROOT,
         capture_output=True,

@@ -14,7 +14,9 @@ ROOT = Path(__file__).parents[2]
 SHELL = sorted(path.name for path in (ROOT / "scripts").glob("[a-z]*.sh"))
 TOP = sorted(path.name for path in ROOT.glob("*.py"))
 MODULES = sorted(
-    path.stem for path in (ROOT / "mobilebert" / "commands").glob("*.py") if "\ndef run(" in path.read_text()
+    path.parent.name if path.stem == "__init__" else path.stem
+    for path in (ROOT / "mobilebert" / "commands").rglob("*.py")
+    if "\ndef run(" in path.read_text()
 )
 HEAVY = (
     "paddle", "torch", "transformers", "matplotlib", "onnx", "onnxruntime", "openvino", "visualdl", "sklearn", "scipy",
@@ -69,7 +71,7 @@ def option_lines(text: str) -> list[str]:
 def test_options_without_explanation_and_heavy_imports_would_be_noticed(tmp_path):
     script = tmp_path / "bad.py"
     script.write_text(
-        "import matplotlib\nfrom mobilebert import cli\nparser = cli.ArgumentParser('Bad.', '  bad')\n"
+        "import matplotlib\nfrom mobilebert.base import cli\nparser = cli.ArgumentParser('Bad.', '  bad')\n"
         "parser.add_argument('--mute', type=int)\nparser.parse_args()\n"
     )
     text, imported = python("-c", AS_MAIN, str(script), "--help").stdout.split("IMPORTED")

@@ -5,11 +5,11 @@ import paddle
 import pytest
 from tiny import SIZES, perturb
 
-from mobilebert import fused
-from mobilebert.config import HEAD_CLASSES, MobileBertConfig
-from mobilebert.errors import InputError
-from mobilebert.heads import HEADS, LogitsOutput
-from mobilebert.modeling import (
+from mobilebert.accel import fused
+from mobilebert.base.errors import InputError
+from mobilebert.model.config import HEAD_CLASSES, MobileBertConfig
+from mobilebert.model.heads import HEADS, LogitsOutput
+from mobilebert.model.modeling import (
     Bottleneck,
     DenseResidualNorm,
     MobileBertEmbeddings,

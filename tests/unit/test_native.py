@@ -16,9 +16,9 @@ import paddle
 import pytest
 from layer_cases import CLAIMED, SMALL, make_batch
 
-from mobilebert import fused, native
-from mobilebert.config import MobileBertConfig
-from mobilebert.modeling import MobileBertModel
+from mobilebert.accel import fused, native
+from mobilebert.model.config import MobileBertConfig
+from mobilebert.model.modeling import MobileBertModel
 
 needs_library = pytest.mark.skipif(native.library() is None, reason="no C compiler, or no MKL in this Paddle")
 
@@ -202,7 +202,7 @@ def test_wrong_gradients_would_be_noticed(tmp_path, monkeypatch):
 EMPTY = """
 import sys
 import paddle
-from mobilebert import native
+from mobilebert.accel import native
 batch, length = map(int, sys.argv[1:])
 sizes = dict(hidden=8, width=4, intermediate=4, heads=2, networks=1, attention_keep=1, hidden_keep=1)
 layer = native.Layer(batch, length, reads_shared=1, **sizes)
@@ -224,7 +224,7 @@ print([g.shape for g in gradients] == [p.shape for p in parameters], sum(float(g
 def test_no_tokens_end_nothing_and_change_nothing(shape, zero):
     """In a process of its own: a division by zero in C would end this one. The last shape is the control."""
     words = [sys.executable, "-c", EMPTY, *map(str, shape)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(native.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(native.__file__).parents[2])}
     done = subprocess.run(words, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, (done.returncode, done.stderr)
     shapes_agree, total = done.stdout.split()[-2:]
@@ -233,10 +233,10 @@ def test_no_tokens_end_nothing_and_change_nothing(shape, zero):
 
 def run_python(tmp_path, **environment):
     """A process of its own: the library is looked for once. -> its log and whether the C layer is there."""
-    code = "from mobilebert import native; print(native.library() is not None)"
+    code = "from mobilebert.accel import native; print(native.library() is not None)"
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env={"HOME": str(tmp_path), "PYTHONPATH": str(Path(native.__file__).parents[1]), **environment},
+        env={"HOME": str(tmp_path), "PYTHONPATH": str(Path(native.__file__).parents[2]), **environment},
         check=True,
         capture_output=True,
         text=True,

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from mobilebert import outputs
-from mobilebert.errors import InputError
+from mobilebert.base import outputs
+from mobilebert.base.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 HOLD = (
-    "import sys, time; from pathlib import Path; from mobilebert import outputs\n{}\n    print('held', flush=True); {}"
+    "import sys, time; from pathlib import Path; from mobilebert.base import outputs\n"
+    "{}\n    print('held', flush=True); {}"
 )
 
 

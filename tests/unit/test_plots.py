@@ -5,7 +5,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from mobilebert import plots
+from mobilebert.base import plots
 
 
 @pytest.fixture

@@ -18,10 +18,11 @@ from paddle.autograd import PyLayer
 from paddle.base import core
 from paddle.base.framework import _dygraph_tracer
 
-from mobilebert import fused, precision
-from mobilebert.config import MobileBertConfig
-from mobilebert.errors import InputError
-from mobilebert.heads import HEADS
+from mobilebert.accel import fused
+from mobilebert.base.errors import InputError
+from mobilebert.model import precision
+from mobilebert.model.config import MobileBertConfig
+from mobilebert.model.heads import HEADS
 from mobilebert.train import TrainSettings, loop, train
 from mobilebert.train.optim import LossScaler
 from tests.tiny import SIZES, perturb

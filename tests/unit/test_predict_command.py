@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from deploy_models import save_checkpoint, write_squad
 
-from mobilebert import outputs
-from mobilebert.commands import predict_view
-from mobilebert.commands.predict_output import CHUNK, write_rows
-from mobilebert.deploy.export import Plan, export
-from mobilebert.deploy.predictor import Answer, Classification, Reading
-from mobilebert.errors import InputError
+from mobilebert.base import outputs
+from mobilebert.base.errors import InputError
+from mobilebert.commands.predict import view as predict_view
+from mobilebert.commands.predict.output import CHUNK, write_rows
+from mobilebert.export.export import Plan, export
+from mobilebert.inference.predictor import Answer, Classification, Reading
 
 CONTEXT = "The engine was in it. Ada Lovelace wrote the notes in 1843. It is a program?"
 PLAIN = predict_view.Style(lambda text: f"**{text}**", str, 80)

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from deploy_models import save_checkpoint
 
-from mobilebert.deploy import batching
-from mobilebert.deploy.export import Plan, export
-from mobilebert.deploy.manifest import MANIFEST
-from mobilebert.deploy.predictor import Predictor, logits_function
-from mobilebert.errors import InputError
+from mobilebert.base.errors import InputError
+from mobilebert.export.export import Plan, export
+from mobilebert.inference import batching
+from mobilebert.inference.manifest import MANIFEST
+from mobilebert.inference.predictor import Predictor, logits_function
 
 ENGINES = ("onnxruntime", "paddle", "dygraph")
 QUESTION = "Who wrote the notes ?"
@@ -123,7 +123,7 @@ def test_rows_are_grouped_by_length():
 
 def test_onnxruntime_loads_without_paddle(folder):
     code = (
-        "import sys, time; start = time.perf_counter(); from mobilebert.deploy.predictor import Predictor; "
+        "import sys, time; start = time.perf_counter(); from mobilebert.inference.predictor import Predictor; "
         f"predictor = Predictor({str(folder / 'qa')!r}); predictor.answer('Who ?', 'Ada wrote it .'); "
         "assert not {'paddle', 'torch', 'transformers'} & set(sys.modules); print(time.perf_counter() - start)"
     )

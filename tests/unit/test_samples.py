@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mobilebert.data.squad_json import read_squad
-from mobilebert.tokenizer import MobileBertTokenizer
+from mobilebert.data.qa.squad_json import read_squad
+from mobilebert.text.tokenizer import MobileBertTokenizer
 from samples.squad.generate import generate, texts_of, write_passage
 from samples.squad.names import ENDINGS, Dice, belongs_to_dev
 from samples.squad.topics import TOPICS

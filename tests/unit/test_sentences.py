@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from mobilebert.deploy.sentences import excerpt_bounds, sentence_bounds
+from mobilebert.inference.sentences import excerpt_bounds, sentence_bounds
 
 
 def sentence(context: str, answer: str) -> str:

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mobilebert.data.squad import build_features, load_dev_features, load_train_features, read_squad
-from mobilebert.data.squad_json import SquadExample
-from mobilebert.errors import InputError
-from mobilebert.tokenizer import MobileBertTokenizer
+from mobilebert.base.errors import InputError
+from mobilebert.data.qa.features import build_features, load_dev_features, load_train_features, read_squad
+from mobilebert.data.qa.squad_json import SquadExample
+from mobilebert.text.tokenizer import MobileBertTokenizer
 
 DATA = os.environ.get("MOBILEBERT_DATA")
 needs_data = pytest.mark.skipif(not DATA, reason="MOBILEBERT_DATA is not set: real SQuAD files needed")

@@ -5,8 +5,8 @@ import math
 
 import pytest
 
-from mobilebert.errors import InputError
-from mobilebert.metrics.squad import evaluate_v1, evaluate_v2, normalize_answer
+from mobilebert.base.errors import InputError
+from mobilebert.data.qa.metrics import evaluate_v1, evaluate_v2, normalize_answer
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from mobilebert.postprocess.squad import extract_answers, mask_padding
+from mobilebert.data.qa.spans import extract_answers, mask_padding
 
 CONTEXT = "one two three four"
 SPANS = [(0, 3), (4, 7), (8, 13), (14, 18)]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from tokenizers import AddedToken
 
-from mobilebert.errors import InputError
-from mobilebert.tokenizer import MobileBertTokenizer
+from mobilebert.base.errors import InputError
+from mobilebert.text.tokenizer import MobileBertTokenizer
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijk"]
 WORDS += ["un", "##able", "##aff", "cafe", "x", "##x", ".", ",", "東", "京", "Caf", "##é"]

@@ -8,7 +8,7 @@ import numpy as np
 import paddle
 import pytest
 
-from mobilebert.errors import InputError
+from mobilebert.base.errors import InputError
 from mobilebert.train import checkpoint, randomness
 from mobilebert.train.checkpoint import Checkpoint
 

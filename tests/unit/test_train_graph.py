@@ -9,8 +9,8 @@ import paddle
 import pytest
 from tiny import SIZES
 
-from mobilebert.config import MobileBertConfig
-from mobilebert.heads import HEADS
+from mobilebert.model.config import MobileBertConfig
+from mobilebert.model.heads import HEADS
 from mobilebert.train.graph import describe, trace, write_graph
 
 BATCH = {name: np.ones((2, 7), "int64") for name in ("input_ids", "attention_mask", "token_type_ids")}

@@ -11,7 +11,7 @@ import paddle
 import pytest
 import torch
 
-from mobilebert.errors import InputError
+from mobilebert.base.errors import InputError
 from mobilebert.train import TrainSettings, loop, train
 from mobilebert.train.optim import learning_rate_at
 

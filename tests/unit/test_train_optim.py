@@ -8,7 +8,7 @@ import pytest
 import torch
 import transformers
 
-from mobilebert.errors import InputError
+from mobilebert.base.errors import InputError
 from mobilebert.train import TrainSettings
 from mobilebert.train.optim import (
     LossScaler,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mobilebert.errors import InputError
+from mobilebert.base.errors import InputError
 from mobilebert.train import TrainResult, TrainSettings
 
 

@@ -14,9 +14,9 @@ import safetensors.paddle
 from deploy_models import save_checkpoint
 from safetensors.numpy import load_file, save_file
 
-from mobilebert import weights
-from mobilebert.errors import InputError
-from mobilebert.heads import MobileBertForQuestionAnswering
+from mobilebert.base.errors import InputError
+from mobilebert.model import weights
+from mobilebert.model.heads import MobileBertForQuestionAnswering
 
 HEAD = "qa_outputs.weight"
 IDS = np.array([[2, 5, 6, 7, 3]])

@@ -1,0 +1,1 @@
+"""The fast path of the encoder layer on a CPU, in NumPy and in C."""

@@ -1,0 +1,164 @@
+"""What all scripts share on the command line: help, version, near misses, one-line errors, exit codes.
+
+Imports nothing heavy, so that ``--help`` is there at once.
+"""
+
+import argparse
+import difflib
+import errno
+import logging
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn
+
+from mobilebert import __version__
+from mobilebert.base import extras
+from mobilebert.base.errors import InputError
+
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 128 + 2  # as a shell reports SIGINT
+EXIT_BROKEN_PIPE = 128 + 13  # and SIGPIPE
+
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+
+
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Defaults behind each option that has one; description and examples as written; usage without what is optional."""
+
+    def add_usage(self, usage, actions, groups, prefix=None):
+        needed = [action for action in actions if action.required or not action.option_strings]
+        if len(needed) < len(actions):
+            needed.append(argparse.Action([], "options", metavar="[options]"))
+        super().add_usage(usage, needed, [], prefix)
+
+    def _get_help_string(self, action):
+        if action.default is None or action.default is False:
+            return action.help
+        if isinstance(action.default, (list, tuple)):
+            return f"{action.help} (default: {' '.join(map(str, action.default))})"
+        return super()._get_help_string(action)
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """argparse with ``--version``, examples, and a suggestion where an option, a choice or a command is misspelt.
+
+    Args:
+        description: what the script does.
+        examples: shown at the end of the help; ``%(prog)s`` stands for how the script was called.
+        further: as of ``argparse.ArgumentParser``; with ``add_subparsers`` each command's parser is one of these.
+    """
+
+    def __init__(self, description: str = "", examples: str = "", **further: Any):
+        super().__init__(
+            prog=further.pop("prog", None) or _program(sys.argv[0]),
+            description=description,
+            epilog=f"examples:\n{examples}" if examples else None,
+            formatter_class=_HelpFormatter,
+            allow_abbrev=False,
+            **further,
+        )
+        self.add_argument("--version", action="version", version=f"mobilebert-paddle {__version__}")
+
+    def parse_known_args(self, args=None, namespace=None):
+        """Like argparse, but nothing may be unknown: the nearest known option is named.
+
+        argparse calls this for a command's words too. Options are looked at before anything else: of one that is
+        misspelt and one that is therefore missing, the first is what the user wants to hear about.
+        """
+        words = sys.argv[1:] if args is None else list(args)
+        commands = next((a.choices for a in self._actions if isinstance(a, argparse._SubParsersAction)), {})
+        for word in words:
+            if word == "--" or word in commands:
+                break
+            if word.startswith("--") and " " not in word and word.split("=")[0] not in self._option_string_actions:
+                self._refuse(word)
+        known, unknown = super().parse_known_args(words, namespace)
+        if unknown:
+            self._refuse(unknown[0])
+        return known, unknown
+
+    def _refuse(self, word: str) -> NoReturn:
+        word = word.split("=")[0]
+        self.error(f"unknown argument {word}{_did_you_mean(word, self._option_string_actions) or '; see --help'}")
+
+    def _check_value(self, action, value):
+        """Called by argparse for every value of an option with choices, and for the name of a command."""
+        if action.choices is None or value in action.choices:
+            return
+        choices = [str(choice) for choice in action.choices]
+        hint = _did_you_mean(str(value), choices)
+        if isinstance(action, argparse._SubParsersAction):
+            self.error(f"unknown command {value}{hint or '; expected ' + ' or '.join(choices)}")
+        raise argparse.ArgumentError(action, f"expected one of {', '.join(choices)}, got '{value}'{hint}")
+
+    def error(self, message: str) -> NoReturn:
+        """One line on standard error and exit code 2."""
+        self.exit(EXIT_BAD_INPUT, f"error: {message}\n")
+
+
+def _program(called: str) -> str:
+    """How the script is called: ``python convert.py``, ``python -m mobilebert.base.hub``, or a console command."""
+    module = getattr(sys.modules["__main__"], "__spec__", None)
+    if module is not None and module.origin == called:
+        return f"python -m {module.name}"
+    return f"python {called}" if called.endswith(".py") else os.path.basename(called)
+
+
+def _did_you_mean(word: str, known: Iterable[str]) -> str:
+    nearest = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {nearest[0]}?" if nearest else ""
+
+
+def log_to_console() -> None:
+    """Print what the package logs (what was read, left out, written) on standard output, one plain line each.
+
+    On a logger of our own: the libraries that come with Paddle set up the root logger in their own way. Of the
+    processes of a launched job only the first prints.
+    """
+    logger = logging.getLogger("mobilebert")
+    if not logger.handlers:
+        handler = logging.StreamHandler(sys.stdout)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger.addHandler(handler)
+    logger.setLevel(logging.INFO if os.environ.get("PADDLE_TRAINER_ID", "0") == "0" else logging.ERROR)
+    logger.propagate = False
+
+
+def notice(line: str) -> None:
+    """Print on standard error what was set up and how; not with ``MOBILEBERT_QUIET=1``, nor in a worker process."""
+    if os.environ.get("MOBILEBERT_QUIET", "0") in ("", "0") and multiprocessing.parent_process() is None:
+        print(line, file=sys.stderr)
+
+
+def run(main: Callable[[], int | None]) -> NoReturn:
+    """Run a script's ``main`` and exit: 0 or its return value, 2 with one line for bad input, 130 for Ctrl-C.
+
+    A full or forbidden disk is bad input too, and so is a library of an extra that is not installed. A reader that
+    closes the pipe (``| head``) ends the script quietly.
+    """
+    try:
+        code = main() or 0
+        sys.stdout.flush()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = EXIT_BAD_INPUT
+    except ModuleNotFoundError as error:
+        if extras.extra_of(error.name) is None:
+            raise
+        print(f"error: {extras.missing(error.name)}", file=sys.stderr)
+        code = EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        code = EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # What is still buffered must not raise a second time when the interpreter flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = EXIT_BROKEN_PIPE
+    except OSError as error:
+        if error.errno not in _DISK_ERRORS:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"error: {place}{error.strerror}; free some space or choose another place", file=sys.stderr)
+        code = EXIT_BAD_INPUT
+    sys.exit(code)

@@ -1,0 +1,212 @@
+"""A file of questions or texts in, JSON lines out."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mobilebert import __version__
+from mobilebert.base.errors import InputError
+from mobilebert.base.files import file_digest, read_text
+from mobilebert.commands.predict import view as view
+from mobilebert.commands.predict.output import write_rows
+from mobilebert.commands.predict.session import Model, check_pair
+from mobilebert.data.glue.files import Examples, read_examples
+from mobilebert.data.qa.squad_json import SquadExample, read_squad
+from mobilebert.data.tables import open_table
+from mobilebert.export.samples import TEXT_COLUMNS
+from mobilebert.inference import engines
+
+
+def answer_file(model: Model, path: Path, output: Path, overwrite: bool, options: dict[str, Any]) -> str:
+    """Answer every question of a file.
+
+    Args:
+        model: which, and what runs it.
+        path: see ``read_questions``.
+        output: JSON lines: the keys of ``predict_view.reading_document``, ``id`` and ``fingerprint``.
+        overwrite: begin ``output`` anew.
+        options: of ``Predictor.read_batch``.
+
+    Returns:
+        What was done, in one line.
+
+    Raises:
+        InputError: bad input, or an ``output`` that is of another run.
+    """
+    _check_paths(path, output)
+    questions = read_questions(path)
+    run = _run_digest(model, options)
+    prints = [_row_digest(run, question.question, question.context) for question in questions]
+
+    def make_compute():
+        predictor = model.load()
+
+        def compute(rows: slice) -> list[dict[str, Any]]:
+            chunk = questions[rows]
+            texts = [[getattr(row, name) for row in chunk] for name in ("question", "context", "id")]
+            readings = predictor.read_batch(texts[0], texts[1], ids=texts[2], **options)
+            return [
+                view.reading_document(row.question, row.context, reading)
+                for row, reading in zip(chunk, readings, strict=True)
+            ]
+
+        return compute
+
+    ids = [question.id for question in questions]
+    done = write_rows(output, ids, prints, make_compute, overwrite, "answering")
+    return _summary(output, len(ids), done, "answers")
+
+
+def classify_file(
+    model: Model,
+    path: Path,
+    output: Path,
+    overwrite: bool,
+    columns: Sequence[str] | None,
+    max_seq_length: int | None,
+) -> str:
+    """Classify every text or pair of a file; arguments and result as of ``answer_file``.
+
+    Args:
+        model, path, output, overwrite: as there.
+        columns: of the file; None looks for the names that GLUE uses.
+        max_seq_length: tokens.
+
+    Raises:
+        InputError: bad input, or an ``output`` that is of another run.
+    """
+    _check_paths(path, output)
+    examples = read_texts(path, columns)
+    check_pair(model.source, examples.pairs is not None, "two columns (--text_column)")
+    pairs = examples.pairs or [None] * len(examples)
+    run = _run_digest(model, {"max_seq_length": max_seq_length})
+    prints = [_row_digest(run, text, pair) for text, pair in zip(examples.texts, pairs, strict=True)]
+
+    def make_compute():
+        predictor = model.load()
+
+        def compute(rows: slice) -> list[dict[str, Any]]:
+            seconds = None if examples.pairs is None else examples.pairs[rows]
+            results = predictor.classify_batch(examples.texts[rows], seconds, max_seq_length=max_seq_length)
+            return [
+                view.classification_document(text, pair, result)
+                for text, pair, result in zip(examples.texts[rows], pairs[rows], results, strict=True)
+            ]
+
+        return compute
+
+    done = write_rows(output, examples.ids, prints, make_compute, overwrite, "classifying")
+    return _summary(output, len(examples), done, "texts")
+
+
+def read_questions(path: Path) -> list[SquadExample]:
+    """Questions with their contexts.
+
+    Args:
+        path: SQuAD's JSON (``.json``), or a table (``.jsonl``, ``.tsv``, ``.csv``) with the columns ``question`` and
+            ``context``, and ``id`` or else the rows counted from 0; each may end in ``.gz``.
+
+    Raises:
+        InputError: a file of another format, or a row without a question or a context; the line is named.
+    """
+    if _suffix(path) == ".json":
+        questions, _ = read_squad(path, version_2_with_negative=True, require_answers=False)
+        for question in questions:
+            if not question.question.strip():
+                raise InputError(f"{path}: question {question.id} is empty")
+        return questions
+    if _suffix(path) not in (".jsonl", ".tsv", ".csv"):
+        raise InputError(f"{path}: expected SQuAD's .json, or .jsonl, .tsv or .csv with columns question and context")
+    table = open_table(path)
+    question_at, context_at = table.positions(["question", "context"])
+    id_at = table.header.index("id") if "id" in table.header else None
+    questions = []
+    for number, (line, row) in enumerate(table.rows):
+        if len(row) != len(table.header):
+            raise InputError(f"{path}:{line}: {len(row)} columns, expected {len(table.header)}")
+        for name, at in (("question", question_at), ("context", context_at)):
+            _check_text(f"{path}:{line}: {name}", row[at])
+        name = str(number) if id_at is None else row[id_at]
+        questions.append(SquadExample(name, row[question_at], row[context_at], (), ()))
+    if not questions:
+        raise InputError(f"{path}: has no question")
+    names = {question.id for question in questions}
+    if len(names) < len(questions):
+        raise InputError(f"{path}: only {len(names)} different ids for {len(questions)} questions; ids must be unique")
+    return questions
+
+
+def read_texts(path: Path, columns: Sequence[str] | None) -> Examples:
+    """Texts or pairs of texts.
+
+    Args:
+        path: a table (``.tsv``, ``.csv``, ``.jsonl``) with named columns, or ``.txt`` with one text a line; each may
+            end in ``.gz``.
+        columns: one, or two for pairs; None looks for the names that GLUE uses.
+
+    Raises:
+        InputError: a file of another format, without such columns, or without text.
+    """
+    if _suffix(path) == ".txt":
+        if columns is not None:
+            raise InputError(f"--text_column: {path} is lines of text without columns; name it .tsv if it has some")
+        texts = [line.removesuffix("\r") for line in read_text(path).split("\n") if line.strip()]
+        examples = Examples(str(path), [str(number) for number in range(len(texts))], texts, None, None)
+    else:
+        examples = read_examples(path, columns or _text_columns(path), None, None)
+    if not len(examples):
+        raise InputError(f"{path}: has no text")
+    for name, text, pair in zip(examples.ids, examples.texts, examples.pairs or examples.texts, strict=True):
+        _check_text(f"{path}: text {name}", text, may_be_empty=True)
+        _check_text(f"{path}: text {name}", pair, may_be_empty=True)
+    return examples
+
+
+def _text_columns(path: Path) -> Sequence[str]:
+    header = open_table(path).header
+    found = next((names for names in TEXT_COLUMNS if set(names) <= set(header)), None)
+    if found is None:
+        raise InputError(f"{path}: which of its columns is the text? --text_column {'|'.join(header)}")
+    return found
+
+
+def _suffix(path: Path) -> str:
+    return Path(path.name.removesuffix(".gz")).suffix.lower()
+
+
+def _check_text(where: str, text: str, may_be_empty: bool = False) -> None:
+    if not may_be_empty and not text.strip():
+        raise InputError(f"{where} is empty")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{where} has an invalid character at {error.start}") from None
+
+
+def _check_paths(path: Path, output: Path) -> None:
+    if output.is_dir():
+        raise InputError(f"{output}: a folder, but --output is a file of JSON lines")
+    if output.exists() and path.exists() and output.samefile(path):
+        raise InputError(f"{output}: is --input; choose another --output")
+
+
+def _run_digest(model: Model, options: dict[str, Any]) -> str:
+    """A checksum of all that a result depends on but its texts."""
+    files = [file for file in sorted(model.source.folder.iterdir()) if file.is_file() and file.suffix != ".md"]
+    engine = model.engine or engines.best_engine(model.source)
+    return _digest([__version__, {file.name: file_digest(file) for file in files}, engine, model.threads, options])
+
+
+def _row_digest(run: str, first: str, second: str | None) -> str:
+    return _digest([run, first, second])[:16]
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _summary(output: Path, count: int, done: int, what: str) -> str:
+    there = f", {done} of them were there already" if done else ""
+    return f"{output}: {count} {what}{there}"

@@ -1,0 +1,1 @@
+"""GLUE: its tasks, its files and where they are downloaded from."""

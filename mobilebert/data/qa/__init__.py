@@ -1,0 +1,1 @@
+"""Questions and passages: files, features, spans of answers and the official scores."""

@@ -1,0 +1,274 @@
+"""SQuAD v1.1 and v2.0: official JSON -> checked examples -> packed features.
+
+Features are those of transformers' question-answering example (``run_qa.py``): ``[CLS] question [SEP] context [SEP]``,
+a context that is too long cut into windows that overlap by ``doc_stride`` tokens. (In Google's and PaddleNLP's code
+``doc_stride`` is the step from window to window instead.) Each context and question is tokenized once, however many
+questions and windows it has.
+
+    F features (windows), T tokens of all features
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mobilebert.base.errors import InputError
+from mobilebert.base.files import file_digest
+from mobilebert.data.cache import DEFAULT_FOLDER, cached_rows, tokenizer_digest
+from mobilebert.data.packed import PackedRows
+from mobilebert.data.qa.squad_json import SquadExample, read_squad
+from mobilebert.text.tokenizer import MobileBertTokenizer
+
+_ENCODE_CHUNK = 512  # texts tokenized at once: an encoding takes some 100 bytes a token until it is packed
+_SPECIAL_TOKENS = 3  # [CLS], [SEP], [SEP]
+
+
+def load_train_features(
+    path: str | os.PathLike,
+    tokenizer: MobileBertTokenizer,
+    *,
+    max_seq_length: int = 384,
+    doc_stride: int = 128,
+    version_2_with_negative: bool = False,
+    on_bad_answer: str = "error",
+    cache_folder: str | os.PathLike | None = DEFAULT_FOLDER,
+) -> PackedRows:
+    """Features of a training file, from the cache where they are there; the file is then only hashed, not read.
+
+    Args:
+        path: official JSON, plain or ``.gz``.
+        tokenizer: the tokenizer.
+        max_seq_length: tokens of a feature at most.
+        doc_stride: tokens that neighbouring windows of a context share.
+        version_2_with_negative, on_bad_answer: as in ``read_squad``.
+        cache_folder: ``None`` for no cache.
+
+    Returns:
+        Rows with the labels ``start_positions`` and ``end_positions``; ``info`` has ``examples``, ``unanswerable`` and
+        ``dropped``.
+
+    Raises:
+        InputError: bad input; see ``read_squad`` and ``build_features``.
+    """
+
+    def build() -> PackedRows:
+        examples, dropped = read_squad(
+            path, version_2_with_negative=version_2_with_negative, on_bad_answer=on_bad_answer
+        )
+        return build_features(
+            examples,
+            tokenizer,
+            max_seq_length=max_seq_length,
+            doc_stride=doc_stride,
+            is_training=True,
+            dropped=dropped,
+        )
+
+    ingredients = {
+        "kind": "squad-train",
+        "file": _digest(path),
+        "tokenizer": tokenizer_digest(tokenizer),
+        "max_seq_length": max_seq_length,
+        "doc_stride": doc_stride,
+        "version_2_with_negative": version_2_with_negative,
+        "on_bad_answer": on_bad_answer,
+    }
+    return cached_rows(f"squad-train-{_stem(path)}", ingredients, build, cache_folder)
+
+
+def load_dev_features(
+    path: str | os.PathLike,
+    tokenizer: MobileBertTokenizer,
+    *,
+    max_seq_length: int = 384,
+    doc_stride: int = 128,
+    version_2_with_negative: bool = False,
+    require_answers: bool = True,
+    cache_folder: str | os.PathLike | None = DEFAULT_FOLDER,
+) -> tuple[list[SquadExample], PackedRows]:
+    """Examples and features of a file to be answered; the features from the cache where they are there.
+
+    Args:
+        path, tokenizer, max_seq_length, doc_stride, version_2_with_negative, cache_folder: as in
+            ``load_train_features``.
+        require_answers: ``False`` accepts questions without the key ``answers``, to be answered but not scored.
+
+    Returns:
+        The examples in file order, and rows with ``offsets`` and without labels, whose ``example_index`` counts them.
+
+    Raises:
+        InputError: bad input; see ``read_squad`` and ``build_features``.
+    """
+    examples, _ = read_squad(path, version_2_with_negative=version_2_with_negative, require_answers=require_answers)
+
+    def build() -> PackedRows:
+        return build_features(
+            examples, tokenizer, max_seq_length=max_seq_length, doc_stride=doc_stride, is_training=False
+        )
+
+    ingredients = {
+        "kind": "squad-dev",
+        "file": _digest(path),
+        "tokenizer": tokenizer_digest(tokenizer),
+        "max_seq_length": max_seq_length,
+        "doc_stride": doc_stride,
+    }
+    return examples, cached_rows(f"squad-dev-{_stem(path)}", ingredients, build, cache_folder)
+
+
+def build_features(
+    examples: Sequence[SquadExample],
+    tokenizer: MobileBertTokenizer,
+    *,
+    max_seq_length: int = 384,
+    doc_stride: int = 128,
+    is_training: bool,
+    dropped: int = 0,
+) -> PackedRows:
+    """Tokenize examples and cut them into windows.
+
+    Args:
+        examples: what to pack. White space at the beginning of a question is removed; contexts stay as they are.
+        tokenizer: the tokenizer.
+        max_seq_length: tokens of a feature at most.
+        doc_stride: tokens that neighbouring windows of a context share.
+        is_training: label the rows; otherwise give them the offsets that post-processing needs.
+        dropped: examples left out before, for ``info``.
+
+    Returns:
+        One row a window, in the order of the examples.
+
+    Raises:
+        InputError: a question leaves its context no more room than ``doc_stride``, or there is no example.
+    """
+    if not examples:
+        raise InputError("no questions to build features from")
+    if doc_stride < 0:
+        raise InputError(f"doc_stride={doc_stride}: expected at least 0")
+    contexts: dict[str, int] = {}  # text -> place in context_ids
+    context_of = np.array([contexts.setdefault(example.context, len(contexts)) for example in examples])
+    context_ids, context_starts, context_offsets = _encode(list(contexts), tokenizer, with_offsets=True)
+    questions = [example.question.lstrip() for example in examples]
+    question_ids, question_starts, _ = _encode(questions, tokenizer, with_offsets=False)
+
+    question_lengths = np.diff(question_starts)
+    context_lengths = np.diff(context_starts)[context_of]
+    room = max_seq_length - _SPECIAL_TOKENS - question_lengths
+    too_long = np.flatnonzero((context_lengths > room) & (room <= doc_stride))
+    if len(too_long):
+        worst = too_long[0]
+        raise InputError(
+            f"question {examples[worst].id}: its {question_lengths[worst]} tokens leave the context {room[worst]} of "
+            f"max_seq_length={max_seq_length}, not more than doc_stride={doc_stride}; raise the one or lower the other"
+        )
+    example_index, window_starts, window_lengths = _windows(context_lengths, room, doc_stride)
+
+    second_starts = question_lengths[example_index] + 2
+    row_starts = np.zeros(len(example_index) + 1, np.int64)
+    np.cumsum(second_starts + window_lengths + 1, out=row_starts[1:])
+    input_ids = np.empty(row_starts[-1], np.int32)
+    input_ids[row_starts[:-1]] = tokenizer.cls_token_id
+    input_ids[row_starts[:-1] + second_starts - 1] = tokenizer.sep_token_id
+    input_ids[row_starts[1:] - 1] = tokenizer.sep_token_id
+    offsets = None if is_training else np.full((len(input_ids), 2), -1, np.int32)
+    windows = context_starts[context_of][example_index] + window_starts  # [F] places in context_ids
+    for row, (example, window) in enumerate(zip(example_index, windows, strict=True)):
+        low, high = row_starts[row] + second_starts[row], row_starts[row + 1] - 1
+        input_ids[row_starts[row] + 1 : low - 1] = question_ids[question_starts[example] : question_starts[example + 1]]
+        input_ids[low:high] = context_ids[window : window + high - low]
+        if offsets is not None:
+            offsets[low:high] = context_offsets[window : window + high - low]
+
+    labels = {}
+    if is_training:
+        spans = (context_offsets[low : low + n] for low, n in zip(windows, window_lengths, strict=True))
+        labels = _labels(examples, example_index, spans, second_starts)
+    return PackedRows(
+        input_ids=input_ids,
+        row_starts=row_starts,
+        second_starts=second_starts.astype(np.int32),
+        example_ids=[example.id for example in examples],
+        example_index=example_index.astype(np.int32),
+        labels=labels,
+        offsets=offsets,
+        info={
+            "examples": len(examples),
+            "unanswerable": sum(not example.answers for example in examples),
+            "dropped": dropped,
+        },
+    )
+
+
+def _encode(
+    texts: list[str], tokenizer: MobileBertTokenizer, with_offsets: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Tokenize texts without special tokens into flat ids ``[t]``, starts ``[texts + 1]``, offsets ``[t, 2]``."""
+    ids, lengths, offsets = [], [], []
+    backend = tokenizer.backend_tokenizer
+    for low in range(0, len(texts), _ENCODE_CHUNK):
+        for encoding in backend.encode_batch(texts[low : low + _ENCODE_CHUNK], add_special_tokens=False):
+            ids.append(np.array(encoding.ids, np.int32))
+            lengths.append(len(encoding))
+            if with_offsets:
+                offsets.append(np.array(encoding.offsets, np.int32).reshape(-1, 2))
+    starts = np.zeros(len(texts) + 1, np.int64)
+    np.cumsum(lengths, out=starts[1:])
+    return np.concatenate(ids), starts, np.concatenate(offsets) if with_offsets else None
+
+
+def _windows(
+    context_lengths: np.ndarray, room: np.ndarray, doc_stride: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cut contexts into windows of at most ``room`` tokens, until one reaches the end.
+
+    Returns:
+        For each window, ``[F]`` int64: its example, its first token in the context, its number of tokens.
+    """
+    step = np.maximum(room - doc_stride, 1)
+    counts = 1 + np.maximum(-(-(context_lengths - room) // step), 0)
+    example_index = np.repeat(np.arange(len(counts)), counts)
+    number = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)  # 0, 1, ... in each example
+    starts = number * step[example_index]
+    return example_index, starts, np.minimum(room[example_index], context_lengths[example_index] - starts)
+
+
+def _labels(
+    examples: Sequence[SquadExample],
+    example_index: np.ndarray,
+    spans: Iterator[np.ndarray],
+    second_starts: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """First and last token of each example's first answer; ``[CLS]`` (0) where a window does not hold all of it.
+
+    Source: ``run_qa``, but where an answer begins in the last context token of a window (3 of the 88,524 features of
+    SQuAD v1.1): ``run_qa`` steps over the end there, because ``[SEP]`` and padding have the offsets (0, 0), and takes
+    the last padding token as the start. Here it is the token itself.
+    """
+    starts = np.zeros(len(example_index), np.int32)
+    ends = np.zeros(len(example_index), np.int32)
+    for row, (example, span) in enumerate(zip(example_index, spans, strict=True)):
+        if not examples[example].answers or not len(span):
+            continue
+        start_char = examples[example].answer_starts[0]
+        end_char = start_char + len(examples[example].answers[0])
+        if span[0, 0] <= start_char and span[-1, 1] >= end_char:
+            starts[row] = second_starts[row] + np.searchsorted(span[:, 0], start_char, side="right") - 1
+            ends[row] = second_starts[row] + np.searchsorted(span[:, 1], end_char, side="left")
+    return {"start_positions": starts, "end_positions": ends}
+
+
+def _digest(path: str | os.PathLike) -> str:
+    """Digest of a file's bytes, for the key of the cache."""
+    try:
+        return file_digest(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _stem(path: str | os.PathLike) -> str:
+    """A file's name without its endings: ``train-v1.1.json.gz`` -> ``train-v1.1``."""
+    return Path(path).name.removesuffix(".gz").removesuffix(".json")

@@ -1,0 +1,41 @@
+"""What an exported model computes against its checkpoint, value by value, on text of the user's."""
+
+from pathlib import Path
+
+import numpy as np
+
+from mobilebert.export.samples import read_samples
+from mobilebert.inference import engines
+from mobilebert.inference.manifest import Manifest
+from mobilebert.inference.source import read_source
+from mobilebert.text.tokenizer import MobileBertTokenizer
+
+
+def outputs_of_both(
+    checkpoint: str | Path, exported: str | Path, text: str | Path, limit: int = 100
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Run a checkpoint and its export on the same rows.
+
+    Args:
+        checkpoint: its folder, with a question answering or classification head.
+        exported: what ``export.py`` made of it.
+        text: a file that ``--evaluation`` takes.
+        limit: questions or texts, the first ones.
+
+    Returns:
+        Output -> float32 [N] of both: one value a real token, or one a class.
+
+    Raises:
+        InputError: a folder or a file that cannot be read, or a head that no engine answers with.
+    """
+    exported = Path(exported)
+    manifest, source = Manifest.load(exported), read_source(exported)
+    tokenizer = MobileBertTokenizer.from_pretrained(exported)
+    samples = read_samples(text, manifest.head, source.config, tokenizer, manifest.max_seq_length, limit)
+    both = engines.load(Path(checkpoint), "dygraph"), engines.load(exported, manifest.engines[0])
+    found: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {name: [] for name in manifest.outputs}
+    for batch in samples.batches():
+        real = batch["attention_mask"] > 0
+        for name, *values in zip(manifest.outputs, *(engine.run(batch) for engine in both), strict=True):
+            found[name].append(tuple(value[real] if value.shape == real.shape else value.ravel() for value in values))
+    return {name: tuple(map(np.concatenate, zip(*values, strict=True))) for name, values in found.items()}

@@ -1,1 +1,0 @@
-"""The wiring of data, model, training and metrics, one module a benchmark."""

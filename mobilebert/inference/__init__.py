@@ -1,0 +1,1 @@
+"""Token rows through an engine, and answers and classes from texts."""

@@ -1,0 +1,67 @@
+"""What an exported folder holds: ``export.json``, its names and its reader."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from mobilebert.base.errors import InputError
+from mobilebert.base.files import read_json, write_json
+
+MANIFEST = "export.json"
+ONNX_FILE = "model.onnx"
+PADDLE_PREFIX = "model"  # model.json and model.pdiparams
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The content of ``export.json``.
+
+    Attributes:
+        head: a key of ``config.HEAD_CLASSES``.
+        outputs: names of the results, in order.
+        engines: those that the folder has files for.
+        quantization: ``"int8"``, ``"dynamic-int8"``, ``"fp16"`` or None; of the ONNX file.
+        portable: whether the ONNX file keeps to the standard's operators.
+        opset: of the ONNX file.
+        max_seq_length: tokens; longer texts are cut into windows (answers) or cut off (classes).
+        errors: engine -> largest error relative to the unfolded model in float64.
+        metrics: what was measured on the evaluation file, by precision.
+        source_sha256: checksum of the source checkpoint's weights.
+        versions: library -> version that wrote the files.
+        format: of this file.
+    """
+
+    head: str
+    outputs: list[str]
+    engines: list[str]
+    quantization: str | None
+    portable: bool
+    opset: int
+    max_seq_length: int
+    errors: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+    source_sha256: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    format: int = FORMAT
+
+    def save(self, folder: Path) -> None:
+        """Write ``export.json`` into ``folder``."""
+        write_json(folder / MANIFEST, asdict(self))
+
+    @classmethod
+    def load(cls, folder: Path) -> "Manifest":
+        """Read ``folder``'s ``export.json``.
+
+        Raises:
+            InputError: it is missing, broken, or of another format.
+        """
+        path = folder / MANIFEST
+        if not path.exists():
+            raise InputError(f"{folder}: no {MANIFEST}, so not an exported model; make one with export.py")
+        values = read_json(path)
+        if not isinstance(values, dict) or values.get("format") != FORMAT:
+            raise InputError(f"{path}: expected format {FORMAT}; export the model again with this version")
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise InputError(f"{path}: not what export.py writes ({error}); export the model again") from None

@@ -1,0 +1,379 @@
+"""Texts in, answers and classes out, from an exported folder or a fine-tuned checkpoint.
+
+predictor = Predictor("exported")
+predictor.answer("Who wrote it?", "It was written by Ada Lovelace in 1843.")[0].text
+predictor.classify("A joy to watch.").label
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mobilebert.base.errors import InputError
+from mobilebert.data.classify.encode import encode_examples
+from mobilebert.data.glue.files import Examples
+from mobilebert.data.packed import PackedRows
+from mobilebert.data.qa.features import build_features
+from mobilebert.data.qa.spans import extract_answers, mask_padding
+from mobilebert.data.qa.squad_json import SquadExample
+from mobilebert.inference import engines
+from mobilebert.inference.batching import outputs_of
+from mobilebert.inference.source import read_source
+from mobilebert.text.tokenizer import MobileBertTokenizer
+
+N_BEST = 20  # candidates of a question, among which the probabilities sum to 1
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A piece of the context, or no answer.
+
+    Attributes:
+        text: ``context[start:end]``; ``""`` for no answer.
+        start, end: characters of the original context; -1 for no answer.
+        probability: among the candidates of this question.
+        score: sum of the start and the end logit.
+    """
+
+    text: str
+    start: int
+    end: int
+    probability: float
+    score: float
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was found for one question.
+
+    Attributes:
+        answers: best first, each at another place.
+        null_odds: score of "no answer" minus the best answer's score; None where an answer is always given.
+        windows: first and last character (exclusive) of each piece of the context that was read at once.
+    """
+
+    answers: list[Answer]
+    null_odds: float | None
+    windows: list[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Classification:
+    """A decision about a text.
+
+    Attributes:
+        label: the likeliest class; for regression the config's one label.
+        score: its probability; for regression the predicted number.
+        scores: every class's probability (each for itself where a text may have several labels).
+    """
+
+    label: str
+    score: float
+    scores: dict[str, float]
+
+
+class Predictor:
+    """A model with its tokenizer. Safe to use from several threads.
+
+    Args:
+        folder: what export.py wrote, a fine-tuned checkpoint's folder, or its hub name.
+        engine: ``"onnxruntime"``, ``"paddle"``, ``"dygraph"`` or ``"openvino"``; None takes the fastest that the folder
+            has files for. A checkpoint runs in dygraph.
+        threads: of one run; None leaves the choice to the library.
+        openvino_precision: ``"f32"`` or ``"bf16"``.
+
+    Attributes:
+        source: what is known about the folder; the next four are its.
+        folder: where the files are.
+        config: of the model.
+        manifest: of the export; for a checkpoint, what an export of it would say.
+        rules: what holds where a call does not say (``deploy.source.Rules``).
+        tokenizer: of the model.
+        engine: what runs it.
+
+    Raises:
+        InputError: no such model, a checkpoint with another head, or a folder not exported for this engine.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        engine: str | None = None,
+        threads: int | None = None,
+        openvino_precision: str = "f32",
+    ):
+        self.source = source = read_source(folder)
+        self.folder, self.config = source.folder, source.config
+        self.manifest, self.rules = source.manifest, source.rules
+        self.tokenizer = MobileBertTokenizer.from_pretrained(self.folder)
+        if len(self.tokenizer) > self.config.vocab_size:
+            raise InputError(
+                f"{self.folder}: its tokenizer has {len(self.tokenizer)} tokens, its model {self.config.vocab_size}; "
+                "do they belong together?"
+            )
+        self.engine = engines.load(self.folder, engine, threads, openvino_precision)
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether a classification is a number, not a class."""
+        kind = self.config.problem_type
+        return kind == "regression" or (kind is None and self.config.num_labels == 1)
+
+    def answer(self, question: str, context: str, **options) -> list[Answer]:
+        """Answer one question; ``options`` and result as one row of ``answer_batch``."""
+        return self.answer_batch([question], [context], **options)[0]
+
+    def answer_batch(self, questions: Sequence[str], contexts: Sequence[str], **options) -> list[list[Answer]]:
+        """The answers alone of ``read_batch``, which has the options."""
+        return [reading.answers for reading in self.read_batch(questions, contexts, **options)]
+
+    def read(self, question: str, context: str, **options) -> Reading:
+        """Answer one question; ``options`` and result as one row of ``read_batch``."""
+        return self.read_batch([question], [context], **options)[0]
+
+    def read_batch(
+        self,
+        questions: Sequence[str],
+        contexts: Sequence[str],
+        *,
+        top_k: int = 1,
+        allow_no_answer: bool | None = None,
+        null_score_diff_threshold: float | None = None,
+        max_answer_length: int | None = None,
+        max_seq_length: int | None = None,
+        doc_stride: int | None = None,
+        ids: Sequence[str] | None = None,
+    ) -> list[Reading]:
+        """Answer questions, each about its own context. None takes what the model was trained with (``self.rules``).
+
+        Args:
+            questions, contexts: [N] texts; a context of any length, cut into overlapping windows where too long.
+            top_k: answers a question, at different places.
+            allow_no_answer: as in SQuAD v2.0: an answer may be "none".
+            null_score_diff_threshold: none is the best answer where its odds exceed this.
+            max_answer_length: in tokens.
+            max_seq_length: tokens of question and window.
+            doc_stride: tokens that neighbouring windows share.
+            ids: [N] names of the questions, for messages; by default their numbers.
+
+        Returns:
+            [N] readings with up to ``top_k`` answers, best first. Where the context has nothing to read but characters
+            that the tokenizer drops, the answer is "none" whatever was allowed.
+
+        Raises:
+            InputError: another head, an empty text, or a question that leaves no room for its context.
+        """
+        rules = self.rules
+        allow_no_answer = rules.allow_no_answer if allow_no_answer is None else allow_no_answer
+        threshold = rules.null_score_diff_threshold if null_score_diff_threshold is None else null_score_diff_threshold
+        answer_length = rules.max_answer_length if max_answer_length is None else max_answer_length
+        for name, value in (("top_k", top_k), ("max_answer_length", answer_length)):
+            if value < 1:
+                raise InputError(f"{name}={value}: expected at least 1")
+        rows = self._windows_of(questions, contexts, max_seq_length, doc_stride, ids)
+        if rows is None:
+            return []
+        logits = outputs_of(self.engine, rows, self.tokenizer.pad_token_id)
+        try:
+            start_logits, end_logits = mask_padding(*logits, rows.lengths, rows.example_ids, rows.example_index)
+        except ValueError:
+            raise self._not_finite() from None
+
+        def extract(numbers: Sequence[int], features: slice, n_best_size: int):
+            return extract_answers(
+                [rows.example_ids[number] for number in numbers],
+                [_Traced(contexts[number]) for number in numbers],
+                rows.example_index[features] - numbers[0],
+                rows.row_starts[features.start : features.stop + 1],
+                rows.offsets,
+                start_logits[features],
+                end_logits[features],
+                version_2_with_negative=allow_no_answer,
+                n_best_size=n_best_size,
+                max_answer_length=answer_length,
+                null_score_diff_threshold=threshold,
+            )
+
+        found = extract(range(len(questions)), slice(0, len(rows)), max(N_BEST, top_k))
+        bounds = np.searchsorted(rows.example_index, np.arange(len(questions) + 1))
+        readings = []
+        for number, name in enumerate(rows.example_ids):
+            features = slice(int(bounds[number]), int(bounds[number + 1]))
+            here = found
+            if not any(_is_place(entry["text"]) for entry in found.nbest[name]):
+                # All of the best tokens were the question's: look at every token.
+                here = extract([number], features, start_logits.shape[1])
+            answers = _ranked(here.nbest[name], here.predictions[name], max(N_BEST, top_k))
+            windows = [_window(rows.row_offsets(row)) for row in range(features.start, features.stop)]
+            readings.append(Reading(answers[:top_k], here.null_odds.get(name), windows))
+        return readings
+
+    def windows(
+        self, question: str, context: str, *, max_seq_length: int | None = None, doc_stride: int | None = None
+    ) -> list[tuple[int, int]]:
+        """The pieces of the context that ``answer`` reads, each at once: first and last character (exclusive).
+
+        Neighbouring pieces overlap. Arguments and errors as in ``read_batch``.
+        """
+        rows = self._windows_of([question], [context], max_seq_length, doc_stride, None)
+        return [_window(rows.row_offsets(row)) for row in range(len(rows))]
+
+    def classify(self, text: str, pair: str | None = None, **options) -> Classification:
+        """Classify one text or pair; see ``classify_batch``."""
+        return self.classify_batch([text], None if pair is None else [pair], **options)[0]
+
+    def classify_batch(
+        self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, max_seq_length: int | None = None
+    ) -> list[Classification]:
+        """Classify texts, or pairs of texts.
+
+        Args:
+            texts: [N] first (or only) texts; what is too long is cut off, from the longer text of a pair.
+            pairs: [N] second texts.
+            max_seq_length: tokens; None takes what the model was trained with.
+
+        Raises:
+            InputError: another head, or something that is no text.
+        """
+        self.source.require("sequence-classification")
+        _check_texts(texts, "text")
+        if pairs is not None:
+            _check_texts(pairs, "pair")
+            if len(texts) != len(pairs):
+                raise InputError(f"{len(texts)} texts for {len(pairs)} second texts: expected as many")
+        if not texts:
+            return []
+        ids = [str(number) for number in range(len(texts))]
+        examples = Examples("texts", ids, list(texts), None if pairs is None else list(pairs), None)
+        rows = encode_examples(examples, self.tokenizer, self._length(max_seq_length))
+        (logits,) = outputs_of(self.engine, rows, self.tokenizer.pad_token_id)
+        if not np.isfinite(logits).all():
+            raise self._not_finite()
+        return [self._classification(row) for row in logits.astype(np.float64)]
+
+    def _windows_of(
+        self,
+        questions: Sequence[str],
+        contexts: Sequence[str],
+        max_seq_length: int | None,
+        doc_stride: int | None,
+        ids: Sequence[str] | None,
+    ) -> PackedRows | None:
+        """Check the texts and cut them into rows for the model; None where there is none."""
+        self.source.require("question-answering")
+        names = [str(number) for number in range(len(questions))] if ids is None else list(ids)
+        _check_texts(questions, "question", names)
+        _check_texts(contexts, "context", names)
+        for values, what in ((contexts, "contexts"), (names, "ids")):
+            if len(questions) != len(values):
+                raise InputError(f"{len(questions)} questions for {len(values)} {what}: expected as many")
+        if not questions:
+            return None
+        length = self._length(max_seq_length)
+        examples = [
+            SquadExample(name, question, context, (), ())
+            for name, question, context in zip(names, questions, contexts, strict=True)
+        ]
+        stride = min(self.rules.doc_stride, length // 3) if doc_stride is None else doc_stride
+        return build_features(examples, self.tokenizer, max_seq_length=length, doc_stride=stride, is_training=False)
+
+    def _not_finite(self) -> InputError:
+        return InputError(f"{self.folder}: its outputs are not numbers; did the training diverge, is the file damaged?")
+
+    def _length(self, max_seq_length: int | None) -> int:
+        length = self.rules.max_seq_length if max_seq_length is None else max_seq_length
+        if not 4 <= length <= self.config.max_position_embeddings:
+            raise InputError(
+                f"max_seq_length={length}: expected 4 to {self.config.max_position_embeddings} tokens, "
+                "what the model has positions for"
+            )
+        return length
+
+    def _classification(self, logits: np.ndarray) -> Classification:
+        labels = list(self.config.id2label.values())
+        if self.is_regression:
+            scores = logits
+        elif self.config.problem_type == "multi_label_classification":
+            scores = 1 / (1 + np.exp(-logits))
+        else:
+            scores = np.exp(logits - logits.max())
+            scores /= scores.sum()
+        best = int(scores.argmax())
+        return Classification(
+            labels[best],
+            float(scores[best]),
+            {label: float(score) for label, score in zip(labels, scores, strict=True)},
+        )
+
+
+def logits_function(
+    folder: str | os.PathLike, engine: str | None = None, threads: int | None = None
+) -> Callable[[Mapping[str, np.ndarray]], list[np.ndarray]]:
+    """A model's folder as a function from a padded batch to its outputs, for evaluation loops.
+
+    Returns:
+        ``{"input_ids", "attention_mask", "token_type_ids"}`` [B, S] int64 -> float32 arrays in the order of the
+        manifest: start and end logits [B, S] each, or logits [B, N].
+    """
+    return engines.load(Path(folder), engine, threads).run
+
+
+class _Traced(str):
+    """A context whose slices know where they were cut: post-processing returns texts, a caller wants offsets too."""
+
+    def __getitem__(self, key):
+        piece = _Traced(super().__getitem__(key))
+        piece.start, piece.end = int(key.start), int(key.stop)
+        return piece
+
+
+def _is_place(text: str) -> bool:
+    return isinstance(text, _Traced) and text != ""
+
+
+def _ranked(entries: list[dict], best: str, n_best_size: int) -> list[Answer]:
+    """The n-best list as answers at different places, the chosen one first.
+
+    Neighbouring windows offer the same place twice: the better one stays. An entry that is no piece of the context is
+    "no answer"; post-processing puts a stand-in where there is no candidate at all.
+    """
+    none = (-1, -1)
+    by_place: dict[tuple[int, int], tuple[str, float]] = {}
+    for entry in entries:
+        text = entry["text"]
+        place = (text.start, text.end) if _is_place(text) else none
+        by_place.setdefault(place, (str(text) if _is_place(text) else "", entry["start_logit"] + entry["end_logit"]))
+    kept = [item for rank, item in enumerate(by_place.items()) if rank < n_best_size or item[0] == none]
+    weights = np.exp(np.array([score for _, (_, score) in kept]) - max(score for _, (_, score) in kept))
+    answers = [
+        Answer(text, start, end, float(probability), score)
+        for ((start, end), (text, score)), probability in zip(kept, weights / weights.sum(), strict=True)
+    ]
+    # The threshold may prefer another than the likeliest: no answer, or the best that is one.
+    first = next((number for number, answer in enumerate(answers) if answer.text == best), 0)
+    return [answers[first], *answers[:first], *answers[first + 1 :]]
+
+
+def _window(offsets: np.ndarray) -> tuple[int, int]:
+    """First and last character of a row's context tokens [tokens, 2]; (0, 0) where it has none."""
+    inside = offsets[offsets[:, 0] >= 0]
+    return (int(inside[0, 0]), int(inside[-1, 1])) if len(inside) else (0, 0)
+
+
+def _check_texts(texts: Sequence[str], what: str, names: Sequence[str] | None = None) -> None:
+    """Refuse what is no text or cannot be encoded; with ``names`` (for messages) also what is empty."""
+    if isinstance(texts, str):
+        raise InputError(f"{what}s: expected a list of texts, got one text; put it into a list")
+    for number, text in enumerate(texts):
+        name = names[number] if names is not None and number < len(names) else number
+        if not isinstance(text, str):
+            raise InputError(f"{what} {name}: expected a text, got {type(text).__name__}")
+        if names is not None and not text.strip():
+            raise InputError(f"{what} {name} is empty")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:  # half of a surrogate pair, or a byte that was not UTF-8
+            raise InputError(f"{what} {name}: has an invalid character at {error.start}") from None

@@ -1,0 +1,146 @@
+"""What a folder holds for a predictor: an export, or a fine-tuned checkpoint; and how it wants to be used."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from mobilebert.base import hub
+from mobilebert.base.errors import InputError
+from mobilebert.inference.manifest import MANIFEST, Manifest
+from mobilebert.model.config import CONFIG_NAME, HEAD_CLASSES, MobileBertConfig
+
+DEFAULT_MAX_SEQ_LENGTH = 384
+
+_PATTERNS = (*hub.CONFIG_FILES, *hub.TOKENIZER_FILES, *hub.WEIGHT_FILES, "model_state.pdparams")
+_PURPOSES = {"question-answering": "answers questions", "sequence-classification": "classifies texts"}
+# The outputs of the heads that a predictor reads.
+_OUTPUTS = {
+    "question-answering": ["start_logits", "end_logits"],
+    "sequence-classification": ["logits"],
+}
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How a model was trained to be used; what a caller does not say is taken from here.
+
+    Attributes:
+        max_seq_length: tokens of a row: question and window, or text (and pair).
+        doc_stride: tokens that neighbouring windows share.
+        max_answer_length: tokens.
+        allow_no_answer: an answer may be "none" (SQuAD v2.0).
+        null_score_diff_threshold: none is the best answer where its odds exceed this.
+        takes_pairs: whether a classifier reads two texts; None where the checkpoint does not say.
+    """
+
+    max_seq_length: int
+    doc_stride: int = 128
+    max_answer_length: int = 30
+    allow_no_answer: bool = False
+    null_score_diff_threshold: float = 0.0
+    takes_pairs: bool | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model's folder, read but not loaded.
+
+    Attributes:
+        folder: where its files are.
+        config: of the model.
+        manifest: of the export; for a checkpoint, what an export of it would say.
+        is_exported: whether export.py wrote the folder.
+        rules: see ``Rules``.
+    """
+
+    folder: Path
+    config: MobileBertConfig
+    manifest: Manifest
+    is_exported: bool
+    rules: Rules
+
+    def require(self, head: str) -> None:
+        """Refuse another head than ``"question-answering"`` or ``"sequence-classification"``, whichever is asked for.
+
+        Raises:
+            InputError: the model has another.
+        """
+        if self.manifest.head != head:
+            raise InputError(f"{self.folder}: its head is {self.manifest.head}; only {head} {_PURPOSES[head]}")
+
+
+def read_source(name_or_path: str | os.PathLike) -> Source:
+    """Find out what a folder (or a hub's model) is.
+
+    Raises:
+        InputError: neither an export nor a checkpoint, or a checkpoint with a head that no predictor reads.
+    """
+    folder = hub.resolve(name_or_path, _PATTERNS)
+    if not (folder / MANIFEST).exists() and not (folder / CONFIG_NAME).exists():
+        raise InputError(
+            f"{folder}: has neither {MANIFEST} nor {CONFIG_NAME}; give a fine-tuned checkpoint or what export.py wrote"
+        )
+    is_exported = (folder / MANIFEST).exists()
+    manifest = Manifest.load(folder) if is_exported else None
+    config = MobileBertConfig.from_pretrained(folder)
+    if manifest is None:
+        manifest = _of_checkpoint(folder, config)
+    try:
+        rules = rules_of(config, manifest.head, manifest.max_seq_length)
+    except InputError as error:
+        raise InputError(f"{folder}/{error}") from None
+    return Source(folder, config, manifest, is_exported, rules)
+
+
+def default_max_seq_length(config: MobileBertConfig) -> int:
+    """Tokens of a row where nobody says: what the model was trained with, or 384, or all positions that it has."""
+    noted = config.task_params(config.head or "").get("max_seq_length")
+    length = noted if _is_count(noted) else DEFAULT_MAX_SEQ_LENGTH
+    return min(length, config.max_position_embeddings)
+
+
+def _of_checkpoint(folder: Path, config: MobileBertConfig) -> Manifest:
+    if config.head not in _OUTPUTS:
+        declared = config.extra.get("architectures") or "nothing"
+        known = " or ".join(HEAD_CLASSES[head] for head in _OUTPUTS)
+        raise InputError(
+            f"{folder / CONFIG_NAME}: architectures says {declared}, expected {known}; "
+            "fine-tune the checkpoint first (run_squad.py, run_glue.py)"
+        )
+    return Manifest(
+        head=config.head,
+        outputs=_OUTPUTS[config.head],
+        engines=["dygraph"],
+        quantization=None,
+        portable=False,
+        opset=0,
+        max_seq_length=default_max_seq_length(config),
+    )
+
+
+def rules_of(config: MobileBertConfig, head: str, max_seq_length: int) -> Rules:
+    """What a checkpoint's configuration notes of its training; ``max_seq_length`` is the exporter's choice.
+
+    Raises:
+        InputError: a note that cannot be.
+    """
+    noted = config.task_params(head)
+    kinds = {
+        "max_seq_length": _is_count,
+        "doc_stride": lambda value: _is_count(value) or value == 0,
+        "max_answer_length": _is_count,
+        "version_2_with_negative": lambda value: isinstance(value, bool),
+        "takes_pairs": lambda value: isinstance(value, bool),
+        "null_score_diff_threshold": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
+    }
+    for name, is_right in kinds.items():
+        if name in noted and not is_right(noted[name]):
+            raise InputError(f"{CONFIG_NAME}: task_specific_params has {name}={noted[name]!r}; correct it")
+    known = {name: noted[name] for name in kinds if name in noted}
+    known["max_seq_length"] = max_seq_length
+    known["allow_no_answer"] = known.pop("version_2_with_negative", False)
+    return Rules(**known)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1

@@ -1,1 +1,0 @@
-"""The official scores of SQuAD and GLUE. Imports without Paddle."""

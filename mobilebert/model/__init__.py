@@ -1,0 +1,1 @@
+"""The model: configuration, reference, heads, and weights in and out of a folder."""

@@ -1,0 +1,550 @@
+"""MobileBERT's layers and backbone: the paper's figure 1(c), read from top to bottom.
+
+Shapes in the trailing comments:
+
+    B batch   S tokens   E embedding_size (128)   H hidden_size (512)   D true_hidden_size (128)
+    F intermediate_size (512)   A attention heads   V vocabulary   d = D / A
+
+Parameters carry Hugging Face's names, so a checkpoint's key is its own documentation. Linear weights are [in, out]
+(Paddle), Hugging Face's are [out, in]; nothing else differs in shape. The residual stream reaches 1e7 in the
+released weights: under mixed precision every norm and residual sum stays in float32 (precision.py has the products).
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import paddle
+import paddle.nn.functional as F
+from paddle import Tensor, nn
+
+from mobilebert.accel import fused
+from mobilebert.base.errors import InputError
+from mobilebert.model import weights
+from mobilebert.model.config import MobileBertConfig
+from mobilebert.model.precision import Linear, matmul
+
+ACTIVATION_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "gelu": F.gelu,
+    "gelu_new": lambda x: F.gelu(x, approximate=True),
+    "gelu_pytorch_tanh": lambda x: F.gelu(x, approximate=True),
+    "silu": F.silu,
+    "swish": F.silu,
+    "tanh": paddle.tanh,
+    "sigmoid": F.sigmoid,
+}
+
+
+@dataclass
+class ModelOutput:
+    """Named outputs that can also be read like transformers' ModelOutput: by key, by position, by unpacking.
+
+    Positions count the fields that are set; ``None`` fields are passed over.
+    """
+
+    def to_tuple(self) -> tuple:
+        """The fields that are set, in order."""
+        values = (getattr(self, f.name) for f in fields(self))
+        return tuple(value for value in values if value is not None)
+
+    def keys(self) -> list[str]:
+        """Names of the fields that are set, in order."""
+        return [f.name for f in fields(self) if getattr(self, f.name) is not None]
+
+    def __getitem__(self, key: str | int | slice):
+        if isinstance(key, str):
+            if key not in self.keys():
+                raise KeyError(key)
+            return getattr(self, key)
+        return self.to_tuple()[key]
+
+    def __iter__(self):
+        return iter(self.to_tuple())
+
+    def __len__(self) -> int:
+        return len(self.to_tuple())
+
+
+@dataclass
+class BaseModelOutputWithPooling(ModelOutput):
+    """``last_hidden_state`` [B, S, H]; ``pooler_output`` [B, H]; ``hidden_states`` layers + 1 times [B, S, H];
+    ``attentions`` layers times [B, A, S, S] (after softmax and dropout)."""  # fmt: skip
+
+    last_hidden_state: Tensor | None = None
+    pooler_output: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+class NoNorm(nn.Layer):
+    """The paper's replacement of layer normalization: gamma * h + beta, without statistics (section 4.2)."""
+
+    def __init__(self, size: int):
+        super().__init__()
+        self.weight = self.create_parameter([size], default_initializer=nn.initializer.Constant(1.0))
+        self.bias = self.create_parameter([size], is_bias=True)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """``hidden`` [..., size], any float type -> the same shape in the parameters' type."""
+        return hidden.astype(self.weight.dtype) * self.weight + self.bias
+
+
+def make_norm(config: MobileBertConfig, size: int, epsilon: float | None = None) -> nn.Layer:
+    """The configuration's norm over ``size`` features; ``epsilon`` replaces ``layer_norm_eps``."""
+    if config.normalization_type == "no_norm":
+        return NoNorm(size)
+    return nn.LayerNorm(size, epsilon=config.layer_norm_eps if epsilon is None else epsilon)
+
+
+# Hugging Face builds two of its LayerNorms without passing eps, so they have torch's default.
+TORCH_LAYER_NORM_EPS = 1e-5
+
+
+class MobileBertEmbeddings(nn.Layer):
+    """Tokens -> [B, S, H]: a 128-wide embedding, three neighbours side by side, one product up to H."""
+
+    def __init__(self, config: MobileBertConfig):
+        super().__init__()
+        self.pad_token_id = config.pad_token_id
+        self.trigram_input = config.trigram_input
+        width = config.embedding_size * (3 if config.trigram_input else 1)
+        # No padding_idx: Paddle would return zeros for [PAD] whatever the row holds, torch returns the row.
+        self.word_embeddings = nn.Embedding(config.vocab_size, config.embedding_size)
+        self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.hidden_size)
+        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
+        # Hugging Face always creates this product and skips it where it would change nothing; so do we.
+        self.embedding_transformation = Linear(width, config.hidden_size)
+        self.transform = config.trigram_input or config.embedding_size != config.hidden_size
+        self.LayerNorm = make_norm(config, config.hidden_size, TORCH_LAYER_NORM_EPS)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(
+        self,
+        input_ids: Tensor | None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+    ) -> Tensor:
+        """Ids [B, S] or ``inputs_embeds`` [B, S, E] -> [B, S, H]."""
+        if inputs_embeds is None:
+            inputs_embeds = self._embed_words(input_ids)  # [B, S] -> [B, S, E]
+        length = inputs_embeds.shape[1]
+        if position_ids is None:
+            position_ids = paddle.arange(length).unsqueeze(0)
+        if token_type_ids is None:
+            token_type_ids = paddle.zeros([1, length], dtype="int64")
+        if self.trigram_input:
+            # [next, current, previous]: it looks reversed and is right; zeros beyond both ends.
+            following = F.pad(inputs_embeds[:, 1:], [0, 1], data_format="NLC")
+            previous = F.pad(inputs_embeds[:, :-1], [1, 0], data_format="NLC")
+            inputs_embeds = paddle.concat([following, inputs_embeds, previous], axis=2)  # [B, S, 3E]
+        dense = self.embedding_transformation
+        if self.transform and fused.supports_residual_norm(dense, self.LayerNorm, inputs_embeds):
+            # The same on a CPU's fast path, see fused.py. A row for each token: sums over spread axes are slow there.
+            shape = inputs_embeds.shape[:2]
+            embeddings = self.position_embeddings(position_ids.expand(shape))
+            embeddings = embeddings + self.token_type_embeddings(token_type_ids.expand(shape))
+            return self.dropout(fused.residual_norm(dense, self.LayerNorm, inputs_embeds, embeddings))
+        if self.transform:
+            inputs_embeds = dense(inputs_embeds)  # [B, S, 3E] -> [B, S, H]
+        position_embeddings = self.position_embeddings(position_ids)
+        embeddings = inputs_embeds.astype(position_embeddings.dtype) + position_embeddings
+        embeddings = embeddings + self.token_type_embeddings(token_type_ids)
+        return self.dropout(self.LayerNorm(embeddings))
+
+    def _embed_words(self, input_ids: Tensor) -> Tensor:
+        embedded = self.word_embeddings(input_ids)
+        if self.pad_token_id is None or not (self.training and paddle.is_grad_enabled()):
+            return embedded
+        # torch's padding_idx: the row is read, and a lookup gives it no gradient. (Google's code lets it learn.)
+        is_padding = (input_ids == self.pad_token_id).unsqueeze(-1)
+        return paddle.where(is_padding, embedded.detach(), embedded)
+
+
+class MobileBertSelfAttention(nn.Layer):
+    """Multi-head attention whose query and key read one tensor and whose value reads another."""
+
+    def __init__(self, config: MobileBertConfig):
+        super().__init__()
+        self.num_heads = config.num_attention_heads
+        self.scaling = (config.true_hidden_size // config.num_attention_heads) ** -0.5
+        self.query = Linear(config.query_key_input_size, config.true_hidden_size)
+        self.key = Linear(config.query_key_input_size, config.true_hidden_size)
+        self.value = Linear(config.value_input_size, config.true_hidden_size)
+        self.dropout = nn.Dropout(config.attention_probs_dropout_prob)
+
+    def forward(
+        self, query_input: Tensor, key_input: Tensor, value_input: Tensor, attention_bias: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Inputs [B, S, D] (value: [B, S, H]) -> context [B, S, D], probabilities [B, A, S, S]."""
+        query = self._split_heads(self.query(query_input))  # [B, A, S, d]
+        key = self._split_heads(self.key(key_input))
+        value = self._split_heads(self.value(value_input))
+        scores = matmul(query, key, transpose_y=True) * self.scaling  # [B, A, S, S]
+        if attention_bias is not None:
+            scores = scores + attention_bias
+        probabilities = self.dropout(F.softmax(scores, axis=-1))
+        context = matmul(probabilities, value).transpose([0, 2, 1, 3])  # [B, S, A, d]
+        return context.flatten(2), probabilities
+
+    def _split_heads(self, hidden: Tensor) -> Tensor:
+        batch, length, width = hidden.shape
+        return hidden.reshape([batch, length, self.num_heads, width // self.num_heads]).transpose([0, 2, 1, 3])
+
+
+class DenseResidualNorm(nn.Layer):
+    """norm(dense(hidden) + residual): how every sub-layer of MobileBERT ends.
+
+    Serves as Hugging Face's SelfOutput, FFNOutput and OutputBottleneck; its dropout acts between product and sum.
+    """
+
+    def __init__(
+        self,
+        config: MobileBertConfig,
+        in_size: int,
+        out_size: int,
+        dropout: float = 0.0,
+        epsilon: float | None = None,
+    ):
+        super().__init__()
+        self.dense = Linear(in_size, out_size)
+        self.LayerNorm = make_norm(config, out_size, epsilon)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, hidden: Tensor, residual: Tensor) -> Tensor:
+        """``hidden`` [B, S, in_size], ``residual`` [B, S, out_size] -> [B, S, out_size]."""
+        return self.LayerNorm(self.dropout(self.dense(hidden)).astype(residual.dtype) + residual)
+
+
+class MobileBertAttention(nn.Layer):
+    """Self-attention and its output product, with the residual from ``bottleneck.input``."""
+
+    def __init__(self, config: MobileBertConfig):
+        super().__init__()
+        self.self = MobileBertSelfAttention(config)
+        dropout = 0.0 if config.use_bottleneck else config.hidden_dropout_prob
+        self.output = DenseResidualNorm(config, config.true_hidden_size, config.true_hidden_size, dropout)
+
+    def forward(
+        self,
+        query_input: Tensor,
+        key_input: Tensor,
+        value_input: Tensor,
+        residual: Tensor,
+        attention_bias: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """-> [B, S, D], probabilities [B, A, S, S]."""
+        context, probabilities = self.self(query_input, key_input, value_input, attention_bias)
+        return self.output(context, residual), probabilities
+
+
+class MobileBertIntermediate(nn.Layer):
+    """The widening half of a feed-forward network."""
+
+    def __init__(self, config: MobileBertConfig):
+        super().__init__()
+        self.dense = Linear(config.true_hidden_size, config.intermediate_size)
+        self.activation = ACTIVATION_FUNCTIONS[config.hidden_act]
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """[B, S, D] -> [B, S, F]."""
+        return self.activation(self.dense(hidden))
+
+
+class FFNLayer(nn.Layer):
+    """One of the stacked feed-forward networks (all but the layer's last)."""
+
+    def __init__(self, config: MobileBertConfig):
+        super().__init__()
+        self.intermediate = MobileBertIntermediate(config)
+        self.output = DenseResidualNorm(config, config.intermediate_size, config.true_hidden_size)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """[B, S, D] -> [B, S, D]."""
+        return self.output(self.intermediate(hidden), hidden)
+
+
+class MobileBertOutput(DenseResidualNorm):
+    """The end of the last feed-forward network, and the way out of the bottleneck."""
+
+    def __init__(self, config: MobileBertConfig):
+        dropout = 0.0 if config.use_bottleneck else config.hidden_dropout_prob
+        super().__init__(config, config.intermediate_size, config.true_hidden_size, dropout, TORCH_LAYER_NORM_EPS)
+        self.use_bottleneck = config.use_bottleneck
+        if config.use_bottleneck:
+            self.bottleneck = DenseResidualNorm(
+                config, config.true_hidden_size, config.hidden_size, config.hidden_dropout_prob
+            )
+
+    def forward(self, intermediate: Tensor, residual: Tensor, layer_input: Tensor) -> Tensor:
+        """``intermediate`` [B, S, F], ``residual`` [B, S, D], ``layer_input`` [B, S, H] -> [B, S, H]."""
+        hidden = super().forward(intermediate, residual)
+        return self.bottleneck(hidden, layer_input) if self.use_bottleneck else hidden
+
+
+class BottleneckLayer(nn.Layer):
+    """The way into the bottleneck: one product and its norm."""
+
+    def __init__(self, config: MobileBertConfig):
+        super().__init__()
+        self.dense = Linear(config.hidden_size, config.intra_bottleneck_size)
+        self.LayerNorm = make_norm(config, config.intra_bottleneck_size)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """[B, S, H] -> [B, S, D]."""
+        return self.LayerNorm(self.dense(hidden))
+
+
+class Bottleneck(nn.Layer):
+    """Chooses what query, key, value and the attention's residual read (paper, section 3.2 and table 1)."""
+
+    def __init__(self, config: MobileBertConfig):
+        super().__init__()
+        self.use_bottleneck_attention = config.use_bottleneck_attention
+        self.key_query_shared_bottleneck = config.key_query_shared_bottleneck
+        self.input = BottleneckLayer(config)
+        if config.key_query_shared_bottleneck:
+            self.attention = BottleneckLayer(config)
+
+    def forward(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """[B, S, H] -> inputs of query, key, value, and the residual [B, S, D]."""
+        residual = self.input(hidden)
+        if self.use_bottleneck_attention:
+            return residual, residual, residual, residual
+        if self.key_query_shared_bottleneck:
+            shared = self.attention(hidden)
+            return shared, shared, hidden, residual  # V reads the raw stream
+        return hidden, hidden, hidden, residual
+
+
+class MobileBertLayer(nn.Layer):
+    """One transformer block: into the bottleneck, attention, feed-forward networks, out again."""
+
+    def __init__(self, config: MobileBertConfig):
+        super().__init__()
+        self.attention = MobileBertAttention(config)
+        self.intermediate = MobileBertIntermediate(config)
+        self.output = MobileBertOutput(config)
+        self.bottleneck = Bottleneck(config) if config.use_bottleneck else None
+        self.ffn = nn.LayerList([FFNLayer(config) for _ in range(config.num_feedforward_networks - 1)])
+
+    def forward(
+        self, layer_input: Tensor, attention_bias: Tensor | None, fast: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """``layer_input`` [B, S, H] -> [B, S, H], attention probabilities [B, A, S, S] (none where ``fast``)."""
+        if fast:
+            return fused.encoder_layer(self, layer_input, attention_bias), None
+        if self.bottleneck is None:
+            query_input = key_input = value_input = residual = layer_input
+        else:
+            query_input, key_input, value_input, residual = self.bottleneck(layer_input)
+        hidden, probabilities = self.attention(query_input, key_input, value_input, residual, attention_bias)
+        for ffn in self.ffn:
+            hidden = ffn(hidden)
+        return self.output(self.intermediate(hidden), hidden, layer_input), probabilities
+
+
+class MobileBertEncoder(nn.Layer):
+    """The stack of layers."""
+
+    def __init__(self, config: MobileBertConfig):
+        super().__init__()
+        self.layer = nn.LayerList([MobileBertLayer(config) for _ in range(config.num_hidden_layers)])
+
+    def forward(
+        self, hidden: Tensor, attention_bias: Tensor | None, output_attentions: bool = True
+    ) -> tuple[list[Tensor], list[Tensor | None]]:
+        """-> hidden states (input and each layer's output), attention probabilities (each layer's; maybe none)."""
+        # The same function on a CPU's fast path, see fused.py; MOBILEBERT_FUSED=0 turns it off.
+        fast = not output_attentions and all(fused.supports(layer, hidden) for layer in self.layer)
+        if fast:
+            attention_bias = fused.prepare_bias(attention_bias, self.layer[0], hidden)
+        hidden_states, attentions = [hidden], []
+        for layer in self.layer:
+            hidden, probabilities = layer(hidden, attention_bias, fast)
+            hidden_states.append(hidden)
+            attentions.append(probabilities)
+        return hidden_states, attentions
+
+
+class MobileBertPooler(nn.Layer):
+    """The [CLS] vector, raw or (``classifier_activation``) through a dense layer and tanh."""
+
+    def __init__(self, config: MobileBertConfig):
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size) if config.classifier_activation else None
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """[B, S, H] -> [B, H]."""
+        first_token = hidden[:, 0]
+        if self.dense is None:
+            return first_token
+        with paddle.amp.auto_cast(enable=False):  # in float32, as the heads
+            return paddle.tanh(self.dense(first_token))
+
+
+def attention_bias(attention_mask: Tensor | None, dtype: paddle.dtype) -> Tensor | None:
+    """What is added to the attention scores: 0 where a token may be seen, the type's lowest number elsewhere.
+
+    Args:
+        attention_mask: [B, S] or [B, 1 or A, S, S], 1 (or True) = may be seen; a 4-D *float* mask is itself the bias.
+        dtype: float type of the scores.
+
+    Returns:
+        Shape [B, 1, 1, S], or the 4-D mask's.
+
+    Source: transformers' eager attention; a row that may see nothing attends evenly, as there.
+    """
+    if attention_mask is None:
+        return None
+    if attention_mask.ndim not in (2, 4):
+        shape = list(attention_mask.shape)
+        raise InputError(f"attention_mask has shape {shape}: expected [batch, tokens] or 4 dimensions")
+    if attention_mask.ndim == 2:
+        attention_mask = attention_mask.unsqueeze([1, 2])
+    elif attention_mask.is_floating_point():
+        return attention_mask.astype(dtype)
+    return (1 - attention_mask.astype(dtype)) * paddle.finfo(dtype).min
+
+
+AnyModel = TypeVar("AnyModel", bound="MobileBertPreTrainedModel")
+
+
+class MobileBertPreTrainedModel(nn.Layer):
+    """What every model here has: a config, weights in and out of a folder, growing word matrices."""
+
+    def __init__(self, config: MobileBertConfig):
+        super().__init__()
+        self.config = config
+
+    @classmethod
+    def from_pretrained(cls: type[AnyModel], name_or_path: str | os.PathLike, **overrides: Any) -> AnyModel:
+        """Load config and weights from a folder, or from the hub where ``name_or_path`` is no folder.
+
+        Reads Paddle's ``model.safetensors`` or ``model_state.pdparams``, and a PyTorch ``model.safetensors`` (told by
+        its header). What the checkpoint lacks (a new head) is freshly initialised and listed in
+        ``model.load_report.initialised``.
+
+        Args:
+            name_or_path: a folder with ``config.json`` and weights, or a hub name.
+            overrides: config fields to change, for example ``num_labels=3``.
+
+        Returns:
+            The model, in evaluation mode.
+
+        Raises:
+            InputError: no weights, a tensor of another shape, or none that fits this model.
+        """
+        folder = weights.resolve_folder(name_or_path)
+        model = cls(MobileBertConfig.from_pretrained(folder, **overrides))
+        model.load_report = weights.load_into(model, folder)
+        model.eval()
+        return model
+
+    def save_pretrained(self, folder: str | os.PathLike) -> None:
+        """Write ``config.json`` and ``model.safetensors`` (Paddle layout) into ``folder``, created where missing."""
+        folder = Path(folder)
+        weights.save_model(self, folder)
+        extra = {**self.config.extra, "architectures": [type(self).__name__]}
+        replace(self.config, num_labels=None, extra=extra).save_pretrained(folder)
+
+    def resize_token_embeddings(self, num_tokens: int) -> nn.Embedding:
+        """Grow or shrink every matrix over the vocabulary; new rows are the mean of the old, as in transformers."""
+        config = replace(self.config, vocab_size=num_tokens)  # refuses an impossible size before anything changes
+        for layer, name in self._vocabulary_parameters():
+            old = getattr(layer, name)
+            kept = old[: min(num_tokens, old.shape[0])]
+            added = num_tokens - kept.shape[0]
+            mean = old.mean(axis=0, keepdim=True)
+            value = paddle.concat([kept, mean.expand([added, *old.shape[1:]])]) if added else kept
+            new = layer.create_parameter(value.shape, dtype=old.dtype)
+            new.set_value(value)
+            setattr(layer, name, new)
+        self.config = config
+        self.get_input_embeddings()._num_embeddings = num_tokens
+        return self.get_input_embeddings()
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        """The word embedding layer."""
+        return getattr(self, "mobilebert", self).embeddings.word_embeddings
+
+    def _vocabulary_parameters(self) -> list[tuple[nn.Layer, str]]:
+        return [(self.get_input_embeddings(), "weight")]
+
+    def initialise_weights(self) -> None:
+        """Draw all weights anew: normal(0, initializer_range), biases 0, norms 1 and 0, the [PAD] row 0."""
+        normal = nn.initializer.Normal(0.0, self.config.initializer_range)
+        for layer in self.sublayers(include_self=True):
+            if isinstance(layer, nn.Linear | nn.Embedding):
+                normal(layer.weight)
+        if self.config.pad_token_id is not None:
+            with paddle.no_grad():
+                self.get_input_embeddings().weight[self.config.pad_token_id] = 0.0
+
+
+class MobileBertModel(MobileBertPreTrainedModel):
+    """The backbone without a head.
+
+    Args:
+        config: sizes and rules.
+        add_pooling_layer: whether ``pooler_output`` is computed.
+    """
+
+    def __init__(self, config: MobileBertConfig, add_pooling_layer: bool = True):
+        super().__init__(config)
+        self.embeddings = MobileBertEmbeddings(config)
+        self.encoder = MobileBertEncoder(config)
+        self.pooler = MobileBertPooler(config) if add_pooling_layer else None
+        self.initialise_weights()
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+        return_dict: bool = True,
+    ) -> BaseModelOutputWithPooling | tuple:
+        """Run the backbone.
+
+        Args:
+            input_ids: [B, S] int; or ``inputs_embeds`` [B, S, E] float instead.
+            attention_mask: [B, S], 1 = token, 0 = padding; none = all tokens. 4-D: see ``attention_bias``.
+            token_type_ids: [B, S] int, 0 = first text, 1 = second; none = 0.
+            position_ids: [B, S] int; none = 0, 1, 2, ...
+            output_hidden_states: also return the embeddings and each layer's output.
+            output_attentions: also return each layer's attention probabilities.
+            return_dict: false returns the tuple of the fields that are set.
+
+        Raises:
+            InputError: not exactly one of ``input_ids`` and ``inputs_embeds``, an empty batch, or more tokens than
+                positions.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise InputError("pass exactly one of input_ids and inputs_embeds")
+        name, given = ("inputs_embeds", inputs_embeds) if input_ids is None else ("input_ids", input_ids)
+        batch, length = given.shape[:2]
+        if batch == 0 or length == 0:  # a trace's unknown sizes are -1
+            shape = list(given.shape)
+            raise InputError(f"{name} has shape {shape}: an empty batch; pass at least one row of at least one token")
+        if length > self.config.max_position_embeddings:
+            raise InputError(
+                f"{length} tokens in a row, the model has {self.config.max_position_embeddings} positions: truncate"
+            )
+        embedded = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds)
+        hidden_states, attentions = self.encoder(
+            embedded, attention_bias(attention_mask, embedded.dtype), output_attentions
+        )
+        output = BaseModelOutputWithPooling(
+            last_hidden_state=hidden_states[-1],
+            pooler_output=None if self.pooler is None else self.pooler(hidden_states[-1]),
+            hidden_states=tuple(hidden_states) if output_hidden_states else None,
+            attentions=tuple(attentions) if output_attentions else None,
+        )
+        return output if return_dict else output.to_tuple()

@@ -1,0 +1,1 @@
+"""What the model is trained and evaluated for, one module a task."""

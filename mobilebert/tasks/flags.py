@@ -1,0 +1,100 @@
+"""The command-line flags that every training script has: one flag a field of ``TrainSettings``, one place."""
+
+import argparse
+from dataclasses import fields, replace
+
+from mobilebert.base.errors import InputError
+from mobilebert.inference.engines import ENGINES
+from mobilebert.train.settings import AMP_MODES, LR_SCHEDULES, ON_NAN, TrainSettings
+
+_HELP = {
+    "num_train_epochs": "passes over the train set; may be a fraction",
+    "max_steps": "number of updates; 0 lets the epochs decide",
+    "batch_size": "examples in one forward pass on one device",
+    "gradient_accumulation_steps": "forward passes per update",
+    "learning_rate": "peak learning rate, reached after the warm-up",
+    "min_lr": "where the cosine and polynomial schedules end",
+    "lr_schedule": "course of the learning rate after the warm-up",
+    "warmup_ratio": "share of all steps for the linear warm-up",
+    "warmup_steps": "length of the warm-up in steps; 0 lets --warmup_ratio decide",
+    "decay_ratio": "cosine: share of all steps after which --min_lr is reached and kept",
+    "lr_power": "power of the polynomial schedule",
+    "weight_decay": "decoupled weight decay, except of biases and norms",
+    "adam_beta1": "AdamW's beta1",
+    "adam_beta2": "AdamW's beta2",
+    "adam_epsilon": "AdamW's epsilon",
+    "max_grad_norm": "clip gradients to this global norm; 0 clips nothing",
+    "layerwise_lr_decay": "factor on the learning rate for each layer away from the top; 1 is off",
+    "eval_steps": "evaluate every so many steps and at the end; 0: only at the end",
+    "save_steps": "write a checkpoint every so many steps; 0: only when the run is interrupted",
+    "keep_checkpoints": "how many of the newest checkpoints stay on disk",
+    "log_steps": "one log line every so many steps",
+    "seed": "of the data order, dropout, new weights and all else that is random",
+    "amp": "autocast to a half precision",
+    "on_nan": "what a NaN or infinite loss or gradient does",
+    "early_stop_patience": "stop after so many evaluations without a new best; 0: never",
+    "group_by_length": "batches of similar length: less padding",
+}
+_CHOICES = {"lr_schedule": LR_SCHEDULES, "amp": AMP_MODES, "on_nan": ON_NAN}
+_METAVARS = {int: "N", float: "X", str: "NAME"}
+_OF_THE_TASK = ("best_metric", "best_is_higher")  # no flags: what is best follows from the task
+
+
+def add_training_flags(parser: argparse.ArgumentParser, defaults: TrainSettings | None) -> None:
+    """Add the flags of a training run, grouped.
+
+    Args:
+        parser: of the script.
+        defaults: shown by ``--help``; None where they depend on other flags. A flag that is not given is then absent
+            from the parsed arguments, and ``settings_from`` is given the defaults.
+    """
+    group = parser.add_argument_group("training" if defaults else "training (default: the task's preset)")
+    values = defaults or TrainSettings()
+    for item in fields(TrainSettings):
+        if item.name in _OF_THE_TASK:
+            continue
+        kind = type(getattr(values, item.name))
+        options = (
+            {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind, "metavar": _METAVARS[kind]}
+        )
+        if item.name in _CHOICES:
+            options |= {"choices": _CHOICES[item.name], "metavar": None}
+        default = getattr(defaults, item.name) if defaults else argparse.SUPPRESS
+        group.add_argument(f"--{item.name}", help=_HELP[item.name], default=default, **options)
+
+    group = parser.add_argument_group("checkpoints")
+    group.add_argument(
+        "--resume",
+        nargs="?",
+        const="latest",
+        metavar="CHECKPOINT",
+        help="go on from the latest checkpoint of --output_dir, or from this one",
+    )
+    group.add_argument(
+        "--resume_fallback", action="store_true", help="where the latest checkpoint is damaged, use the one before"
+    )
+    group.add_argument(
+        "--overwrite_output_dir",
+        action="store_true",
+        help="a new run may delete what an earlier one left in --output_dir",
+    )
+
+
+def add_engine_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that evaluate an exported model in the place of a checkpoint."""
+    group = parser.add_argument_group("an exported model: --model_name_or_path is what export.py wrote")
+    group.add_argument("--engine", choices=ENGINES, help="evaluate or predict with it")
+    group.add_argument("--threads", metavar="N", type=int, help="of the engine (default: its own choice)")
+
+
+def settings_from(args: argparse.Namespace, defaults: TrainSettings) -> TrainSettings:
+    """``defaults`` with every flag that was given.
+
+    Raises:
+        InputError: a value out of range; the message starts with the flag.
+    """
+    given = {item.name: getattr(args, item.name) for item in fields(TrainSettings) if hasattr(args, item.name)}
+    try:
+        return replace(defaults, **given)
+    except InputError as error:
+        raise InputError(f"--{error}") from None

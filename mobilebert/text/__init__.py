@@ -1,0 +1,1 @@
+"""Text to token ids: the tokenizer, its vocabulary and what it returns."""

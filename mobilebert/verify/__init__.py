@@ -1,0 +1,1 @@
+"""Proofs that model and tokenizer equal their references."""
