@@ -9,6 +9,7 @@ import errno
 import logging
 import multiprocessing
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
@@ -22,6 +23,7 @@ EXIT_INTERRUPTED = 128 + 2  # as a shell reports SIGINT
 EXIT_BROKEN_PIPE = 128 + 13  # and SIGPIPE
 
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+_ARGUMENT = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`]*))?`")
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -132,17 +134,30 @@ def notice(line: str) -> None:
         print(line, file=sys.stderr)
 
 
+def as_flags(message: str) -> str:
+    """Name the arguments in a library's message as the command line does.
+
+    Args:
+        message: with names in backquotes, which may have a value: `` `do_eval` ``, `` `max_seq_length=900` ``.
+
+    Returns:
+        The message with ``--do_eval`` and ``--max_seq_length 900`` in their place.
+    """
+    return _ARGUMENT.sub(lambda found: f"--{found[1]}" + (f" {found[2]}" if found[2] else ""), message)
+
+
 def run(main: Callable[[], int | None]) -> NoReturn:
     """Run a script's ``main`` and exit: 0 or its return value, 2 with one line for bad input, 130 for Ctrl-C.
 
-    A full or forbidden disk is bad input too, and so is a library of an extra that is not installed. A reader that
-    closes the pipe (``| head``) ends the script quietly.
+    Names in backquotes in the message become flags, see ``as_flags``. A full or forbidden disk is bad input too, and
+    so is a library of an extra that is not installed. A reader that closes the pipe (``| head``) ends the script
+    quietly.
     """
     try:
         code = main() or 0
         sys.stdout.flush()
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {as_flags(str(error))}", file=sys.stderr)
         code = EXIT_BAD_INPUT
     except ModuleNotFoundError as error:
         if extras.extra_of(error.name) is None:

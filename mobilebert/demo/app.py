@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from mobilebert.base.errors import InputError
+from mobilebert.base.errors import InputError, QuestionTooLongError
 from mobilebert.demo.guard import Guard
 from mobilebert.demo.models import Model
 from mobilebert.demo.pool import AbandonedError, BusyError, Job, OverdueError, Pool
@@ -176,9 +176,7 @@ def _prepare_answer(model: Model, values: dict, limits: Limits) -> _Work:
     def work(predictor: Predictor) -> dict:
         try:
             reading = predictor.read(question, passage, top_k=TOP_K, allow_no_answer=allow_no_answer)
-        except InputError as error:
-            if "leave the context" not in str(error):
-                raise
+        except QuestionTooLongError:
             tokens = predictor.rules.max_seq_length
             raise RefusedError(
                 f"The question is too long: this model reads {tokens} tokens at once, passage included.", "question"

@@ -88,7 +88,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except (socket.gaierror, UnicodeError):
-        raise InputError(f"--host {host}: no such address; 127.0.0.1 is this machine alone") from None
+        raise InputError(f"`host={host}`: no such address; 127.0.0.1 is this machine alone") from None
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -98,11 +98,11 @@ def listen(host: str, port: int) -> socket.socket:
         listener.close()
         if error.errno == errno.EADDRINUSE:
             raise InputError(
-                f"port {port} of {host} is in use; choose another with --port, or --port 0 for any free one"
+                f"port {port} of {host} is in use; choose another with `port`, or `port=0` for any free one"
             ) from None
         if error.errno == errno.EACCES:
             raise InputError(f"port {port} is reserved for the administrator; choose one above 1023") from None
-        raise InputError(f"--host {host}: cannot listen there ({error.strerror})") from None
+        raise InputError(f"`host={host}`: cannot listen there ({error.strerror})") from None
     return listener
 
 

@@ -48,7 +48,7 @@ def run(
         InputError: an unreadable file or tokenizer, or a value outside its range.
     """
     if limit is not None and limit < 1:
-        raise InputError(f"--limit {limit}: give 1 or more")
+        raise InputError(f"`limit={limit}`: give 1 or more")
     contents = [(path, *read_texts(path, limit)) for path in files]  # before the slow part: bad files end it here
     ours, name = load(vocab, tokenizer)
     with folder_of(ours) as folder:

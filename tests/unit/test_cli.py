@@ -149,6 +149,21 @@ def test_bad_input_is_one_line(capsys):
     assert capsys.readouterr().err == "error: x.json: no such file\n"
 
 
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("give `do_train`, `do_eval` or `do_predict`", "give --do_train, --do_eval or --do_predict"),
+        ("`max_seq_length=900`: expected 4 to 512", "--max_seq_length 900: expected 4 to 512"),
+        ("`text_column=a b c`: expected two", "--text_column a b c: expected two"),
+        ("leave out `head=`", "leave out --head"),
+        ("my `notes`.txt, `Label`, `a b`, `x.json`, ``, `", "my --notes.txt, `Label`, `a b`, `x.json`, ``, `"),
+    ],
+)
+def test_arguments_in_backquotes_become_flags(message, shown, capsys):
+    assert exit_of(lambda: cli.run(lambda: raise_(InputError(message)))) == 2
+    assert capsys.readouterr().err == f"error: {shown}\n"
+
+
 def test_a_full_disk_is_one_line(capsys):
     error = OSError(errno.ENOSPC, "No space left on device", "out/x.bin")
     assert exit_of(lambda: cli.run(lambda: raise_(error))) == 2

@@ -419,12 +419,12 @@ def test_models_of_one_name_are_told_apart(tmp_path):
 def test_addresses_that_cannot_be_had():
     with listen("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
-        message = f"port {port} of 127.0.0.1 is in use; choose another with --port, or --port 0 for any free one"
+        message = f"port {port} of 127.0.0.1 is in use; choose another with `port`, or `port=0` for any free one"
         with pytest.raises(InputError, match=message):
             listen("127.0.0.1", port)
-    with pytest.raises(InputError, match=r"--host 192\.0\.2\.1: cannot listen there"):
+    with pytest.raises(InputError, match=r"`host=192\.0\.2\.1`: cannot listen there"):
         listen("192.0.2.1", 0)
-    with pytest.raises(InputError, match="--host no such host: no such address"):
+    with pytest.raises(InputError, match="`host=no such host`: no such address"):
         listen("no such host", 0)
 
 

@@ -212,7 +212,7 @@ def test_qqps_few_broken_rows_are_left_out_and_counted(tmp_path, caplog):
 
 
 def test_a_missing_file_says_what_was_looked_for(tmp_path):
-    with pytest.raises(InputError, match=r"no dev_matched.tsv or multinli_1.0_dev_matched.txt .*--data_dir"):
+    with pytest.raises(InputError, match=r"no dev_matched.tsv or multinli_1.0_dev_matched.txt .*`data_dir`"):
         read_split(TASKS["mnli"], tmp_path, "dev_matched")
 
 
@@ -229,11 +229,11 @@ def test_class_orders_are_matched_by_name():
 
 @pytest.mark.parametrize("names", [("LABEL_0", "LABEL_1", "LABEL_2"), NLI[:2], (*NLI[:2], "entailment")])
 def test_unknown_class_names_are_refused(names):
-    with pytest.raises(InputError, match=r"config.json: class names .* cannot be matched .* --label_order entailment,"):
+    with pytest.raises(InputError, match=r"config.json: class names .* cannot be matched .* `label_order=entailment,"):
         ordered_labels(TASKS["mnli"], names, "config.json")
 
 
 def test_task_names():
     assert get_task("SST-2") is TASKS["sst2"] and get_task("sts_b") is TASKS["stsb"]
-    with pytest.raises(InputError, match=r"--task_name snli: expected one of cola, sst2, "):
+    with pytest.raises(InputError, match=r"`task_name=snli`: expected one of cola, sst2, "):
         get_task("snli")

@@ -83,7 +83,7 @@ def test_a_checkpoint_without_class_names_is_refused_unless_the_order_is_given(c
     task = TASKS["mnli"]
     path = checkpoint / "config.json"
     path.write_text(path.read_text().replace("contradiction", "LABEL_0").replace("entailment", "LABEL_1"))
-    with pytest.raises(InputError, match=r"config.json: class names LABEL_0, LABEL_1, neutral cannot .*--label_order"):
+    with pytest.raises(InputError, match=r"config.json: class names LABEL_0, LABEL_1, neutral cannot .*`label_order="):
         glue.build_model(task, model_name_or_path=str(checkpoint))
     model, labels, _ = glue.build_model(task, model_name_or_path=str(checkpoint), label_order=GOOGLE)
     assert labels == GOOGLE and model.config.id2label[0] == "contradiction"

@@ -120,7 +120,7 @@ def read_examples(
             are named.
     """
     if len(text_columns) not in (1, 2):
-        raise InputError(f"--text_column {' '.join(text_columns)}: expected one column, or two for sentence pairs")
+        raise InputError(f"`text_column={' '.join(text_columns)}`: expected one column, or two for sentence pairs")
     table = open_table(path, header)
     text_at = table.positions(text_columns)
     label_at = table.positions([label_column])[0] if label_column else None
@@ -196,7 +196,7 @@ def _first_file(folder: Path, names: Sequence[str]) -> Path | None:
 
 def _missing(folder: Path, names: Sequence[str], task_name: str, what: str) -> InputError:
     return InputError(
-        f"{folder}: no {' or '.join(names)} ({what} of {task_name}); check --data_dir, or leave it out to download"
+        f"{folder}: no {' or '.join(names)} ({what} of {task_name}); check `data_dir`, or leave it out to download"
     )
 
 

@@ -129,7 +129,7 @@ def get_task(name: str) -> Task:
     """The task called ``name``; ``SST-2``, ``sst-2`` and ``sst2`` are the same."""
     key = name.lower().replace("-", "").replace("_", "")
     if key not in TASKS:
-        raise InputError(f"--task_name {name}: expected one of {', '.join(TASKS)}")
+        raise InputError(f"`task_name={name}`: expected one of {', '.join(TASKS)}")
     return TASKS[key]
 
 
@@ -153,7 +153,7 @@ def ordered_labels(task: Task, names: Sequence[str], where: str) -> tuple[str, .
     if set(order) != set(task.labels) or len(order) != len(task.labels):
         raise InputError(
             f"{where}: class names {', '.join(names)} cannot be matched with {', '.join(task.labels)} ({task.name}); "
-            f"say in which order the classes are, for example --label_order {','.join(task.labels)}"
+            f"say in which order the classes are, for example `label_order={','.join(task.labels)}`"
         )
     return order
 

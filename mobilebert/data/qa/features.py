@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mobilebert.base.errors import InputError
+from mobilebert.base.errors import InputError, QuestionTooLongError
 from mobilebert.base.files import file_digest
 from mobilebert.data.cache import DEFAULT_FOLDER, cached_rows, tokenizer_digest
 from mobilebert.data.packed import PackedRows
@@ -141,7 +141,8 @@ def build_features(
         One row a window, in the order of the examples.
 
     Raises:
-        InputError: a question leaves its context no more room than ``doc_stride``, or there is no example.
+        QuestionTooLongError: a question leaves its context no more tokens than ``doc_stride``.
+        InputError: there is no example, or ``doc_stride`` is negative.
     """
     if not examples:
         raise InputError("no questions to build features from")
@@ -159,7 +160,7 @@ def build_features(
     too_long = np.flatnonzero((context_lengths > room) & (room <= doc_stride))
     if len(too_long):
         worst = too_long[0]
-        raise InputError(
+        raise QuestionTooLongError(
             f"question {examples[worst].id}: its {question_lengths[worst]} tokens leave the context {room[worst]} of "
             f"max_seq_length={max_seq_length}, not more than doc_stride={doc_stride}; raise the one or lower the other"
         )

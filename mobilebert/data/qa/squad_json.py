@@ -71,7 +71,7 @@ def read_squad(
         if unanswerable:
             raise InputError(
                 f"{path}: {len(unanswerable)} of {len(examples)} questions have no answer"
-                f" (first: {_first(unanswerable)}); for SQuAD v2.0 set --version_2_with_negative"
+                f" (first: {_first(unanswerable)}); for SQuAD v2.0 set `version_2_with_negative`"
             )
     bad = [example.id for example in examples if not _answers_in_place(example)]
     if not bad or not require_answers:
@@ -81,7 +81,7 @@ def read_squad(
         f" (first: {_first(bad)})"
     )
     if on_bad_answer == "error":
-        raise InputError(f"{finding}; repair them, or leave these questions out with --on_bad_answer drop")
+        raise InputError(f"{finding}; repair them, or leave these questions out with `on_bad_answer=drop`")
     _log.warning("%s; left out", finding)
     dropped = set(bad)
     kept = [example for example in examples if example.id not in dropped]
