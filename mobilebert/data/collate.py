@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from mobilebert.base.errors import InputError
 from mobilebert.data.packed import PackedRows
 
 INPUT_NAMES = ("input_ids", "attention_mask", "token_type_ids")  # of every model, program and engine
@@ -14,7 +13,6 @@ def collate(
     pad_token_id: int,
     *,
     pad_to_multiple_of: int | None = None,
-    fixed_length: int | None = None,
 ) -> dict[str, np.ndarray]:
     """Pad some rows on the right to a common length.
 
@@ -23,24 +21,15 @@ def collate(
         indices: ``[B]`` which, in this order.
         pad_token_id: fills ``input_ids``; mask and token types are filled with 0.
         pad_to_multiple_of: round the length up to a multiple of this.
-        fixed_length: pad to this instead of the longest row.
 
     Returns:
         ``input_ids``, ``attention_mask`` and ``token_type_ids`` ``[B, S]`` int64, always all three, and the labels of
         ``rows``: integers as int64, others as float32.
-
-    Raises:
-        InputError: a row is longer than ``fixed_length``.
     """
     indices = np.asarray(indices, np.int64)
     first = rows.row_starts[indices]
     lengths = rows.row_starts[indices + 1] - first
     longest = int(lengths.max(initial=0))
-    if fixed_length is not None:
-        if longest > fixed_length:
-            name = rows.example_ids[rows.example_index[indices[lengths.argmax()]]]
-            raise InputError(f"example {name}: {longest} tokens, more than the fixed length {fixed_length}")
-        longest = fixed_length
     if pad_to_multiple_of:
         longest = -(-longest // pad_to_multiple_of) * pad_to_multiple_of
 
@@ -64,7 +53,7 @@ class PackedDataset:
 
     Args:
         rows: the rows.
-        pad_token_id, pad_to_multiple_of, fixed_length: as in ``collate``.
+        pad_token_id, pad_to_multiple_of: as in ``collate``.
     """
 
     def __init__(
@@ -73,10 +62,9 @@ class PackedDataset:
         pad_token_id: int,
         *,
         pad_to_multiple_of: int | None = None,
-        fixed_length: int | None = None,
     ):
         self.rows = rows
-        self._padding = (pad_token_id, pad_to_multiple_of, fixed_length)
+        self._padding = (pad_token_id, pad_to_multiple_of)
         self.lengths = rows.lengths  # [R] int64, tokens
 
     def __len__(self) -> int:
@@ -84,8 +72,8 @@ class PackedDataset:
 
     def batch(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         """The rows ``indices`` as one padded batch; see ``collate``."""
-        pad_token_id, multiple, fixed = self._padding
-        return collate(self.rows, indices, pad_token_id, pad_to_multiple_of=multiple, fixed_length=fixed)
+        pad_token_id, multiple = self._padding
+        return collate(self.rows, indices, pad_token_id, pad_to_multiple_of=multiple)
 
     def example_ids(self, indices: np.ndarray) -> list[str]:
         """Ids of the examples that the rows belong to, for messages."""

@@ -7,52 +7,49 @@ from pathlib import Path
 import numpy as np
 
 from mobilebert.base.errors import InputError
-from mobilebert.base.files import read_text
 from mobilebert.data.classify import metrics as glue_metrics
 from mobilebert.data.classify.encode import encode_examples
+from mobilebert.data.classify.examples import TEXT_COLUMNS, Examples, find_text_columns, read_examples, read_lines
 from mobilebert.data.collate import collate
-from mobilebert.data.glue.files import Examples, read_examples
 from mobilebert.data.packed import PackedRows
+from mobilebert.data.qa.answers import answers_of
 from mobilebert.data.qa.features import build_features
-from mobilebert.data.qa.metrics import evaluate_v1, evaluate_v2
-from mobilebert.data.qa.spans import extract_answers, mask_padding
+from mobilebert.data.qa.spans import AnswerRules, find_spans
 from mobilebert.data.qa.squad_json import read_squad
 from mobilebert.data.tables import open_table
-from mobilebert.inference.source import Rules, rules_of
+from mobilebert.inference.rows import Run, batches_by_tokens, run_rows, span_shapes
+from mobilebert.inference.source import ReadingSettings, reading_settings
 from mobilebert.model.config import MobileBertConfig
 from mobilebert.text.tokenizer import MobileBertTokenizer
 
 TABLES = (".tsv", ".csv", ".json", ".jsonl")
-# Names that GLUE's and other files give to their texts, tried in this order.
-TEXT_COLUMNS = (
-    ("sentence1", "sentence2"),
-    ("question", "sentence"),
-    ("question1", "question2"),
-    ("premise", "hypothesis"),
-    ("text", "pair"),
-    ("#1 String", "#2 String"),
-    ("sentence",),
-    ("text",),
-)
 LABEL_COLUMNS = ("label", "gold_label", "Quality", "is_duplicate", "score")
 _TOKENS_PER_BATCH = 2048
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Encoded texts, and how outputs for all of them are scored.
+    """Encoded texts, and how a model is scored on them.
 
     Attributes:
         rows: the texts.
         pad_token_id: of the tokenizer.
+        shapes: of each output, the shape of one row.
         score: the model's outputs for all rows -> metrics in percent; None where there are no labels.
         has_choices: the model wants [B, C, S].
     """
 
     rows: PackedRows
     pad_token_id: int
+    shapes: list[tuple[int, ...]]
     score: Callable[[list[np.ndarray]], dict[str, float]] | None = None
     has_choices: bool = False
+
+    def measure(self, run: Run) -> dict[str, float]:
+        """The metrics of a model, in percent; there are labels."""
+        return self.score(
+            run_rows(run, self.rows, batches_by_tokens(self.rows.lengths), self.shapes, self.pad_token_id)
+        )
 
     def batches(self, limit: int | None = None) -> Iterator[dict[str, np.ndarray]]:
         """Padded batches of ``limit`` rows spread evenly over the file (None: all), similar lengths together."""
@@ -92,28 +89,18 @@ def read_samples(
     """
     path = Path(path)
     if head == "question-answering":
-        return _squad(path, tokenizer, rules_of(config, head, max_seq_length), limit)
+        return _squad(path, tokenizer, reading_settings(config, head, max_seq_length).override(), limit)
     suffix = Path(path.name.removesuffix(".gz")).suffix.lower()
     if suffix in TABLES:
         examples, metrics = _table(path, head, config)
     elif suffix == ".txt":
-        texts = [line for line in read_text(path).splitlines() if line.strip()]
-        examples = Examples(str(path), [str(number) for number in range(len(texts))], texts, None, None)
+        examples = read_lines(path)
         metrics = ()
     else:
         raise InputError(
             f"{path}: a {head} model wants {', '.join(TABLES)} with named columns, or .txt, one text a line"
         )
-    if limit is not None and len(examples) > limit:
-        examples = Examples(
-            examples.source,
-            examples.ids[:limit],
-            examples.texts[:limit],
-            None if examples.pairs is None else examples.pairs[:limit],
-            None if examples.labels is None else examples.labels[:limit],
-        )
-    if not len(examples):
-        raise InputError(f"{path}: has no text")
+    examples = examples.first(limit)
     rows = encode_examples(examples, tokenizer, max_seq_length)
 
     def score(outputs: list[np.ndarray]) -> dict[str, float]:
@@ -123,10 +110,10 @@ def read_samples(
         return glue_metrics.compute(metrics, predictions, examples.labels)
 
     scored = score if metrics and examples.labels is not None else None
-    return Samples(rows, tokenizer.pad_token_id, scored, head == "multiple-choice")
+    return Samples(rows, tokenizer.pad_token_id, [(config.num_labels,)], scored, head == "multiple-choice")
 
 
-def _squad(path: Path, tokenizer: MobileBertTokenizer, rules: Rules, limit: int | None) -> Samples:
+def _squad(path: Path, tokenizer: MobileBertTokenizer, settings: ReadingSettings, limit: int | None) -> Samples:
     examples, _ = read_squad(path, version_2_with_negative=True, on_bad_answer="drop", require_answers=False)
     examples = examples[:limit]
     is_v2 = any(not example.answers for example in examples)
@@ -134,41 +121,28 @@ def _squad(path: Path, tokenizer: MobileBertTokenizer, rules: Rules, limit: int 
     rows = build_features(
         examples,
         tokenizer,
-        max_seq_length=rules.max_seq_length,
-        doc_stride=min(rules.doc_stride, rules.max_seq_length // 3),
+        max_seq_length=settings.max_seq_length,
+        doc_stride=settings.doc_stride,
         is_training=False,
+    )
+    rules = AnswerRules(
+        is_v2,
+        max_answer_length=settings.max_answer_length,
+        null_score_diff_threshold=settings.null_score_diff_threshold,
     )
 
     def score(outputs: list[np.ndarray]) -> dict[str, float]:
-        names = [example.id for example in examples]
-        try:
-            start_logits, end_logits = mask_padding(*outputs, rows.lengths, names, rows.example_index)
-        except ValueError as error:
-            raise InputError(f"{path}: {error}; did the training diverge?") from None
-        answers = extract_answers(
-            names,
-            [example.context for example in examples],
-            rows.example_index,
-            rows.row_starts,
-            rows.offsets,
-            start_logits,
-            end_logits,
-            version_2_with_negative=is_v2,
-            max_answer_length=rules.max_answer_length,
-            null_score_diff_threshold=rules.null_score_diff_threshold,
-        )
-        gold = {example.id: example.answers for example in examples}
-        if not is_v2:
-            return evaluate_v1(gold, answers.predictions)
-        scores = evaluate_v2(gold, answers.predictions, answers.null_odds, null_threshold=np.inf)
-        return {name: scores[name] for name in ("exact", "f1")}
+        found = find_spans(rows, *outputs, rules)
+        ids, contexts = [example.id for example in examples], [example.context for example in examples]
+        scores = answers_of(found, ids, contexts).score(examples, is_v2)
+        return {name: scores[name] for name in ("exact", "f1")} if is_v2 else scores
 
-    return Samples(rows, tokenizer.pad_token_id, score if is_labelled else None)
+    return Samples(rows, tokenizer.pad_token_id, span_shapes(rows), score if is_labelled else None)
 
 
 def _table(path: Path, head: str, config: MobileBertConfig) -> tuple[Examples, Sequence[str]]:
     header = open_table(path).header
-    texts = next((names for names in TEXT_COLUMNS if set(names) <= set(header)), None)
+    texts = find_text_columns(header)
     if texts is None:
         known = " / ".join(" + ".join(names) for names in TEXT_COLUMNS)
         raise InputError(f"{path}: its columns are {', '.join(header)}; expected one of {known}")

@@ -7,21 +7,21 @@ predictor.classify("A joy to watch.").label
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from mobilebert.base.errors import InputError
 from mobilebert.data.classify.encode import encode_examples
-from mobilebert.data.glue.files import Examples
+from mobilebert.data.classify.examples import Examples
 from mobilebert.data.packed import PackedRows
 from mobilebert.data.qa.features import build_features
-from mobilebert.data.qa.spans import extract_answers, mask_padding
+from mobilebert.data.qa.spans import AnswerRules, RankedSpans, Span, extract_spans, mask_padding
 from mobilebert.data.qa.squad_json import SquadExample
 from mobilebert.inference import engines
-from mobilebert.inference.batching import outputs_of
-from mobilebert.inference.source import read_source
+from mobilebert.inference.rows import batches_by_tokens, run_rows, span_shapes
+from mobilebert.inference.source import ReadingSettings, Source, read_source
 from mobilebert.text.tokenizer import MobileBertTokenizer
 
 N_BEST = 20  # candidates of a question, among which the probabilities sum to 1
@@ -79,7 +79,7 @@ class Predictor:
     """A model with its tokenizer. Safe to use from several threads.
 
     Args:
-        folder: what export.py wrote, a fine-tuned checkpoint's folder, or its hub name.
+        folder: what export.py wrote, a fine-tuned checkpoint's folder, or its hub name; or what ``read_source`` read.
         engine: ``"onnxruntime"``, ``"paddle"``, ``"dygraph"`` or ``"openvino"``; None takes the fastest that the folder
             has files for. A checkpoint runs in dygraph.
         threads: of one run; None leaves the choice to the library.
@@ -90,7 +90,7 @@ class Predictor:
         folder: where the files are.
         config: of the model.
         manifest: of the export; for a checkpoint, what an export of it would say.
-        rules: what holds where a call does not say (``deploy.source.Rules``).
+        rules: what holds where a call does not say (``ReadingSettings``).
         tokenizer: of the model.
         engine: what runs it.
 
@@ -100,7 +100,7 @@ class Predictor:
 
     def __init__(
         self,
-        folder: str | os.PathLike,
+        folder: str | os.PathLike | Source,
         engine: str | None = None,
         threads: int | None = None,
         openvino_precision: str = "f32",
@@ -114,7 +114,7 @@ class Predictor:
                 f"{self.folder}: its tokenizer has {len(self.tokenizer)} tokens, its model {self.config.vocab_size}; "
                 "do they belong together?"
             )
-        self.engine = engines.load(self.folder, engine, threads, openvino_precision)
+        self.engine = engines.load(self.source, engine, threads, openvino_precision)
 
     @property
     def is_regression(self) -> bool:
@@ -166,60 +166,34 @@ class Predictor:
         Raises:
             InputError: another head, an empty text, or a question that leaves no room for its context.
         """
-        rules = self.rules
-        allow_no_answer = rules.allow_no_answer if allow_no_answer is None else allow_no_answer
-        threshold = rules.null_score_diff_threshold if null_score_diff_threshold is None else null_score_diff_threshold
-        answer_length = rules.max_answer_length if max_answer_length is None else max_answer_length
-        for name, value in (("top_k", top_k), ("max_answer_length", answer_length)):
+        settings = self.rules.override(
+            allow_no_answer=allow_no_answer,
+            null_score_diff_threshold=null_score_diff_threshold,
+            max_answer_length=max_answer_length,
+            max_seq_length=max_seq_length,
+            doc_stride=doc_stride,
+        )
+        for name, value in (("top_k", top_k), ("max_answer_length", settings.max_answer_length)):
             if value < 1:
                 raise InputError(f"{name}={value}: expected at least 1")
-        rows = self._windows_of(questions, contexts, max_seq_length, doc_stride, ids)
-        if rows is None:
+        examples = self._examples(questions, contexts, ids)
+        if not examples:
             return []
-        logits = outputs_of(self.engine, rows, self.tokenizer.pad_token_id)
-        try:
-            start_logits, end_logits = mask_padding(*logits, rows.lengths, rows.example_ids, rows.example_index)
-        except ValueError:
-            raise self._not_finite() from None
-
-        def extract(numbers: Sequence[int], features: slice, n_best_size: int):
-            return extract_answers(
-                [rows.example_ids[number] for number in numbers],
-                [_Traced(contexts[number]) for number in numbers],
-                rows.example_index[features] - numbers[0],
-                rows.row_starts[features.start : features.stop + 1],
-                rows.offsets,
-                start_logits[features],
-                end_logits[features],
-                version_2_with_negative=allow_no_answer,
-                n_best_size=n_best_size,
-                max_answer_length=answer_length,
-                null_score_diff_threshold=threshold,
+        rows = self._rows(examples, settings)
+        n_best_size = max(N_BEST, top_k)
+        rules = AnswerRules(
+            settings.allow_no_answer, n_best_size, settings.max_answer_length, settings.null_score_diff_threshold
+        )
+        found = self._find_spans(rows, rules)
+        bounds = np.searchsorted(rows.example_index, np.arange(len(examples) + 1))
+        return [
+            Reading(
+                _ranked(ranked, context, n_best_size)[:top_k],
+                ranked.null_odds,
+                [_window(rows.row_offsets(row)) for row in range(first, last)],
             )
-
-        found = extract(range(len(questions)), slice(0, len(rows)), max(N_BEST, top_k))
-        bounds = np.searchsorted(rows.example_index, np.arange(len(questions) + 1))
-        readings = []
-        for number, name in enumerate(rows.example_ids):
-            features = slice(int(bounds[number]), int(bounds[number + 1]))
-            here = found
-            if not any(_is_place(entry["text"]) for entry in found.nbest[name]):
-                # All of the best tokens were the question's: look at every token.
-                here = extract([number], features, start_logits.shape[1])
-            answers = _ranked(here.nbest[name], here.predictions[name], max(N_BEST, top_k))
-            windows = [_window(rows.row_offsets(row)) for row in range(features.start, features.stop)]
-            readings.append(Reading(answers[:top_k], here.null_odds.get(name), windows))
-        return readings
-
-    def windows(
-        self, question: str, context: str, *, max_seq_length: int | None = None, doc_stride: int | None = None
-    ) -> list[tuple[int, int]]:
-        """The pieces of the context that ``answer`` reads, each at once: first and last character (exclusive).
-
-        Neighbouring pieces overlap. Arguments and errors as in ``read_batch``.
-        """
-        rows = self._windows_of([question], [context], max_seq_length, doc_stride, None)
-        return [_window(rows.row_offsets(row)) for row in range(len(rows))]
+            for ranked, context, first, last in zip(found, contexts, bounds, bounds[1:], strict=False)
+        ]
 
     def classify(self, text: str, pair: str | None = None, **options) -> Classification:
         """Classify one text or pair; see ``classify_batch``."""
@@ -249,20 +223,15 @@ class Predictor:
         ids = [str(number) for number in range(len(texts))]
         examples = Examples("texts", ids, list(texts), None if pairs is None else list(pairs), None)
         rows = encode_examples(examples, self.tokenizer, self._length(max_seq_length))
-        (logits,) = outputs_of(self.engine, rows, self.tokenizer.pad_token_id)
+        (logits,) = self._run(rows, [(self.config.num_labels,)])
         if not np.isfinite(logits).all():
             raise self._not_finite()
         return [self._classification(row) for row in logits.astype(np.float64)]
 
-    def _windows_of(
-        self,
-        questions: Sequence[str],
-        contexts: Sequence[str],
-        max_seq_length: int | None,
-        doc_stride: int | None,
-        ids: Sequence[str] | None,
-    ) -> PackedRows | None:
-        """Check the texts and cut them into rows for the model; None where there is none."""
+    def _examples(
+        self, questions: Sequence[str], contexts: Sequence[str], ids: Sequence[str] | None
+    ) -> list[SquadExample]:
+        """Check the texts and name the questions."""
         self.source.require("question-answering")
         names = [str(number) for number in range(len(questions))] if ids is None else list(ids)
         _check_texts(questions, "question", names)
@@ -270,15 +239,38 @@ class Predictor:
         for values, what in ((contexts, "contexts"), (names, "ids")):
             if len(questions) != len(values):
                 raise InputError(f"{len(questions)} questions for {len(values)} {what}: expected as many")
-        if not questions:
-            return None
-        length = self._length(max_seq_length)
-        examples = [
+        return [
             SquadExample(name, question, context, (), ())
             for name, question, context in zip(names, questions, contexts, strict=True)
         ]
-        stride = min(self.rules.doc_stride, length // 3) if doc_stride is None else doc_stride
-        return build_features(examples, self.tokenizer, max_seq_length=length, doc_stride=stride, is_training=False)
+
+    def _rows(self, examples: list[SquadExample], settings: ReadingSettings) -> PackedRows:
+        return build_features(
+            examples,
+            self.tokenizer,
+            max_seq_length=self._length(settings.max_seq_length),
+            doc_stride=settings.doc_stride,
+            is_training=False,
+        )
+
+    def _find_spans(self, rows: PackedRows, rules: AnswerRules) -> list[RankedSpans]:
+        logits = self._run(rows, span_shapes(rows))
+        try:
+            start_logits, end_logits = mask_padding(rows, *logits)
+        except InputError:
+            raise self._not_finite() from None
+        found = extract_spans(rows, start_logits, end_logits, rules)
+        without = [number for number, ranked in enumerate(found) if not any(span.has_text for span in ranked.spans)]
+        # All of the best tokens were the question's: look at every token.
+        every_token = replace(rules, n_best_size=start_logits.shape[1])
+        for number, ranked in zip(
+            without, extract_spans(rows, start_logits, end_logits, every_token, without), strict=True
+        ):
+            found[number] = ranked
+        return found
+
+    def _run(self, rows: PackedRows, shapes: list[tuple[int, ...]]) -> list[np.ndarray]:
+        return run_rows(self.engine.run, rows, batches_by_tokens(rows.lengths), shapes, self.tokenizer.pad_token_id)
 
     def _not_finite(self) -> InputError:
         return InputError(f"{self.folder}: its outputs are not numbers; did the training diverge, is the file damaged?")
@@ -321,39 +313,28 @@ def logits_function(
     return engines.load(Path(folder), engine, threads).run
 
 
-class _Traced(str):
-    """A context whose slices know where they were cut: post-processing returns texts, a caller wants offsets too."""
+def _ranked(ranked: RankedSpans, context: str, n_best_size: int) -> list[Answer]:
+    """Spans as answers at different places, the chosen one first.
 
-    def __getitem__(self, key):
-        piece = _Traced(super().__getitem__(key))
-        piece.start, piece.end = int(key.start), int(key.stop)
-        return piece
-
-
-def _is_place(text: str) -> bool:
-    return isinstance(text, _Traced) and text != ""
-
-
-def _ranked(entries: list[dict], best: str, n_best_size: int) -> list[Answer]:
-    """The n-best list as answers at different places, the chosen one first.
-
-    Neighbouring windows offer the same place twice: the better one stays. An entry that is no piece of the context is
-    "no answer"; post-processing puts a stand-in where there is no candidate at all.
+    Neighbouring windows offer the same place twice: the better one stays. A span without text is "no answer".
     """
     none = (-1, -1)
-    by_place: dict[tuple[int, int], tuple[str, float]] = {}
-    for entry in entries:
-        text = entry["text"]
-        place = (text.start, text.end) if _is_place(text) else none
-        by_place.setdefault(place, (str(text) if _is_place(text) else "", entry["start_logit"] + entry["end_logit"]))
-    kept = [item for rank, item in enumerate(by_place.items()) if rank < n_best_size or item[0] == none]
-    weights = np.exp(np.array([score for _, (_, score) in kept]) - max(score for _, (_, score) in kept))
+
+    def place(span: Span) -> tuple[int, int]:
+        return (span.start, span.end) if span.has_text else none
+
+    score_at: dict[tuple[int, int], float] = {}
+    for span in ranked.spans:
+        score_at.setdefault(place(span), float(span.start_logit) + float(span.end_logit))
+    kept = [item for rank, item in enumerate(score_at.items()) if rank < n_best_size or item[0] == none]
+    weights = np.exp(np.array([score for _, score in kept]) - max(score for _, score in kept))
     answers = [
-        Answer(text, start, end, float(probability), score)
-        for ((start, end), (text, score)), probability in zip(kept, weights / weights.sum(), strict=True)
+        Answer("" if where == none else context[slice(*where)], *where, float(probability), score)
+        for (where, score), probability in zip(kept, weights / weights.sum(), strict=True)
     ]
     # The threshold may prefer another than the likeliest: no answer, or the best that is one.
-    first = next((number for number, answer in enumerate(answers) if answer.text == best), 0)
+    chosen = ranked.best.text(context) if ranked.best.has_text else ""
+    first = next((number for number, answer in enumerate(answers) if answer.text == chosen), 0)
     return [answers[first], *answers[:first], *answers[first + 1 :]]
 
 

@@ -1,8 +1,9 @@
 """What a folder holds for a predictor: an export, or a fine-tuned checkpoint; and how it wants to be used."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from mobilebert.base import hub
 from mobilebert.base.errors import InputError
@@ -21,8 +22,8 @@ _OUTPUTS = {
 
 
 @dataclass(frozen=True)
-class Rules:
-    """How a model was trained to be used; what a caller does not say is taken from here.
+class ReadingSettings:
+    """How a model reads texts and answers; what a caller does not say is as the model was trained.
 
     Attributes:
         max_seq_length: tokens of a row: question and window, or text (and pair).
@@ -40,6 +41,17 @@ class Rules:
     null_score_diff_threshold: float = 0.0
     takes_pairs: bool | None = None
 
+    def override(self, **given: int | float | bool | None) -> "ReadingSettings":
+        """Take what a caller says, where it is not None, and the rest from here.
+
+        A stride that nobody asked for is at most a third of the row, so that short rows move on.
+        """
+        said = {name: value for name, value in given.items() if value is not None}
+        settings = replace(self, **said)
+        if "doc_stride" in said:
+            return settings
+        return replace(settings, doc_stride=min(settings.doc_stride, settings.max_seq_length // 3))
+
 
 @dataclass(frozen=True)
 class Source:
@@ -50,14 +62,14 @@ class Source:
         config: of the model.
         manifest: of the export; for a checkpoint, what an export of it would say.
         is_exported: whether export.py wrote the folder.
-        rules: see ``Rules``.
+        rules: how it wants to be used.
     """
 
     folder: Path
     config: MobileBertConfig
     manifest: Manifest
     is_exported: bool
-    rules: Rules
+    rules: ReadingSettings
 
     def require(self, head: str) -> None:
         """Refuse another head than ``"question-answering"`` or ``"sequence-classification"``, whichever is asked for.
@@ -69,12 +81,14 @@ class Source:
             raise InputError(f"{self.folder}: its head is {self.manifest.head}; only {head} {_PURPOSES[head]}")
 
 
-def read_source(name_or_path: str | os.PathLike) -> Source:
-    """Find out what a folder (or a hub's model) is.
+def read_source(name_or_path: "str | os.PathLike | Source") -> Source:
+    """Find out what a folder (or a hub's model) is; what has been read is given back as it is.
 
     Raises:
         InputError: neither an export nor a checkpoint, or a checkpoint with a head that no predictor reads.
     """
+    if isinstance(name_or_path, Source):
+        return name_or_path
     folder = hub.resolve(name_or_path, _PATTERNS)
     if not (folder / MANIFEST).exists() and not (folder / CONFIG_NAME).exists():
         raise InputError(
@@ -86,7 +100,7 @@ def read_source(name_or_path: str | os.PathLike) -> Source:
     if manifest is None:
         manifest = _of_checkpoint(folder, config)
     try:
-        rules = rules_of(config, manifest.head, manifest.max_seq_length)
+        rules = reading_settings(config, manifest.head, manifest.max_seq_length)
     except InputError as error:
         raise InputError(f"{folder}/{error}") from None
     return Source(folder, config, manifest, is_exported, rules)
@@ -118,8 +132,24 @@ def _of_checkpoint(folder: Path, config: MobileBertConfig) -> Manifest:
     )
 
 
-def rules_of(config: MobileBertConfig, head: str, max_seq_length: int) -> Rules:
-    """What a checkpoint's configuration notes of its training; ``max_seq_length`` is the exporter's choice.
+def reading_settings(config: MobileBertConfig, head: str, max_seq_length: int | None = None) -> ReadingSettings:
+    """What a checkpoint's configuration notes of its training, and defaults for what it does not.
+
+    Args:
+        config: of the checkpoint.
+        head: a key of ``config.HEAD_CLASSES``.
+        max_seq_length: tokens, where an exporter chose; None is the note, or ``default_max_seq_length``.
+
+    Raises:
+        InputError: a note that cannot be.
+    """
+    noted = noted_settings(config, head)
+    noted["max_seq_length"] = max_seq_length or default_max_seq_length(config)
+    return ReadingSettings(**noted)
+
+
+def noted_settings(config: MobileBertConfig, head: str) -> dict[str, Any]:
+    """The fields of ``ReadingSettings`` that a configuration notes.
 
     Raises:
         InputError: a note that cannot be.
@@ -137,9 +167,9 @@ def rules_of(config: MobileBertConfig, head: str, max_seq_length: int) -> Rules:
         if name in noted and not is_right(noted[name]):
             raise InputError(f"{CONFIG_NAME}: task_specific_params has {name}={noted[name]!r}; correct it")
     known = {name: noted[name] for name in kinds if name in noted}
-    known["max_seq_length"] = max_seq_length
-    known["allow_no_answer"] = known.pop("version_2_with_negative", False)
-    return Rules(**known)
+    if "version_2_with_negative" in known:
+        known["allow_no_answer"] = known.pop("version_2_with_negative")
+    return known
 
 
 def _is_count(value: object) -> bool:

@@ -10,9 +10,9 @@ from mobilebert.data.collate import INPUT_NAMES, PackedDataset
 from mobilebert.data.qa.features import build_features
 from mobilebert.data.qa.squad_json import read_squad
 from mobilebert.export.export import Plan, export
-from mobilebert.inference.batching import outputs_of
 from mobilebert.inference.engines import load
 from mobilebert.inference.predictor import logits_function
+from mobilebert.inference.rows import batches_by_tokens, run_rows, span_shapes
 from mobilebert.text.tokenizer import MobileBertTokenizer
 
 MODELS = {"question-answering": MobileBertForQuestionAnswering, "classes": MobileBertForSequenceClassification}
@@ -67,6 +67,8 @@ def test_the_evaluation_loop_takes_an_exported_model(tmp_path):
     forward, plain = (logits_function(tmp_path / "out", engine) for engine in ("onnxruntime", "dygraph"))
     for got, expected in zip(forward(batch), plain(batch), strict=True):
         assert np.abs(got - expected).max() < 1e-5 * np.abs(expected).max()
-    collected = outputs_of(load(tmp_path / "out", "onnxruntime"), rows, tokenizer.pad_token_id)
+    engine = load(tmp_path / "out", "onnxruntime")
+    batches = batches_by_tokens(rows.lengths)
+    collected = run_rows(engine.run, rows, batches, span_shapes(rows), tokenizer.pad_token_id)
     inside = np.arange(rows.lengths.max()) < rows.lengths[:, None]
     assert np.allclose(collected[0][inside], forward(batch)[0][inside], atol=1e-5)

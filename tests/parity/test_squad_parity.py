@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.answers import extract_answers
 
 from mobilebert.data.qa.features import build_features, read_squad
 from mobilebert.data.qa.metrics import evaluate_v1, evaluate_v2
-from mobilebert.data.qa.spans import extract_answers
 from mobilebert.text.tokenizer import MobileBertTokenizer
 
 DATA = os.environ.get("MOBILEBERT_DATA")

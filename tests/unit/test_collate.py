@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from mobilebert.base.errors import InputError
 from mobilebert.data.collate import PackedDataset, collate
 from mobilebert.data.packed import pack_rows
 
@@ -37,12 +36,6 @@ def test_multiple(multiple, width):
     assert batch["input_ids"].shape == batch["token_type_ids"].shape == (3, width)
     assert batch["attention_mask"].sum(axis=1).tolist() == [3, 6, 4]
     assert (batch["input_ids"][batch["attention_mask"] == 0] == PAD).all()
-
-
-def test_fixed_length():
-    assert collate(ROWS, np.array([0]), PAD, fixed_length=10)["input_ids"].shape == (1, 10)
-    with pytest.raises(InputError, match="example b: 6 tokens, more than the fixed length 5"):
-        collate(ROWS, np.array([2, 1]), PAD, fixed_length=5)
 
 
 def test_dataset():

@@ -2,11 +2,11 @@
 
 import numpy as np
 import onnx
-import onnxruntime
 import paddle
 import pytest
 from deploy_models import SIZES, perturb
 
+from mobilebert.base import extras
 from mobilebert.data.collate import INPUT_NAMES
 from mobilebert.export.fold import fold
 from mobilebert.export.onnx_graph import Quantization, build
@@ -22,6 +22,8 @@ from mobilebert.export.quantization import (
 from mobilebert.model import weights
 from mobilebert.model.config import MobileBertConfig
 from mobilebert.model.heads import HEADS
+
+onnxruntime = extras.load("onnxruntime")
 
 
 def model_of(head, preset="mobilebert", **changes):

@@ -12,9 +12,9 @@ from deploy_models import save_checkpoint
 
 from mobilebert.base.errors import InputError
 from mobilebert.export.export import Plan, export
-from mobilebert.inference import batching
 from mobilebert.inference.manifest import MANIFEST
 from mobilebert.inference.predictor import Predictor, logits_function
+from mobilebert.inference.rows import batches_by_tokens
 
 ENGINES = ("onnxruntime", "paddle", "dygraph")
 QUESTION = "Who wrote the notes ?"
@@ -115,10 +115,10 @@ def test_kinds_of_classification(folder):
 
 def test_rows_are_grouped_by_length():
     lengths = np.array([5, 300, 6, 300, 290, 5])
-    groups = batching.group_by_length(lengths, tokens_per_run=600)
+    groups = batches_by_tokens(lengths, tokens_per_run=600)
     assert sorted(np.concatenate(groups)) == list(range(6))
     assert [sorted(lengths[group]) for group in groups] == [[300, 300], [6, 290], [5, 5]]
-    assert [len(group) for group in batching.group_by_length(lengths, tokens_per_run=1)] == [1] * 6
+    assert [len(group) for group in batches_by_tokens(lengths, tokens_per_run=1)] == [1] * 6
 
 
 def test_onnxruntime_loads_without_paddle(folder):
@@ -230,11 +230,11 @@ def test_how_a_model_was_trained_goes_with_it(folder, tmp_path):
         predictor = Predictor(tmp_path / name)
         reading = predictor.read(QUESTION, CONTEXT, top_k=3)
         assert reading.answers[0].text == ""
-        assert reading.windows == plain.windows(QUESTION, CONTEXT, max_seq_length=length, doc_stride=6)
+        assert reading.windows == plain.read(QUESTION, CONTEXT, max_seq_length=length, doc_stride=6).windows
         assert all(len(answer.text.split()) <= 2 for answer in reading.answers)
         options = {"max_answer_length": 30, "allow_no_answer": False, "max_seq_length": 64, "doc_stride": 21}
         said = predictor.read(QUESTION, CONTEXT, top_k=3, **options)
-        assert (said.answers, said.windows) == (pytest.approx(said.answers), plain.windows(QUESTION, CONTEXT))
+        assert (said.answers, said.windows) == (pytest.approx(said.answers), plain.read(QUESTION, CONTEXT).windows)
         assert said.null_odds is None and said.answers[0].text
     assert plain.read(QUESTION, CONTEXT).answers[0].text
     for name, value in (("doc_stride", -1), ("max_answer_length", "2"), ("version_2_with_negative", 1)):
@@ -246,17 +246,17 @@ def test_how_a_model_was_trained_goes_with_it(folder, tmp_path):
 
 def test_windows_cover_the_context(folder):
     predictor = Predictor(folder / "qa")
-    windows = predictor.windows(QUESTION, CONTEXT)
+    windows = predictor.read(QUESTION, CONTEXT).windows
     assert windows == predictor.read(QUESTION, CONTEXT).windows
     assert len(windows) > 2
     assert windows[0][0] == 0 and windows[-1][1] == len(CONTEXT.rstrip())
     for (low, high), (next_low, next_high) in pairwise(windows):
         assert low < next_low < high < next_high
-    apart = predictor.windows(QUESTION, CONTEXT, doc_stride=0)
+    apart = predictor.read(QUESTION, CONTEXT, doc_stride=0).windows
     assert all(high <= low for (_, high), (low, _) in pairwise(apart))
-    assert predictor.windows(QUESTION, "Ada") == [(0, 3)]
+    assert predictor.read(QUESTION, "Ada").windows == [(0, 3)]
     with pytest.raises(InputError, match="context 0 is empty"):
-        predictor.windows(QUESTION, "")
+        predictor.read(QUESTION, "")
 
 
 def test_places_are_offered_once(folder):

@@ -4,8 +4,10 @@ import json
 
 import numpy as np
 import pytest
+from support.answers import extract_answers, packed
 
-from mobilebert.data.qa.spans import extract_answers, mask_padding
+from mobilebert.base.errors import InputError
+from mobilebert.data.qa.spans import mask_padding
 
 CONTEXT = "one two three four"
 SPANS = [(0, 3), (4, 7), (8, 13), (14, 18)]
@@ -146,7 +148,7 @@ def test_padding_beyond_a_feature_is_never_an_answer():
             "logits for 5 tokens, but a feature has 7",
         ),
         ({"example_ids": ["q", "r"], "contexts": ["", ""]}, "example r has no feature"),
-        ({"contexts": []}, "0 contexts for 1 examples"),
+        ({"contexts": []}, "zip() argument"),
         ({"example_index": np.zeros(3, int)}, "3 of example_index"),
     ],
 )
@@ -158,9 +160,9 @@ def test_arguments_that_do_not_fit(changes, message):
 
 
 def test_padding_is_masked_and_what_is_no_number_is_refused():
-    lengths, ids, index = np.array([3, 2]), ["p", "q"], np.array([0, 1])
+    rows = packed(["p", "q"], np.array([0, 1]), np.array([0, 3, 5]), np.zeros((5, 2), np.int32))
     logits = np.array([[1, 2, 3, np.nan], [4, 5, np.inf, 7]], np.float32)
-    start, end = mask_padding(logits, -logits, lengths, ids, index)
+    start, end = mask_padding(rows, logits, -logits)
     assert start.tolist() == [[1, 2, 3, -np.inf], [4, 5, -np.inf, -np.inf]]
     assert end.tolist() == [[-1, -2, -3, -np.inf], [-4, -5, -np.inf, -np.inf]]
     assert start.dtype == np.float32 and np.isnan(logits[0, 3])  # a copy
@@ -169,5 +171,5 @@ def test_padding_is_masked_and_what_is_no_number_is_refused():
         broken = plain.copy()
         broken[1, 1] = value
         for pair, name in (((broken, plain), "start"), ((plain, broken), "end")):
-            with pytest.raises(ValueError, match=rf"1 features have {name} logits .* \(first: question q\)"):
-                mask_padding(*pair, lengths, ids, index)
+            with pytest.raises(InputError, match=rf"1 features have {name} logits .* \(first: question q\)"):
+                mask_padding(rows, *pair)

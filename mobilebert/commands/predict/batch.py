@@ -8,14 +8,13 @@ from typing import Any
 
 from mobilebert import __version__
 from mobilebert.base.errors import InputError
-from mobilebert.base.files import file_digest, read_text
+from mobilebert.base.files import file_digest
 from mobilebert.commands.predict import view as view
 from mobilebert.commands.predict.output import write_rows
 from mobilebert.commands.predict.session import Model, check_pair
-from mobilebert.data.glue.files import Examples, read_examples
+from mobilebert.data.classify.examples import Examples, find_text_columns, read_examples, read_lines
 from mobilebert.data.qa.squad_json import SquadExample, read_squad
 from mobilebert.data.tables import open_table
-from mobilebert.export.samples import TEXT_COLUMNS
 from mobilebert.inference import engines
 
 
@@ -152,12 +151,9 @@ def read_texts(path: Path, columns: Sequence[str] | None) -> Examples:
     if _suffix(path) == ".txt":
         if columns is not None:
             raise InputError(f"--text_column: {path} is lines of text without columns; name it .tsv if it has some")
-        texts = [line.removesuffix("\r") for line in read_text(path).split("\n") if line.strip()]
-        examples = Examples(str(path), [str(number) for number in range(len(texts))], texts, None, None)
+        examples = read_lines(path)
     else:
         examples = read_examples(path, columns or _text_columns(path), None, None)
-    if not len(examples):
-        raise InputError(f"{path}: has no text")
     for name, text, pair in zip(examples.ids, examples.texts, examples.pairs or examples.texts, strict=True):
         _check_text(f"{path}: text {name}", text, may_be_empty=True)
         _check_text(f"{path}: text {name}", pair, may_be_empty=True)
@@ -166,7 +162,7 @@ def read_texts(path: Path, columns: Sequence[str] | None) -> Examples:
 
 def _text_columns(path: Path) -> Sequence[str]:
     header = open_table(path).header
-    found = next((names for names in TEXT_COLUMNS if set(names) <= set(header)), None)
+    found = find_text_columns(header)
     if found is None:
         raise InputError(f"{path}: which of its columns is the text? --text_column {'|'.join(header)}")
     return found

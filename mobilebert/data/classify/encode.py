@@ -6,7 +6,7 @@ import json
 import numpy as np
 
 from mobilebert.data.cache import cached_rows, tokenizer_digest
-from mobilebert.data.glue.files import Examples
+from mobilebert.data.classify.examples import Examples
 from mobilebert.data.packed import PackedRows, pack_rows
 from mobilebert.text.tokenizer import MobileBertTokenizer
 

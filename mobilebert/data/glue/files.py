@@ -1,51 +1,24 @@
 """GLUE's files -> examples, predictions -> the GLUE server's files."""
 
-import logging
 import math
 import os
 import zipfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from mobilebert.base.errors import InputError
 from mobilebert.base.files import atomic_path, read_text, write_text
+from mobilebert.data.classify.examples import Examples, read_examples
 from mobilebert.data.glue.tasks import TASKS, Task, label_indices
-from mobilebert.data.tables import open_table
 
-_log = logging.getLogger(__name__)
-
-INDEX_COLUMNS = ("index", "id")  # QQP's is called id
 NO_CONSENSUS = "-"  # MultiNLI's gold label where the annotators disagreed; GLUE's own files leave these rows out
 COLA_COLUMNS = ("source", "label", "mark", "sentence")  # CoLA's train and dev files have no header line
 MRPC_ID_COLUMNS = ("#1 ID", "#2 ID")
 MRPC_DEV_IDS = ("dev_ids.tsv", "mrpc_dev_ids.tsv")
 STSB_RANGE = (0.0, 5.0)
 SUBMISSION_HEADER = "index\tprediction"
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Labelled or unlabelled texts, column by column.
-
-    Attributes:
-        source: the file.
-        ids: the file's index column, or the row's number counted from 0.
-        texts: first (or only) sentences.
-        pairs: second sentences, or None.
-        labels: [N], int64 class indices, or float32 scores, or None.
-    """
-
-    source: str
-    ids: list[str]
-    texts: list[str]
-    pairs: list[str] | None
-    labels: np.ndarray | None
-
-    def __len__(self) -> int:
-        return len(self.ids)
 
 
 def read_split(task: Task, data_dir: str | Path, split: str, labels: Sequence[str] = ()) -> Examples:
@@ -87,90 +60,6 @@ def read_split(task: Task, data_dir: str | Path, split: str, labels: Sequence[st
     )
 
 
-def read_examples(
-    path: str | Path,
-    text_columns: Sequence[str],
-    label_column: str | None,
-    label_ids: Mapping[str, int] | None,
-    *,
-    header: Sequence[str] | None = None,
-    score_range: tuple[float, float] = (-math.inf, math.inf),
-    broken_rows: int = 0,
-    longer_rows: bool = False,
-    no_label: str | None = None,
-    keep: tuple[Sequence[str], set[tuple[str, ...]], bool] | None = None,
-) -> Examples:
-    """Read texts and labels from a TSV, CSV or JSON-lines file with named columns.
-
-    Args:
-        path: the file, plain or ``.gz``; the suffix names the format.
-        text_columns: one column, or two for sentence pairs.
-        label_column: None where the labels are withheld.
-        label_ids: label word -> class index; None for regression.
-        header: the columns' names where the file has no header line.
-        score_range: what a regression's score may be.
-        broken_rows: how many rows may have the wrong number of columns; they are left out and counted in a warning.
-        longer_rows: whether a row may have more columns than the header. In a file of one's own that is most likely a
-            tab within a text, which would cut it off unseen.
-        no_label: the word that marks a row without a label; such rows are left out.
-        keep: (columns, keys, wanted): keep the rows whose values of ``columns`` are (or are not) among ``keys``.
-
-    Raises:
-        InputError: a missing column, no rows, an unknown label, or a row with a wrong number of columns; file and line
-            are named.
-    """
-    if len(text_columns) not in (1, 2):
-        raise InputError(f"`text_column={' '.join(text_columns)}`: expected one column, or two for sentence pairs")
-    table = open_table(path, header)
-    text_at = table.positions(text_columns)
-    label_at = table.positions([label_column])[0] if label_column else None
-    index_at = next((table.header.index(name) for name in INDEX_COLUMNS if name in table.header), None)
-    keep_at = table.positions(keep[0]) if keep else []
-    needed = max(at for at in (*text_at, *keep_at, label_at, index_at) if at is not None)
-
-    ids, columns, labels = [], [[] for _ in text_at], []
-    broken, undecided = [], 0
-    for number, (line, row) in enumerate(table.rows):
-        if len(row) <= needed or (len(row) > len(table.header) and not longer_rows):
-            broken.append(line)
-            if len(broken) > broken_rows:
-                raise InputError(
-                    f"{path}:{line}: {len(row)} columns, expected {len(table.header)} ({', '.join(table.header)})"
-                )
-            continue
-        if keep and (tuple(row[at] for at in keep_at) in keep[1]) != keep[2]:
-            continue
-        if label_at is not None:
-            if row[label_at] == no_label:
-                undecided += 1
-                continue
-            labels.append(_label(f"{path}:{line}", row[label_at], label_ids, score_range))
-        ids.append(str(number) if index_at is None else row[index_at])
-        for column, at in zip(columns, text_at, strict=True):
-            column.append(row[at])
-    if broken:
-        _log.warning("%s: %d rows with a wrong number of columns left out (lines %s)", path, len(broken), broken)
-    if undecided:
-        _log.info("%s: %d rows without a consensus label left out", path, undecided)
-    if not ids:
-        raise InputError(f"{path}: no examples; expected rows below the header {', '.join(table.header)}")
-    return Examples(
-        source=str(path),
-        ids=ids,
-        texts=columns[0],
-        pairs=columns[1] if len(columns) == 2 else None,
-        labels=None if label_at is None else np.array(labels, np.float32 if label_ids is None else np.int64),
-    )
-
-
-def read_label_words(path: str | Path, label_column: str) -> list[str]:
-    """The distinct words of a file's label column: numbers in their order, then words in theirs."""
-    table = open_table(path)
-    at = table.positions([label_column])[0]
-    words = {row[at] for _, row in table.rows if len(row) > at}
-    return sorted(words, key=lambda word: (not word.isdigit(), int(word) if word.isdigit() else 0, word))
-
-
 def read_dev_ids(path: str | Path) -> set[tuple[str, ...]]:
     """The pairs of sentence ids that make MRPC's dev set within ``msr_paraphrase_train.txt``."""
     pairs = {tuple(line.split("\t")) for line in read_text(path).replace("\r", "").split("\n") if line}
@@ -198,21 +87,6 @@ def _missing(folder: Path, names: Sequence[str], task_name: str, what: str) -> I
     return InputError(
         f"{folder}: no {' or '.join(names)} ({what} of {task_name}); check `data_dir`, or leave it out to download"
     )
-
-
-def _label(where: str, word: str, label_ids: Mapping[str, int] | None, score_range: tuple[float, float]) -> int | float:
-    if label_ids is not None:
-        if word not in label_ids:
-            raise InputError(f"{where}: unknown label {word!r}; expected one of {', '.join(label_ids)}")
-        return label_ids[word]
-    try:
-        score = float(word)
-    except ValueError:
-        raise InputError(f"{where}: label {word!r} is not a number") from None
-    low, high = score_range
-    if not (low <= score <= high and math.isfinite(score)):
-        raise InputError(f"{where}: score {word} is outside {low:g}..{high:g}")
-    return score
 
 
 def prediction_words(task: Task, labels: Sequence[str], predictions: np.ndarray) -> list[str]:

@@ -1,4 +1,4 @@
-"""Start and end logits -> SQuAD answers, in plain NumPy.
+"""From start and end logits to spans: for each question the best pieces of its context, and which of them to give.
 
 The rule, and so every answer, is that of transformers' question-answering example. Google's ``run_squad.py`` differs:
 
@@ -8,194 +8,234 @@ The rule, and so every answer, is that of transformers' question-answering examp
 - it maps word pieces back through ``get_final_text``, a heuristic alignment; here offsets give the exact characters;
 - of equal logits it takes the first tokens; here the order among equals is that of NumPy's default sort.
 
-    F features (windows), S tokens, N examples, T tokens of all features
+    F features (rows, windows of a context)   S tokens of the longest   Q questions   K best tokens of a feature
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 
-_CHUNK = 2048  # features whose candidates are scored at once: bounds memory, not the result
+from mobilebert.base.errors import InputError
+from mobilebert.data.packed import PackedRows
+
+_ROWS_AT_ONCE = 2048  # bounds memory, not the result
+_NO_ROW = -1
 
 
 @dataclass(frozen=True)
-class SquadAnswers:
-    """What post-processing returns, each by question id in the order of the examples.
+class AnswerRules:
+    """How logits become answers.
 
     Attributes:
-        predictions: the answer; ``""`` for "no answer" (v2.0 only).
-        nbest: up to ``n_best_size`` entries (one more where the null answer had to be added), best first, with
-            ``text``, ``probability``, ``start_logit``, ``end_logit``.
-        null_odds: score of "no answer" minus score of the best answer; empty for v1.1.
+        version_2_with_negative: "no answer" is possible; its score is the smallest over the question's rows.
+        n_best_size: spans to keep of a question.
+        max_answer_length: tokens.
+        null_score_diff_threshold: "no answer" where the null odds exceed it.
     """
 
-    predictions: dict[str, str] = field(default_factory=dict)
-    nbest: dict[str, list[dict]] = field(default_factory=dict)
-    null_odds: dict[str, float] = field(default_factory=dict)
+    version_2_with_negative: bool = False
+    n_best_size: int = 20
+    max_answer_length: int = 30
+    null_score_diff_threshold: float = 0.0
+
+    def __post_init__(self):
+        for name in ("n_best_size", "max_answer_length"):
+            if getattr(self, name) < 1:
+                raise InputError(f"`{name}` {getattr(self, name)}: expected at least 1")
+
+
+class Span(NamedTuple):
+    """A possible answer.
+
+    Attributes:
+        row: where its logits are from.
+        start, end: first character and the one behind the last, in the context; equal where the span has no text.
+        start_logit, end_logit: of its first and last token; of [CLS] for "no answer".
+    """
+
+    row: int
+    start: int
+    end: int
+    start_logit: float
+    end_logit: float
+
+    @property
+    def score(self) -> float:
+        """What spans are ranked by."""
+        return self.start_logit + self.end_logit
+
+    @property
+    def has_text(self) -> bool:
+        """Whether it is a piece of the context."""
+        return self.end > self.start
+
+    def text(self, context: str) -> str:
+        """The piece of the context; the reference's stand-in has a word of its own."""
+        return "empty" if self.row == _NO_ROW else context[self.start : self.end]
+
+
+# The reference's stand-in where a question has no candidate at all.
+STAND_IN = Span(_NO_ROW, 0, 0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
-class _Candidates:
-    """The best spans of one feature, best first; arrays of equal length."""
+class RankedSpans:
+    """What was found for one question.
 
-    score: np.ndarray
-    start_logit: np.ndarray
-    end_logit: np.ndarray
-    start_char: np.ndarray
-    end_char: np.ndarray
+    Attributes:
+        spans: best first; "no answer" is among them where it is allowed.
+        best: the one to give.
+        null_odds: score of "no answer" minus that of the best span with text; None where an answer is always given.
+    """
+
+    spans: list[Span]
+    best: Span
+    null_odds: float | None = None
+
+    def probabilities(self) -> np.ndarray:
+        """Softmax of the scores over ``spans``."""
+        scores = np.array([span.score for span in self.spans])
+        weights = np.exp(scores - scores.max())
+        return weights / weights.sum()
 
 
-def extract_answers(
-    example_ids: Sequence[str],
-    contexts: Sequence[str],
-    example_index: np.ndarray,
-    row_starts: np.ndarray,
-    offsets: np.ndarray,
-    start_logits: np.ndarray,
-    end_logits: np.ndarray,
-    *,
-    version_2_with_negative: bool = False,
-    n_best_size: int = 20,
-    max_answer_length: int = 30,
-    null_score_diff_threshold: float = 0.0,
-) -> SquadAnswers:
-    """Turn the logits of all features into one answer per example.
-
-    A candidate pairs one of the ``n_best_size`` best start tokens of a feature with one of its best end tokens, both in
-    the context, the end not before the start and at most ``max_answer_length`` tokens in all. Positions of padding and
-    question take part in the choice of the best tokens, as in the reference: ``mask_padding`` fills positions that the
-    model did not compute with ``-inf``.
+def find_spans(
+    rows: PackedRows, start_logits: np.ndarray, end_logits: np.ndarray, rules: AnswerRules
+) -> list[RankedSpans]:
+    """A model's logits -> spans of every question.
 
     Args:
-        example_ids: ``[N]`` question ids.
-        contexts: ``[N]`` context of each question.
-        example_index: ``[F]`` example that a feature belongs to; features of one example in ascending order.
-        row_starts: ``[F + 1]`` where in ``offsets`` a feature begins.
-        offsets: ``[T, 2]`` character span of each token in its context; -1 where the token is not of the context.
-        start_logits: ``[F, S]`` float, S at least the length of the longest feature.
-        end_logits: ``[F, S]``.
-        version_2_with_negative: "no answer" is possible; its score is the smallest over the example's features.
-        n_best_size: entries to keep.
-        max_answer_length: in tokens.
-        null_score_diff_threshold: "no answer" where the null odds exceed it.
+        rows: of the questions, with offsets.
+        start_logits, end_logits: ``[F, S]`` as the model gave them; what they hold beyond a row's tokens plays no part.
+        rules: see ``AnswerRules``.
 
     Returns:
-        The answers, n-best lists and null odds.
+        [Q], in the order of ``rows.example_ids``.
 
     Raises:
-        ValueError: shapes do not fit together, a logit is NaN or +inf, or an example has no feature.
-
-    Source: ``postprocess_qa_predictions`` in transformers' ``examples/pytorch/question-answering/utils_qa.py``.
+        InputError: a logit of a token is NaN or infinite, or so large that the sum of two would be.
     """
-    _check(example_ids, contexts, example_index, row_starts, start_logits, end_logits)
-    candidates = _feature_candidates(row_starts, offsets, start_logits, end_logits, n_best_size, max_answer_length)
-    of_example: list[list[tuple[int, _Candidates]]] = [[] for _ in example_ids]
-    for feature, best in enumerate(candidates):
-        of_example[example_index[feature]].append((feature, best))
-
-    answers = SquadAnswers()
-    for example, (key, context) in enumerate(zip(example_ids, contexts, strict=True)):
-        entries = _merge([best for _, best in of_example[example]], context, n_best_size)
-        if version_2_with_negative:
-            null = _null_entry([feature for feature, _ in of_example[example]], start_logits, end_logits)
-            _insert_null(entries, null, n_best_size)
-        if not entries or (len(entries) == 1 and entries[0]["text"] == ""):
-            entries.insert(0, _empty_entry())
-        if version_2_with_negative:
-            # All spans of text may be blank only if the tokenizer gives empty offsets; the reference fails there.
-            best = next((entry for entry in entries if entry["text"]), None) or _empty_entry()
-            odds = null["score"] - best["start_logit"] - best["end_logit"]
-            answers.null_odds[key] = float(odds)
-            answers.predictions[key] = "" if odds > null_score_diff_threshold else best["text"]
-        else:
-            answers.predictions[key] = entries[0]["text"]
-        answers.nbest[key] = _with_probabilities(entries)
-    return answers
+    return extract_spans(rows, *mask_padding(rows, start_logits, end_logits), rules)
 
 
-def mask_padding(
-    start_logits: np.ndarray,
-    end_logits: np.ndarray,
-    lengths: np.ndarray,
-    example_ids: Sequence[str],
-    example_index: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """A model's logits as ``extract_answers`` wants them: ``-inf`` where a feature has no token, numbers elsewhere.
+def mask_padding(rows: PackedRows, start_logits: np.ndarray, end_logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """``-inf`` where a row has no token, copies elsewhere.
 
     Args:
-        start_logits, end_logits: ``[F, S]``.
-        lengths: ``[F]`` tokens of each feature.
-        example_ids: ``[N]``, for the message.
-        example_index: ``[F]``.
-
-    Returns:
-        Both, copied.
+        rows, start_logits, end_logits: as ``find_spans``.
 
     Raises:
-        ValueError: a logit of a token is NaN or infinite, or so large that the sum of two would be.
+        InputError: as ``find_spans``.
     """
-    is_token = np.arange(start_logits.shape[1]) < lengths[:, None]
+    is_token = np.arange(start_logits.shape[1]) < rows.lengths[:, None]
     largest = np.finfo(np.float32).max / 2
     masked = []
     for name, logits in (("start", start_logits), ("end", end_logits)):
         broken = np.flatnonzero((is_token & ~(np.abs(logits) <= largest)).any(axis=1))
         if len(broken):
-            first = example_ids[example_index[broken[0]]]
-            raise ValueError(
-                f"{len(broken)} features have {name} logits that are no finite numbers (first: question {first})"
+            first = rows.example_ids[rows.example_index[broken[0]]]
+            raise InputError(
+                f"{len(broken)} features have {name} logits that are no finite numbers (first: question {first}); "
+                "did the training diverge?"
             )
         masked.append(np.where(is_token, logits, np.float32(-np.inf)))
     return masked[0], masked[1]
 
 
-def _feature_candidates(
-    row_starts: np.ndarray,
-    offsets: np.ndarray,
+def extract_spans(
+    rows: PackedRows,
     start_logits: np.ndarray,
     end_logits: np.ndarray,
-    n_best_size: int,
-    max_answer_length: int,
-) -> Iterator[_Candidates]:
-    """Yield the best spans of each feature.
+    rules: AnswerRules,
+    questions: Sequence[int] | None = None,
+) -> list[RankedSpans]:
+    """The rule itself.
 
-    No more than ``n_best_size`` of a feature can reach the list of its example, so the rest is dropped here. Order
-    among equal scores is that of the reference: by rank of the start token, then by rank of the end token.
+    A candidate pairs one of the ``n_best_size`` best start tokens of a row with one of its best end tokens, both in
+    the context, the end not before the start and at most ``max_answer_length`` tokens in all. Positions of padding and
+    question take part in the choice of the best tokens, as in the reference.
+
+    Args:
+        rows: the rows of a question stand next to each other, in the order of the questions.
+        start_logits, end_logits: ``[F, S]`` float; padding as ``mask_padding`` leaves it.
+        rules: see ``AnswerRules``.
+        questions: only these; None is all.
+
+    Returns:
+        [Q].
+
+    Raises:
+        ValueError: shapes do not fit together, a logit is NaN or +inf, or a question has no row.
+
+    Source: ``postprocess_qa_predictions`` in transformers' ``examples/pytorch/question-answering/utils_qa.py``.
     """
-    lengths = np.diff(row_starts)
-    last = len(offsets) - 1
-    for low in range(0, len(lengths), _CHUNK):
-        rows = slice(low, low + _CHUNK)
-        starts = _top(start_logits[rows], n_best_size)  # [f, K] token positions
-        ends = _top(end_logits[rows], n_best_size)
-        start_values = np.take_along_axis(start_logits[rows], starts, axis=1)
-        end_values = np.take_along_axis(end_logits[rows], ends, axis=1)
-        base, length = row_starts[:-1][rows, None], lengths[rows, None]
-        start_chars = np.where(starts < length, offsets[np.minimum(base + starts, last), 0], -1)
-        end_chars = np.where(ends < length, offsets[np.minimum(base + ends, last), 1], -1)
+    _check(rows, start_logits, end_logits)
+    bounds = np.searchsorted(rows.example_index, np.arange(len(rows.example_ids) + 1))
+    chosen = range(len(rows.example_ids)) if questions is None else questions
+    rows_of = [range(bounds[question], bounds[question + 1]) for question in chosen]
+    candidates = _candidates_by_row(rows, start_logits, end_logits, rules, list(chain.from_iterable(rows_of)))
+    ranked = []
+    for own in rows_of:
+        spans = _merge([next(candidates) for _ in own], rules.n_best_size)
+        null = _null_span(own, start_logits, end_logits) if rules.version_2_with_negative else None
+        ranked.append(_rank(spans, null, rules))
+    return ranked
 
-        token_count = ends[:, None, :] - starts[:, :, None] + 1  # [f, K start, K end]
-        valid = (token_count >= 1) & (token_count <= max_answer_length)
+
+def _rank(spans: list[Span], null: Span | None, rules: AnswerRules) -> RankedSpans:
+    """Put "no answer" in its place and choose."""
+    if null is not None:
+        _insert_null(spans, null, rules.n_best_size)
+    if not spans or (len(spans) == 1 and not spans[0].has_text):
+        spans.insert(0, STAND_IN)
+    if null is None:
+        return RankedSpans(spans, spans[0])
+    # All spans may be without text only if the tokenizer gives empty offsets; the reference fails there.
+    best = next((span for span in spans if span.has_text or span is STAND_IN), STAND_IN)
+    odds = null.score - best.start_logit - best.end_logit
+    return RankedSpans(spans, null if odds > rules.null_score_diff_threshold else best, float(odds))
+
+
+def _candidates_by_row(
+    rows: PackedRows, start_logits: np.ndarray, end_logits: np.ndarray, rules: AnswerRules, wanted: Sequence[int]
+) -> Iterator[list[Span]]:
+    """Yield the best spans of each wanted row, best first.
+
+    No more than ``n_best_size`` of a row can reach the list of its question, so the rest is dropped here. Order among
+    equal scores is that of the reference: by rank of the start token, then by rank of the end token.
+    """
+    lengths, last, size = rows.lengths, len(rows.offsets) - 1, rules.n_best_size
+    for low in range(0, len(wanted), _ROWS_AT_ONCE):
+        chunk = np.array(wanted[low : low + _ROWS_AT_ONCE])  # [r]
+        starts = _top(start_logits[chunk], size)  # [r, K] token positions
+        ends = _top(end_logits[chunk], size)
+        start_values = np.take_along_axis(start_logits[chunk], starts, axis=1)
+        end_values = np.take_along_axis(end_logits[chunk], ends, axis=1)
+        base, length = rows.row_starts[chunk][:, None], lengths[chunk][:, None]
+        start_chars = np.where(starts < length, rows.offsets[np.minimum(base + starts, last), 0], -1)
+        end_chars = np.where(ends < length, rows.offsets[np.minimum(base + ends, last), 1], -1)
+
+        token_count = ends[:, None, :] - starts[:, :, None] + 1  # [r, K start, K end]
+        valid = (token_count >= 1) & (token_count <= rules.max_answer_length)
         valid &= (start_chars >= 0)[:, :, None] & (end_chars >= 0)[:, None, :]
         scores = start_values[:, :, None] + end_values[:, None, :]
         # Valid spans before all others, even where a score is -inf.
         worst = np.finfo(scores.dtype).max
         keys = np.where(valid, np.minimum(-scores, worst), np.inf).reshape(len(scores), -1)
-        order = np.argsort(keys, axis=1, kind="stable")[:, :n_best_size]
-        counts = np.minimum(valid.sum(axis=(1, 2)), n_best_size)
-        for row, count in enumerate(counts):
-            start_rank, end_rank = np.divmod(order[row, :count], ends.shape[1])
-            yield _Candidates(
-                score=scores[row, start_rank, end_rank],
-                start_logit=start_values[row, start_rank],
-                end_logit=end_values[row, end_rank],
-                start_char=start_chars[row, start_rank],
-                end_char=end_chars[row, end_rank],
-            )
+        order = np.argsort(keys, axis=1, kind="stable")[:, :size]
+        counts = np.minimum(valid.sum(axis=(1, 2)), size)
+        for place, count in enumerate(counts):
+            first, second = np.divmod(order[place, :count], ends.shape[1])
+            columns = (start_chars[place, first].tolist(), end_chars[place, second].tolist())
+            logits = (start_values[place, first], end_values[place, second])
+            yield [Span(int(chunk[place]), *values) for values in zip(*columns, *logits, strict=True)]
 
 
 def _top(logits: np.ndarray, count: int) -> np.ndarray:
-    """Positions of the ``count`` largest of each row, largest first; ``[f, S] -> [f, min(count, S)]``.
+    """Positions of the ``count`` largest of each row, largest first; ``[r, S] -> [r, min(count, S)]``.
 
     NumPy's default sort is not stable: among equal logits its order is arbitrary. It is the reference's sort, so the
     same one is used here, row by row along the contiguous axis.
@@ -203,88 +243,44 @@ def _top(logits: np.ndarray, count: int) -> np.ndarray:
     return np.argsort(logits, axis=1)[:, ::-1][:, :count]
 
 
-def _merge(features: list[_Candidates], context: str, n_best_size: int) -> list[dict]:
-    """Best spans of all features of an example, as entries; equal scores in order of the features."""
-    if len(features) == 1:
-        merged, order = features[0], range(len(features[0].score))
-    else:
-        merged = _Candidates(*(np.concatenate([getattr(f, name) for f in features]) for name in _FIELDS))
-        order = np.argsort(-merged.score, kind="stable")[:n_best_size]
-    return [
-        {
-            "text": context[merged.start_char[i] : merged.end_char[i]],
-            "start_logit": merged.start_logit[i],
-            "end_logit": merged.end_logit[i],
-            "score": merged.score[i],
-        }
-        for i in order
-    ]
+def _merge(by_row: list[list[Span]], n_best_size: int) -> list[Span]:
+    """The best spans of all rows of a question; equal scores in the order of the rows."""
+    if len(by_row) == 1:
+        return by_row[0]
+    spans = [span for row in by_row for span in row]
+    return sorted(spans, key=lambda span: -span.score)[:n_best_size]
 
 
-_FIELDS = ("score", "start_logit", "end_logit", "start_char", "end_char")
+def _null_span(rows: range, start_logits: np.ndarray, end_logits: np.ndarray) -> Span:
+    """The span of "no answer", read at the first token of the row that wants it least (the first of equals)."""
+    row = min(rows, key=lambda row: start_logits[row, 0] + end_logits[row, 0])
+    return Span(row, 0, 0, start_logits[row, 0], end_logits[row, 0])
 
 
-def _null_entry(features: list[int], start_logits: np.ndarray, end_logits: np.ndarray) -> dict:
-    """The null answer, read at the first token of the feature that wants it least (the first of equals)."""
-    feature = min(features, key=lambda f: start_logits[f, 0] + end_logits[f, 0])
-    start, end = start_logits[feature, 0], end_logits[feature, 0]
-    return {"text": "", "start_logit": start, "end_logit": end, "score": start + end}
-
-
-def _insert_null(entries: list[dict], null: dict, n_best_size: int) -> None:
-    """Put the null answer behind all that score at least as high; at the end where it is not among the best."""
-    place = next((i for i, entry in enumerate(entries) if entry["score"] < null["score"]), len(entries))
-    entries.insert(place, null)
+def _insert_null(spans: list[Span], null: Span, n_best_size: int) -> None:
+    """Put "no answer" behind all that score at least as high; at the end where it is not among the best."""
+    place = next((i for i, span in enumerate(spans) if span.score < null.score), len(spans))
+    spans.insert(place, null)
     if place < n_best_size:
-        del entries[n_best_size:]
+        del spans[n_best_size:]
 
 
-def _empty_entry() -> dict:
-    """The reference's stand-in where an example has no candidate at all."""
-    return {"text": "empty", "start_logit": 0.0, "end_logit": 0.0, "score": 0.0}
-
-
-def _with_probabilities(entries: list[dict]) -> list[dict]:
-    """Replace ``score`` by the softmax over the entries, and NumPy scalars by floats, ready for JSON."""
-    scores = np.array([entry["score"] for entry in entries])
-    weights = np.exp(scores - scores.max())
-    return [
-        {
-            "text": entry["text"],
-            "probability": float(probability),
-            "start_logit": float(entry["start_logit"]),
-            "end_logit": float(entry["end_logit"]),
-        }
-        for entry, probability in zip(entries, weights / weights.sum(), strict=True)
-    ]
-
-
-def _check(
-    example_ids: Sequence[str],
-    contexts: Sequence[str],
-    example_index: np.ndarray,
-    row_starts: np.ndarray,
-    start_logits: np.ndarray,
-    end_logits: np.ndarray,
-) -> None:
-    """Raise ValueError where the arguments of ``extract_answers`` do not fit together."""
+def _check(rows: PackedRows, start_logits: np.ndarray, end_logits: np.ndarray) -> None:
+    """Raise ValueError where the arguments of ``extract_spans`` do not fit together."""
     if start_logits.ndim != 2 or start_logits.shape != end_logits.shape:
         raise ValueError(f"start logits {start_logits.shape} and end logits {end_logits.shape}: expected both [F, S]")
-    features = len(start_logits)
-    if start_logits.shape[1] < np.diff(row_starts).max(initial=0):
-        raise ValueError(f"logits for {start_logits.shape[1]} tokens, but a feature has {np.diff(row_starts).max()}")
-    if not features == len(example_index) == len(row_starts) - 1:
+    if start_logits.shape[1] < rows.lengths.max(initial=0):
+        raise ValueError(f"logits for {start_logits.shape[1]} tokens, but a feature has {rows.lengths.max()}")
+    if not len(start_logits) == len(rows.example_index) == len(rows):
         raise ValueError(
-            f"{features} rows of logits, {len(example_index)} of example_index, {len(row_starts) - 1} features"
+            f"{len(start_logits)} rows of logits, {len(rows.example_index)} of example_index, {len(rows)} features"
         )
-    if len(contexts) != len(example_ids):
-        raise ValueError(f"{len(contexts)} contexts for {len(example_ids)} examples")
-    without = np.flatnonzero(np.bincount(example_index, minlength=len(example_ids)) == 0)
+    without = np.flatnonzero(np.bincount(rows.example_index, minlength=len(rows.example_ids)) == 0)
     if len(without):
-        raise ValueError(f"example {example_ids[without[0]]} has no feature")
+        raise ValueError(f"example {rows.example_ids[without[0]]} has no feature")
     for name, logits in (("start", start_logits), ("end", end_logits)):
         for what, is_broken in (("NaN", np.isnan), ("infinite", np.isposinf)):
             broken = np.flatnonzero(is_broken(logits).any(axis=1))
             if len(broken):
-                first = example_ids[example_index[broken[0]]]
+                first = rows.example_ids[rows.example_index[broken[0]]]
                 raise ValueError(f"{len(broken)} features have {what} {name} logits (first: question {first})")
