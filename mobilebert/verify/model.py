@@ -16,7 +16,7 @@ import paddle
 from mobilebert.base.errors import InputError
 from mobilebert.base.files import write_json
 from mobilebert.convert.convert import detect_head
-from mobilebert.model import weights
+from mobilebert.model import tensor_files, weights
 from mobilebert.model.config import HEAD_CLASSES, MobileBertConfig
 from mobilebert.model.heads import HEADS
 from mobilebert.model.modeling import MobileBertPreTrainedModel
@@ -215,7 +215,7 @@ def load_paddle(
 
 def comparable_heads(folder: Path, config: MobileBertConfig) -> list[str]:
     """The backbone, the checkpoint's own head, and those that can be added to it without a clash of ``classifier``."""
-    state, _ = weights.read_state(folder)
+    state, _ = tensor_files.read_state(folder)
     own = detect_head(folder, state)
     left_out = set()
     if own in CLASSIFIERS:

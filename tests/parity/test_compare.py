@@ -8,7 +8,7 @@ import pytest
 from tiny import torch_model
 
 from mobilebert.convert import convert as hf
-from mobilebert.model import weights
+from mobilebert.model import tensor_files
 from mobilebert.verify import model as verify
 
 HEADS = ("model", "question-answering")
@@ -30,9 +30,9 @@ def changed(folders, tmp_path):
 
     def change(edit):
         shutil.copytree(folders[1], tmp_path / "changed")
-        state, layout = weights.read_state(tmp_path / "changed")
+        state, layout = tensor_files.read_state(tmp_path / "changed")
         edit(state)
-        weights.save_state(state, tmp_path / "changed", layout)
+        tensor_files.save_state(state, tmp_path / "changed", layout)
         return "--torch", folders[0], "--paddle", tmp_path / "changed", "--head", *HEADS, "--lengths", "9"
 
     return change
@@ -177,9 +177,9 @@ def test_a_classifier_is_compared_with_its_own_weights(head, tmp_path, run_scrip
 def test_a_head_is_not_taken_for_equal_because_both_are_fresh(tmp_path, run_script):
     torch_model("question-answering", "float32").save_pretrained(tmp_path / "torch")
     hf.convert(tmp_path / "torch", tmp_path / "paddle")
-    state, layout = weights.read_state(tmp_path / "paddle")
+    state, layout = tensor_files.read_state(tmp_path / "paddle")
     state["qa_outputs.bias"] = state["qa_outputs.bias"] + np.float32(1e-2)
-    weights.save_state(state, tmp_path / "paddle", layout)
+    tensor_files.save_state(state, tmp_path / "paddle", layout)
     code, output, _ = run_script(
         "compare", "--torch", tmp_path / "torch", "--paddle", tmp_path / "paddle", "--lengths", "9",
         "--head", "question-answering",

@@ -17,8 +17,9 @@ from safetensors.torch import save_file
 from tiny import torch_model, write_vocabulary
 
 from mobilebert.base.errors import InputError
-from mobilebert.convert import convert as hf
-from mobilebert.model import weights
+from mobilebert.convert.convert import convert
+from mobilebert.convert.formats import hf
+from mobilebert.model import tensor_files, weights
 from mobilebert.model.config import HEAD_CLASSES
 from mobilebert.model.heads import HEADS
 
@@ -59,9 +60,9 @@ def assert_same_state(left, right):
 @pytest.mark.parametrize("head", HEADS)
 def test_there_and_back_gives_every_tensor_bit_for_bit(head, tmp_path):
     source = write(tmp_path / "torch", head, classifier_activation=True, num_labels=2)
-    there = hf.convert(tmp_path / "torch", tmp_path / "paddle")
+    there = convert(tmp_path / "torch", tmp_path / "paddle")
     assert there.head == head and not there.report.unused and not there.report.initialised
-    back = hf.convert(tmp_path / "paddle", tmp_path / "back", reverse=True)
+    back = convert(tmp_path / "paddle", tmp_path / "back", reverse=True)
     assert back.head == head and not back.report.unused
     assert_same_state(load(tmp_path / "back", head).state_dict(), source.state_dict())
     ours = HEADS[head].from_pretrained(tmp_path / "paddle")
@@ -113,17 +114,17 @@ def pickle_parameters(folder, model):
 def test_every_format_gives_the_same_checkpoint(store, tmp_path):
     model = write(tmp_path / "plain", "pretraining")
     store(tmp_path / "other", model)
-    plain = hf.convert(tmp_path / "plain", tmp_path / "a")
-    other = hf.convert(tmp_path / "other", tmp_path / "b")
+    plain = convert(tmp_path / "plain", tmp_path / "a")
+    other = convert(tmp_path / "other", tmp_path / "b")
     assert plain.sha256 == other.sha256 and plain.num_parameters == other.num_parameters
 
 
 def test_half_precision_stays_half_and_comes_back(tmp_path):
     source = write(tmp_path / "torch", dtype="float16")
-    hf.convert(tmp_path / "torch", tmp_path / "paddle")
-    state, _ = weights.read_state(tmp_path / "paddle")
+    convert(tmp_path / "torch", tmp_path / "paddle")
+    state, _ = tensor_files.read_state(tmp_path / "paddle")
     assert {str(value.dtype) for value in state.values()} == {"float16"}
-    hf.convert(tmp_path / "paddle", tmp_path / "back", reverse=True)
+    convert(tmp_path / "paddle", tmp_path / "back", reverse=True)
     assert_same_state(load(tmp_path / "back", "question-answering", "float16").state_dict(), source.state_dict())
     model = HEADS["question-answering"].from_pretrained(tmp_path / "paddle")
     assert model.qa_outputs.weight.dtype == paddle.float32
@@ -157,12 +158,12 @@ def test_bfloat16_is_written_as_the_float32_of_the_same_values(store, tmp_path):
         model = write(tmp_path / name)
         if save:
             save(tmp_path / name, model)
-    exact, expected, got = (hf.convert(tmp_path / n, tmp_path / f"{n}-pd") for n in ("float32", "rounded", "bfloat16"))
+    exact, expected, got = (convert(tmp_path / n, tmp_path / f"{n}-pd") for n in ("float32", "rounded", "bfloat16"))
     assert got.sha256 == expected.sha256 != exact.sha256
     assert len(got.report.widened) == len(got.state)
     assert f"  widened            {len(got.state)} from bfloat16 to float32\n" in got.summary()
     assert not expected.report.widened and "widened" not in expected.summary()
-    for read in (weights.read_state(tmp_path / "bfloat16-pd")[0], hf.read_torch_state(tmp_path / "bfloat16")):
+    for read in (tensor_files.read_state(tmp_path / "bfloat16-pd")[0], hf.read(tmp_path / "bfloat16")):
         assert {value.dtype.name for value in read.values()} == {"float32"}
     # Our reader of PyTorch's files without a conversion.
     if (tmp_path / "bfloat16" / "model.safetensors").exists():
@@ -174,9 +175,9 @@ def test_one_bfloat16_tensor_among_float32(tmp_path):
     state = write(tmp_path / "torch").state_dict()
     state["qa_outputs.weight"] = state["qa_outputs.weight"].bfloat16()
     save_file(state, tmp_path / "torch" / "model.safetensors", PT)
-    there = hf.convert(tmp_path / "torch", tmp_path / "paddle")
+    there = convert(tmp_path / "torch", tmp_path / "paddle")
     assert there.report.widened == ["qa_outputs.weight"]
-    hf.convert(tmp_path / "paddle", tmp_path / "back", reverse=True)
+    convert(tmp_path / "paddle", tmp_path / "back", reverse=True)
     assert_same_state(
         load(tmp_path / "back", "question-answering").state_dict(), {key: value.float() for key, value in state.items()}
     )
@@ -184,11 +185,11 @@ def test_one_bfloat16_tensor_among_float32(tmp_path):
 
 def test_paddles_bfloat16_comes_back_to_torch_as_numbers(tmp_path):
     source = write(tmp_path / "torch")
-    hf.convert(tmp_path / "torch", tmp_path / "paddle")
+    convert(tmp_path / "torch", tmp_path / "paddle")
     (tmp_path / "paddle" / "model.safetensors").unlink()
     path = str(tmp_path / "paddle" / "model_state.pdparams")
     paddle.save({name: value.astype("bfloat16") for name, value in paddle.load(path).items()}, path)
-    back = hf.convert(tmp_path / "paddle", tmp_path / "back", reverse=True)
+    back = convert(tmp_path / "paddle", tmp_path / "back", reverse=True)
     assert len(back.report.widened) == len(back.state)
     expected = {key: value.bfloat16().float() for key, value in source.state_dict().items()}
     assert_same_state(load(tmp_path / "back", "question-answering").state_dict(), expected)
@@ -238,8 +239,8 @@ def test_a_type_that_is_no_weight_is_refused_by_name(kind, tmp_path, run_script)
 
 def test_the_paddle_format_holds_the_same_and_loads_by_itself(tmp_path):
     write(tmp_path / "torch")
-    hf.convert(tmp_path / "torch", tmp_path / "paddle")
-    state, layout = weights.read_state(tmp_path / "paddle")
+    convert(tmp_path / "torch", tmp_path / "paddle")
+    state, layout = tensor_files.read_state(tmp_path / "paddle")
     loaded = paddle.load(str(tmp_path / "paddle" / "model_state.pdparams"))
     assert layout == "pd" and sorted(loaded) == sorted(state)
     for name, value in loaded.items():
@@ -252,24 +253,24 @@ def test_the_paddle_format_holds_the_same_and_loads_by_itself(tmp_path):
     for name, value in again.named_parameters():
         np.testing.assert_array_equal(value.numpy(), dict(model.named_parameters())[name].numpy())
     # And from this format alone back to torch.
-    hf.convert(tmp_path / "paddle", tmp_path / "back", reverse=True)
+    convert(tmp_path / "paddle", tmp_path / "back", reverse=True)
     source, back = (load(tmp_path / name, "question-answering") for name in ("torch", "back"))
     assert_same_state(back.state_dict(), source.state_dict())
 
 
 def test_old_names_and_constants(tmp_path):
     model = write(tmp_path / "torch", "pretraining")
-    plain = hf.convert(tmp_path / "torch", tmp_path / "a")
+    plain = convert(tmp_path / "torch", tmp_path / "a")
     state = {
         key.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): value.clone()
         for key, value in model.state_dict().items()
     }
     state["mobilebert.embeddings.position_ids"] = torch.arange(32)[None]
     save_file(state, tmp_path / "torch" / "model.safetensors", metadata={"format": "pt"})
-    old = hf.convert(tmp_path / "torch", tmp_path / "b")
+    old = convert(tmp_path / "torch", tmp_path / "b")
     (tmp_path / "torch" / "model.safetensors").unlink()
     torch.save(state, tmp_path / "torch" / "pytorch_model.bin")
-    pickled = hf.convert(tmp_path / "torch", tmp_path / "c")
+    pickled = convert(tmp_path / "torch", tmp_path / "c")
     assert old.sha256 == pickled.sha256 == plain.sha256 and not old.report.unused and not pickled.report.unused
     assert "mobilebert.embeddings.LayerNorm.gamma" in old.report.renamed
     assert len(old.report.renamed) == sum("LayerNorm" in key for key in state)
@@ -281,7 +282,7 @@ def test_a_tied_tensor_that_disagrees_is_named(tmp_path):
     state["cls.predictions.decoder.weight"][0, 0] += 1
     save_file(state, tmp_path / "torch" / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(InputError, match=r"cls.predictions.decoder.weight differs from mobilebert.embeddings.word_"):
-        hf.convert(tmp_path / "torch", tmp_path / "paddle")
+        convert(tmp_path / "torch", tmp_path / "paddle")
 
 
 # Heads
@@ -298,18 +299,18 @@ def test_the_head_is_known_from_the_keys_where_the_config_says_nothing(head, tmp
         with pytest.raises(
             InputError, match=r"classifier weights, but config.json does not say of which head; name it"
         ):
-            hf.convert(tmp_path / "torch", tmp_path / "paddle")
-        assert hf.convert(tmp_path / "torch", tmp_path / "paddle", head=head).head == head
+            convert(tmp_path / "torch", tmp_path / "paddle")
+        assert convert(tmp_path / "torch", tmp_path / "paddle", head=head).head == head
     else:
-        assert hf.convert(tmp_path / "torch", tmp_path / "paddle").head == head
+        assert convert(tmp_path / "torch", tmp_path / "paddle").head == head
 
 
 def test_a_fresh_head_is_added_and_named(tmp_path):
     write(tmp_path / "torch", "model")
     paddle.seed(3)
-    first = hf.convert(tmp_path / "torch", tmp_path / "a", head="question-answering")
+    first = convert(tmp_path / "torch", tmp_path / "a", head="question-answering")
     paddle.seed(3)
-    second = hf.convert(tmp_path / "torch", tmp_path / "b", head="question-answering")
+    second = convert(tmp_path / "torch", tmp_path / "b", head="question-answering")
     assert first.report.initialised == ["qa_outputs.weight", "qa_outputs.bias"] and first.sha256 == second.sha256
     assert "newly initialised  2 (qa_outputs.weight, qa_outputs.bias)" in first.summary()
     model = HEADS["question-answering"].from_pretrained(tmp_path / "a")
@@ -318,7 +319,7 @@ def test_a_fresh_head_is_added_and_named(tmp_path):
 
 def test_what_a_head_has_no_place_for_is_named_and_left_out(tmp_path):
     write(tmp_path / "torch", "pretraining")
-    result = hf.convert(tmp_path / "torch", tmp_path / "a", head="model")
+    result = convert(tmp_path / "torch", tmp_path / "a", head="model")
     assert "cls.seq_relationship.weight" in result.report.unused
     assert f"unused             {len(result.report.unused)} (cls." in result.summary()
     assert {key.split(".")[0] for key in result.state} == {"embeddings", "encoder"}
@@ -331,7 +332,7 @@ def edit(change):
     """A change of the tensors of a checkpoint."""
 
     def apply(folder):
-        state, _ = weights.read_safetensors(folder)
+        state, _ = tensor_files.read_safetensors(folder)
         change(state)
         save_file({k: torch.from_numpy(v.copy()) for k, v in state.items()}, folder / "model.safetensors")
 
@@ -357,7 +358,7 @@ def damage_pickle(folder):
 
 
 def lose_a_shard(folder):
-    state, _ = weights.read_safetensors(folder)
+    state, _ = tensor_files.read_safetensors(folder)
     (folder / "model.safetensors").unlink()
     index = {"weight_map": dict.fromkeys(state, "model-00001-of-00001.safetensors")}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
@@ -452,7 +453,7 @@ def test_a_pickle_that_is_more_than_tensors_is_refused_and_not_executed(zipped, 
     state = {**model.state_dict(), "payload": Payload(tmp_path / "executed")}
     torch.save(state, path, _use_new_zipfile_serialization=zipped)
     with pytest.raises(InputError, match=r"pytorch_model.bin: refused, it is damaged or holds more than tensors"):
-        hf.convert(tmp_path / "torch", tmp_path / "paddle")
+        convert(tmp_path / "torch", tmp_path / "paddle")
     assert not (tmp_path / "executed").exists() and not (tmp_path / "paddle").exists()
     pickle.loads(pickle.dumps(Payload(tmp_path / "executed"))).close()  # the payload does work
     assert (tmp_path / "executed").exists()
@@ -460,13 +461,13 @@ def test_a_pickle_that_is_more_than_tensors_is_refused_and_not_executed(zipped, 
 
 def test_a_hostile_pdparams_is_refused_and_not_executed(tmp_path):
     write(tmp_path / "torch")
-    hf.convert(tmp_path / "torch", tmp_path / "paddle")
+    convert(tmp_path / "torch", tmp_path / "paddle")
     (tmp_path / "paddle" / "model.safetensors").unlink()
     (tmp_path / "paddle" / "model_state.pdparams").write_bytes(
         pickle.dumps({"a": Payload(tmp_path / "executed")}, protocol=2)
     )
     with pytest.raises(InputError, match=r"model_state.pdparams: refused, it is damaged or holds more than tensors"):
-        hf.convert(tmp_path / "paddle", tmp_path / "back", reverse=True)
+        convert(tmp_path / "paddle", tmp_path / "back", reverse=True)
     with pytest.raises(InputError, match=r"model_state.pdparams: refused.*it names (_)?io.open"):
         HEADS["question-answering"].from_pretrained(tmp_path / "paddle")
     assert not (tmp_path / "executed").exists()
@@ -481,7 +482,7 @@ def test_pdparams_of_every_protocol_are_read(protocol, kind, tmp_path):
     values = {"a": np.arange(6, dtype="float32").reshape(2, 3), "b": np.ones(3, "float16")}
     state = {key: paddle.to_tensor(value) if kind == "tensor" else value for key, value in values.items()}
     paddle.save(state, str(tmp_path / "a.pdparams"), protocol=protocol)
-    read = weights.read_pdparams(tmp_path / "a.pdparams")
+    read = tensor_files.read_pdparams(tmp_path / "a.pdparams")
     assert sorted(read) == sorted(values)
     for key in values:
         assert read[key].dtype == values[key].dtype
@@ -491,7 +492,7 @@ def test_pdparams_of_every_protocol_are_read(protocol, kind, tmp_path):
 def test_pdparams_of_a_layer_are_read(tmp_path):
     layer = paddle.nn.Linear(2, 3)
     paddle.save(layer.state_dict(), str(tmp_path / "a.pdparams"))
-    read = weights.read_pdparams(tmp_path / "a.pdparams")
+    read = tensor_files.read_pdparams(tmp_path / "a.pdparams")
     assert sorted(read) == ["bias", "weight"]
     np.testing.assert_array_equal(read["weight"], layer.weight.numpy())
 
@@ -518,7 +519,7 @@ def test_other_files_in_the_destination_stay_and_the_tokenizer_comes_along(tmp_p
     (tmp_path / "paddle" / "notes").mkdir(parents=True)
     (tmp_path / "paddle" / "notes" / "mine.txt").write_text("mine")
     (tmp_path / "paddle" / "config.json").write_text("old")
-    hf.convert(tmp_path / "torch", tmp_path / "paddle")
+    convert(tmp_path / "torch", tmp_path / "paddle")
     written = contents(tmp_path / "paddle")
     assert sorted(written) == [
         "config.json", "model.safetensors", "model_state.pdparams", "notes/mine.txt", "vocab.txt",
@@ -530,12 +531,12 @@ def test_other_files_in_the_destination_stay_and_the_tokenizer_comes_along(tmp_p
 
 def test_a_disk_that_fills_up_leaves_the_destination_as_it_was(tmp_path, monkeypatch):
     write(tmp_path / "torch")
-    hf.convert(tmp_path / "torch", tmp_path / "paddle")
+    convert(tmp_path / "torch", tmp_path / "paddle")
     before = contents(tmp_path)
-    monkeypatch.setattr(hf.paddle, "save", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(paddle, "save", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     for destination in ("paddle", "new"):
         with pytest.raises(OSError, match="No space left"):
-            hf.convert(tmp_path / "torch", tmp_path / destination)
+            convert(tmp_path / "torch", tmp_path / destination)
     assert contents(tmp_path) == before and sorted(p.name for p in tmp_path.iterdir()) == ["paddle", "torch"]
 
 
@@ -548,7 +549,7 @@ def test_the_command_prints_what_it_did(tmp_path, run_script):
         "convert", "--src", tmp_path / "torch", "--dst", tmp_path / "paddle", "--verbose"
     )  # fmt: skip
     assert code == 0 and not errors
-    state, _ = weights.read_state(tmp_path / "paddle")
+    state, _ = tensor_files.read_state(tmp_path / "paddle")
     model = HEADS["pretraining"].from_pretrained(tmp_path / "paddle")
     lines = output.splitlines()
     transposed = [line.split()[1] for line in lines if line.startswith("transposed  ")]

@@ -15,7 +15,7 @@ from deploy_models import save_checkpoint
 from safetensors.numpy import load_file, save_file
 
 from mobilebert.base.errors import InputError
-from mobilebert.model import weights
+from mobilebert.model import tensor_files, weights
 from mobilebert.model.heads import MobileBertForQuestionAnswering
 
 HEAD = "qa_outputs.weight"
@@ -58,18 +58,18 @@ def to_bfloat16(values):
 
 
 def save_pdparams(tensors, folder):
-    paddle.save(tensors, str(folder / weights.PDPARAMS))
+    paddle.save(tensors, str(folder / tensor_files.PDPARAMS))
 
 
 def save_safetensors(tensors, folder):
-    safetensors.paddle.save_file(tensors, str(folder / weights.SAFETENSORS), {"format": "pd"})
+    safetensors.paddle.save_file(tensors, str(folder / tensor_files.SAFETENSORS), {"format": "pd"})
 
 
 def save_safetensors_as_uint16(tensors, folder):
     """As PaddleNLP does: the arrays that ``numpy()`` gives."""
     arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
     assert any(value.dtype == np.uint16 for value in arrays.values())
-    save_file(arrays, folder / weights.SAFETENSORS, {"format": "pd"})
+    save_file(arrays, folder / tensor_files.SAFETENSORS, {"format": "pd"})
 
 
 SAVERS = [save_pdparams, save_safetensors, save_safetensors_as_uint16]
@@ -80,17 +80,17 @@ SAVERS = [save_pdparams, save_safetensors, save_safetensors_as_uint16]
 
 def test_every_bfloat16_becomes_the_float32_of_the_same_value():
     bits = np.arange(2**16, dtype=np.uint16)
-    ours = weights.as_floats({"a": bits, "b": bits.view(weights.BFLOAT16)}, "pd", "here")
+    ours = tensor_files.as_floats({"a": bits, "b": bits.view(tensor_files.BFLOAT16)}, "pd", "here")
     paddles = paddle.to_tensor(bits).astype("float32").numpy()  # which takes uint16 for bfloat16
     for name in "ab":
         assert ours[name].dtype == np.float32
         np.testing.assert_array_equal(ours[name], paddles)  # not-a-number equals not-a-number here
         assert np.array_equal(np.signbit(ours[name]), np.signbit(paddles))
     assert ours["a"][0x3E0A] == np.float32(0.134765625) and ours.widened == ["a", "b"]
-    scalar = weights.as_floats({"a": bits[0x3F80].reshape(())}, "pd", "here")["a"]
+    scalar = tensor_files.as_floats({"a": bits[0x3F80].reshape(())}, "pd", "here")["a"]
     assert scalar.shape == () and scalar == 1
     # Once read it passes unchanged, and is not forgotten.
-    again = weights.as_floats(ours, "pd", "here")
+    again = tensor_files.as_floats(ours, "pd", "here")
     assert again["a"] is ours["a"] and again.widened == ["a", "b"]
 
 
@@ -98,7 +98,7 @@ def test_every_bfloat16_becomes_the_float32_of_the_same_value():
 def test_a_checkpoint_in_bfloat16_is_the_rounded_one(save, checkpoint, copy):
     exact = parameters(checkpoint)
     save(to_bfloat16(exact), copy)
-    state, layout = weights.read_state(copy)
+    state, layout = tensor_files.read_state(copy)
     assert layout == "pd" and sorted(state.widened) == sorted(exact)
     got = parameters(copy)
     assert list(got) == list(exact)
@@ -130,7 +130,9 @@ def test_predict_answers_from_bfloat16_as_from_float32(checkpoint, copy, run_scr
     exact = parameters(checkpoint)
     save_pdparams(to_bfloat16(exact), copy)
     same = shutil.copytree(copy, tmp_path / "rounded", ignore=shutil.ignore_patterns("*.pdparams"))
-    save_file({name: rounded(value) for name, value in exact.items()}, same / weights.SAFETENSORS, {"format": "pd"})
+    save_file(
+        {name: rounded(value) for name, value in exact.items()}, same / tensor_files.SAFETENSORS, {"format": "pd"}
+    )
     answers = []
     for folder in (checkpoint, same, copy):
         arguments = ("--question", "who wrote it", "--context", tmp_path / "text.txt", "--json")
@@ -150,8 +152,8 @@ def test_predict_answers_from_bfloat16_as_from_float32(checkpoint, copy, run_scr
 def test_a_model_keeps_its_type_whatever_the_file_has(stored, target, checkpoint, copy):
     exact = parameters(checkpoint)
     arrays = {name: value.astype(stored) for name, value in exact.items()}
-    save_file(arrays, copy / weights.SAFETENSORS, {"format": "pd"})
-    state, _ = weights.read_state(copy)
+    save_file(arrays, copy / tensor_files.SAFETENSORS, {"format": "pd"})
+    state, _ = tensor_files.read_state(copy)
     assert {value.dtype.name for value in state.values()} == {stored} and not state.widened
     model = MobileBertForQuestionAnswering.from_pretrained(checkpoint)
     model.to(dtype=target)
@@ -166,7 +168,7 @@ def test_a_model_keeps_its_type_whatever_the_file_has(stored, target, checkpoint
 
 def test_floats_pass_without_a_copy():
     state = {"a": np.ones(3, np.float32), "b": np.ones(3, np.float16)}
-    read = weights.as_floats(state, "pd", "here")
+    read = tensor_files.as_floats(state, "pd", "here")
     assert all(read[name] is state[name] for name in state)
 
 
@@ -178,7 +180,7 @@ def test_a_model_of_another_type_is_saved_as_numbers(dtype, checkpoint, tmp_path
     exact = parameters(checkpoint)
     expected = {name: rounded(v) if dtype == "bfloat16" else v.astype(dtype) for name, v in exact.items()}
     # As any library reads it, and as we do.
-    for written in (load_file(tmp_path / weights.SAFETENSORS), weights.read_state(tmp_path)[0]):
+    for written in (load_file(tmp_path / tensor_files.SAFETENSORS), tensor_files.read_state(tmp_path)[0]):
         assert sorted(written) == sorted(expected)
         for name, value in expected.items():
             assert written[name].dtype == value.dtype
@@ -200,7 +202,7 @@ REFUSED = ["int8", "uint8", "int16", "int32", "uint32", "int64", "uint64", "bool
 
 @pytest.mark.parametrize("dtype", [*REFUSED, "object"])
 def test_a_tensor_of_another_type_is_refused_in_pdparams(dtype, checkpoint, copy):
-    path = copy / weights.PDPARAMS
+    path = copy / tensor_files.PDPARAMS
     path.write_bytes(pickle.dumps(as_type(parameters(checkpoint), dtype), protocol=2))
     with pytest.raises(InputError) as refused:
         MobileBertForQuestionAnswering.from_pretrained(copy)
@@ -217,13 +219,13 @@ def test_a_tensor_of_another_type_is_refused_in_safetensors(dtype, layout, check
         name: value if layout == "pd" or value.ndim < 2 or "embeddings.weight" in name else value.T.copy()
         for name, value in parameters(checkpoint).items()
     }
-    save_file(as_type(values, dtype), copy / weights.SAFETENSORS, {"format": layout})
+    save_file(as_type(values, dtype), copy / tensor_files.SAFETENSORS, {"format": layout})
     if (dtype, layout) == ("uint16", "pd"):
-        assert weights.read_state(copy)[0].widened == [HEAD]
+        assert tensor_files.read_state(copy)[0].widened == [HEAD]
         return
     with pytest.raises(InputError, match=rf"copy: {HEAD} is {dtype}, but weights are float16"):
         MobileBertForQuestionAnswering.from_pretrained(copy)
-    save_file(values, copy / weights.SAFETENSORS, {"format": layout})
+    save_file(values, copy / tensor_files.SAFETENSORS, {"format": layout})
     np.testing.assert_array_equal(logits(copy), logits(checkpoint))  # the type alone was wrong
 
 
@@ -239,7 +241,7 @@ def test_float8_is_refused_by_name(dtype, checkpoint, copy):
 
 def test_integers_that_no_parameter_wants_are_refused_too(checkpoint, copy):
     packed = {"mobilebert.encoder.layer.0.attention.self.query.qweight": np.zeros((8, 8), np.int32)}
-    save_file(parameters(checkpoint) | packed, copy / weights.SAFETENSORS, {"format": "pd"})
+    save_file(parameters(checkpoint) | packed, copy / tensor_files.SAFETENSORS, {"format": "pd"})
     with pytest.raises(InputError, match=r"query.qweight is int32, but weights are"):
         MobileBertForQuestionAnswering.from_pretrained(copy)
 
@@ -253,9 +255,9 @@ def test_a_state_from_elsewhere_is_looked_at_too(checkpoint):
 def test_constants_counters_and_notes_are_no_weights(checkpoint, copy):
     exact = parameters(checkpoint)
     positions = {"mobilebert.embeddings.position_ids": np.arange(64)[None]}
-    save_file(exact | positions, copy / weights.SAFETENSORS, {"format": "pd"})
+    save_file(exact | positions, copy / tensor_files.SAFETENSORS, {"format": "pd"})
     np.testing.assert_array_equal(logits(copy), logits(checkpoint))
-    (copy / weights.SAFETENSORS).unlink()
+    (copy / tensor_files.SAFETENSORS).unlink()
     notes = {"epoch": 3, "loss": 0.5, "task": "squad", "best": None}
     tensors = {name: paddle.to_tensor(value) for name, value in (exact | positions).items()}
     save_pdparams(tensors | notes, copy)

@@ -1,0 +1,40 @@
+"""Paddle's format, which this package writes: ``model.safetensors`` and ``model_state.pdparams`` with the same tensors.
+
+Either is enough to read. The reader of the pickle is in ``mobilebert.model.tensor_files``: ``from_pretrained`` needs it
+too.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import paddle
+
+from mobilebert.base.files import atomic_path
+from mobilebert.model import tensor_files, weights
+from mobilebert.model.tensor_files import PDPARAMS, State
+
+NAME = "Paddle"
+LAYOUT = "pd"
+RENAMES = weights.RENAMES
+HINT = "to go back to PyTorch add `reverse`"
+
+
+def detect(folder: Path) -> bool:
+    """See ``formats.Format``."""
+    if tensor_files.has_safetensors(folder):
+        return tensor_files.safetensors_layout(folder) == "pd"
+    return (folder / PDPARAMS).exists()
+
+
+def read(folder: Path) -> State:
+    """See ``formats.Format``."""
+    state, _ = tensor_files.read_state(folder)
+    return state
+
+
+def write(state: State, folder: Path) -> None:
+    """See ``formats.Format``. Paddle's users load ``model_state.pdparams`` with ``paddle.load``."""
+    tensor_files.save_state(state, folder, LAYOUT)
+    tensors = {name: paddle.to_tensor(np.ascontiguousarray(value)) for name, value in state.items()}
+    with atomic_path(folder / PDPARAMS) as temporary:
+        paddle.save(tensors, str(temporary))
