@@ -3,9 +3,10 @@
 ``train`` is loaded on first use: scripts read ``TrainSettings`` before Paddle may start.
 """
 
-from mobilebert.train.settings import TrainResult, TrainSet, TrainSettings
+from mobilebert.train.hooks import Evaluation, Hooks
+from mobilebert.train.settings import RunHeader, Start, TrainResult, TrainSet, TrainSettings
 
-__all__ = ["TrainResult", "TrainSet", "TrainSettings", "train"]
+__all__ = ["Evaluation", "Hooks", "RunHeader", "Start", "TrainResult", "TrainSet", "TrainSettings", "train"]
 
 
 def __getattr__(name: str):

@@ -117,7 +117,7 @@ def find(output_dir: Path, resume: str | os.PathLike, fallback: bool, report: Ca
         return verify(Path(resume))
     steps = steps_on_disk(output_dir)
     if not steps:
-        raise InputError(f"{output_dir / FOLDER}: no checkpoint to resume from; start without --resume")
+        raise InputError(f"{output_dir / FOLDER}: no checkpoint to resume from; start without `resume`")
     while True:
         folder = output_dir / FOLDER / f"step_{steps.pop():08d}"
         try:
@@ -126,7 +126,7 @@ def find(output_dir: Path, resume: str | os.PathLike, fallback: bool, report: Ca
             if not steps:
                 raise InputError(f"{error}; there is no other checkpoint to resume from") from None
             if not fallback:
-                raise InputError(f"{error}; --resume_fallback resumes from step {steps[-1]} instead") from None
+                raise InputError(f"{error}; `resume_fallback` resumes from step {steps[-1]} instead") from None
             report(f"warning: {error}; set aside as {folder.name}.damaged, trying step {steps[-1]}")
             aside = folder.with_name(folder.name + ".damaged")
             shutil.rmtree(aside, ignore_errors=True)

@@ -1,80 +1,83 @@
-"""The training loop: reads from top to bottom, knows batches, a loss function and an evaluation function."""
+"""The training loop: knows batches, a loss function and the hooks of ``mobilebert.train.hooks``."""
 
 import math
 import os
 import signal
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass
 from functools import partial, wraps
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import paddle
 
-from mobilebert.base import outputs
 from mobilebert.base.errors import InputError
-from mobilebert.train import checkpoint, guard, parallel, randomness, runlog
+from mobilebert.train import checkpoint, folder, guard, parallel, randomness, runlog
+from mobilebert.train.hooks import Evaluation, Hooks
 from mobilebert.train.interrupt import EvaluationInterrupted, StopSignals
-from mobilebert.train.optim import (
-    LossScaler,
-    build_adamw,
-    check_amp,
-    clip_factor,
-    global_norm,
-    gradients_of,
-    is_bias_or_norm,
-    learning_rate_at,
-    scale_gradients,
+from mobilebert.train.optim import LossScaler, build_adamw, check_amp, learning_rate_at
+from mobilebert.train.sampler import RunLength
+from mobilebert.train.settings import RunHeader, Start, TrainResult, TrainSet, TrainSettings
+from mobilebert.train.state import RunState, identify
+from mobilebert.train.step import (
+    LossFn,
+    StepBatch,
+    StepOutcome,
+    autocast,
+    forward_backward,
+    step_batches,
+    sum_over_ranks,
+    update_weights,
 )
-from mobilebert.train.sampler import prefetch, step_examples, steps_per_epoch
-from mobilebert.train.settings import TrainResult, TrainSet, TrainSettings
-from mobilebert.train.state import Progress, RunState, identify
-
-BEST = "best"
-
-# All that the loop writes in its folder, and what of that the record of the folder names from the start.
-NAMES = (*runlog.NAMES, checkpoint.FOLDER, BEST, guard.BATCHES)
-ENTRIES = (*runlog.ENTRIES, *checkpoint.ENTRIES, guard.BATCHES)
 
 # With on_nan=skip: so many skipped steps in a row are no accident but a run that has diverged.
 MAX_SKIPS_IN_A_ROW = 10
 
+write_model = folder.write_model  # until tasks/ imports it from folder
 
-def _locked(train: Callable[..., TrainResult]) -> Callable[..., TrainResult]:
-    """Let no other process write the output folder while ``train`` runs."""
+
+def _accept_old_keywords(train: Callable[..., TrainResult]) -> Callable[..., TrainResult]:
+    """Until the callers in tasks/ and benchmarks/ pass Hooks, Start and RunHeader."""
 
     @wraps(train)
-    def locked(model, train_set, loss_fn, settings, output_dir, **options) -> TrainResult:
-        with parallel.lock_output(Path(output_dir), parallel.start()):
-            return train(model, train_set, loss_fn, settings, output_dir, **options)
+    def accepting(model, train_set, loss_fn, settings, output_dir, **options) -> TrainResult:
+        evaluate, save_best = options.pop("evaluate", None), options.pop("save_best", None)
+        depth_of = options.pop("depth_of", None)
+        if evaluate or save_best or depth_of:
+            options["hooks"] = Hooks(
+                evaluate=(lambda net: Evaluation(evaluate(net))) if evaluate else None,
+                save_best=(lambda path, _: save_best(path)) if save_best else None,
+                depth_of=depth_of,
+            )
+        begin = {name: options.pop(name) for name in ("resume", "resume_fallback", "overwrite") if name in options}
+        if begin:
+            options["start"] = Start(**begin)
+        if not isinstance(options.get("header"), RunHeader):
+            options["header"] = RunHeader(options.get("header") or {}, options.pop("data_checksum", ""))
+        return train(model, train_set, loss_fn, settings, output_dir, **options)
 
-    return locked
+    return accepting
 
 
-@_locked
+@_accept_old_keywords
 def train(
     model: paddle.nn.Layer,
     train_set: TrainSet,
-    loss_fn: Callable[[paddle.nn.Layer, dict[str, paddle.Tensor]], paddle.Tensor],
+    loss_fn: LossFn,
     settings: TrainSettings,
     output_dir: str | os.PathLike,
     *,
-    evaluate: Callable[[paddle.nn.Layer], dict[str, float]] | None = None,
-    save_best: Callable[[Path], None] | None = None,
-    resume: str | os.PathLike | None = None,
-    resume_fallback: bool = False,
-    overwrite: bool = False,
-    header: Mapping[str, Any] | None = None,
-    data_checksum: str = "",
-    no_decay: Callable[[str, paddle.Tensor], bool] = is_bias_or_norm,
-    depth_of: Callable[[str], int] | None = None,
+    hooks: Hooks = Hooks(),  # noqa: B008 (frozen)
+    start: Start = Start(),  # noqa: B008 (frozen)
+    header: RunHeader = RunHeader(),  # noqa: B008 (frozen)
 ) -> TrainResult:
     """Train ``model`` in place.
 
     In ``output_dir`` the loop writes ``run.log``, ``args.json``, ``train.jsonl``, ``eval.jsonl``, ``logs/``,
-    ``curves.png``, ``checkpoints/``, ``best/`` and ``nonfinite_step*.npz``, notes them in the folder's record
-    (``mobilebert.base.outputs``), and touches nothing else. What bears such a name but is not in the record is refused.
+    ``curves.png``, ``checkpoints/``, ``best/``, ``nonfinite_step*.npz`` and ``hooks.copy_from_best``, notes them in the
+    folder's record (``mobilebert.base.outputs``), and touches nothing else. What bears such a name but is not in the
+    record is refused. No other process may write the folder meanwhile.
 
     Args:
         model: parameters are changed in place; at the end it holds the final weights (not the best) in eval mode.
@@ -85,18 +88,9 @@ def train(
             ``train_set.batch``.
         settings: see ``TrainSettings``.
         output_dir: made where missing.
-        evaluate: metrics of the model, which is in eval mode and under ``no_grad`` meanwhile. Random states are put
-            back afterwards, so evaluation never changes the course of training. On many devices every rank calls it
-            (``World.share`` and ``parallel.gather_in_order`` split the work) and all must return the same.
-        save_best: writes a servable model into the empty folder it is given, which then becomes ``output_dir/best``.
-            Called on rank 0 at each new best of ``settings.best_metric``.
-        resume: ``"latest"`` or a checkpoint folder; ``None`` starts anew.
-        resume_fallback: where the newest checkpoint is damaged, use the one before (``resume="latest"`` only).
-        overwrite: a fresh start may delete what earlier runs left in ``output_dir``: all that its record names.
-        header: resolved arguments and whatever else opens ``run.log`` and VisualDL's hyper-parameters.
-        data_checksum: fingerprint of the train data; a resumed run must have the same.
-        no_decay: see ``build_adamw``.
-        depth_of: see ``build_adamw``.
+        hooks: see ``Hooks``.
+        start: a fresh run or a resumed one; see ``Start``.
+        header: see ``RunHeader``.
 
     Returns:
         TrainResult.
@@ -107,246 +101,244 @@ def train(
             holds an earlier run or somebody else's files, or that another process writes.
         SystemExit: code 143 (SIGTERM) or 130 (SIGINT), after the step was finished and a checkpoint written.
     """
-    if len(train_set) == 0:
-        raise InputError("the train set is empty; check the train file")
-    if settings.early_stop_patience and evaluate is None:
-        raise InputError(f"early_stop_patience={settings.early_stop_patience}: there is no evaluation (no dev set)")
-    check_amp(settings.amp)
-    output_dir, world = Path(output_dir), parallel.start()
-    lengths = np.asarray(train_set.lengths)
-    per_step = settings.batch_size * settings.gradient_accumulation_steps * world.size
-    per_epoch = steps_per_epoch(len(lengths), per_step)
-    total_steps = settings.max_steps or math.ceil(settings.num_train_epochs * per_epoch)
-
-    # Model, optimizer and random states: new, or exactly as a checkpoint left them.
-    randomness.seed_all(settings.seed + world.rank)
-    optimizer = build_adamw(model, settings, no_decay, depth_of)
-    scaler = LossScaler(enabled=settings.amp == "fp16")
-    identity = identify(settings, world.size, lengths, data_checksum)
-    run = RunState(model, optimizer, scaler, identity, world)
-    notes: list[str] = []
-    if resume is None:
-        parallel.on_main(lambda: _make_room(output_dir, overwrite), world)
-        parallel.broadcast_parameters(model, world)
-    else:
-        find = partial(checkpoint.find, output_dir, resume, resume_fallback, notes.append)
-        found = parallel.on_main(find, world)
-        run.restore(found)
-        parallel.on_main(lambda: _take_over(output_dir, found), world)
-        notes.append(f"resumed at step {run.progress.step}")
-    progress = run.progress
-    parameters = [p for p in model.parameters() if not p.stop_gradient]
-    dtype = parameters[0].dtype
-
-    log = runlog.RunLog(output_dir, total_steps, progress.step, progress.history, world.is_main)
-    for line in runlog.first_lines({**(header or {}), **settings.as_dict()}, world.size):
-        log.line(line)
-    log.line(f"data: {len(lengths)} examples, {lengths.sum()} tokens, checksum {data_checksum or 'not given'}")
-    log.line(f"{per_step} examples a step, {per_epoch} steps an epoch, {total_steps} steps in all")
-    for note in notes:
-        log.line(note)
-    log.arguments({**(header or {}), **settings.as_dict()})
-    log.open_visualdl({**settings.as_dict(), **(header or {}), **settings.as_dict()}, settings.best_metric)
-    log.graph(model, train_set.batch(np.arange(1)))
-
-    def make_batches(examples: np.ndarray) -> tuple[np.ndarray, list[tuple[int, dict[str, np.ndarray]]]]:
-        """One step: its examples over all ranks, and this rank's share of them cut into batches with their sizes."""
-        share = parallel.rank_share(examples, world)
-        parts = [share[start : start + settings.batch_size] for start in range(0, len(share), settings.batch_size)]
-        return examples, [(len(part), train_set.batch(part)) for part in parts]
-
-    order = step_examples(lengths, per_step, settings.seed, settings.group_by_length, progress.step, total_steps)
-    batches = prefetch(make_batches, order)
-    autocast = _autocast(settings.amp)
-    meter = runlog.Meter(first_step=progress.step, seconds_before=progress.seconds)
-    stop_signal, saved_step = 0, -1 if resume is None else progress.step
-    model.train()
-
-    with StopSignals() as signals:
-        try:
-            while True:
-                # Evaluate where it is due and was not done before the run was cut off.
-                finished = progress.step == total_steps
-                due = finished or (settings.eval_steps and progress.step % settings.eval_steps == 0)
-                if evaluate and due and progress.step > progress.evaluated_step and not stop_signal:
-                    try:
-                        # Many ranks must agree where to stop: they finish the evaluation.
-                        metrics = _evaluate(model, evaluate, signals.interruptible if world.size == 1 else nullcontext)
-                    except EvaluationInterrupted:
-                        stop_signal = signals.received
-                    else:
-                        is_best = progress.note_evaluation(metrics, settings)
-                        log.evaluation(progress.history[-1], is_best)
-                        if is_best and save_best and world.is_main:
-                            write_model(output_dir, BEST, save_best)
-                        parallel.barrier(world)
-                patience = settings.early_stop_patience
-                stopped_early = 0 < patience <= progress.evaluations_since_best
-
-                # Save: at the start too, so that there always is something to resume from.
-                ending = finished or stopped_early
-                wanted = settings.save_steps and (ending or progress.step % settings.save_steps == 0)
-                progress.seconds = meter.seconds()
-                if (wanted or stop_signal) and progress.step != saved_step:
-                    run.save(output_dir, settings.keep_checkpoints)
-                    saved_step = progress.step
-                if ending or stop_signal:
-                    break
-
-                # Forward and backward, one micro-batch at a time; gradients add up to those of the whole step.
-                meter.begin_step()
-                examples, parts = next(batches)
-                meter.have_batch()
-                loss_sum = paddle.zeros([1], dtype)
-                for count, arrays in parts:
-                    batch = {key: paddle.to_tensor(array) for key, array in arrays.items()}
-                    with autocast():
-                        loss = loss_fn(model, batch).astype(dtype)
-                    weight = count / len(examples)
-                    (loss * (weight * scaler.scale)).backward()
-                    loss_sum += loss.detach() * weight
-
-                # One sum over ranks and one look at the numbers: whoever was told to stop, all stop here.
-                received = signals.received
-                extras = paddle.concat([loss_sum, paddle.to_tensor([float(received)], dtype)])
-                extras = parallel.sum_gradients(parameters, extras, world)
-                gradients = gradients_of(parameters)
-                loss, told, grad_norm = paddle.concat([extras, global_norm(gradients)]).tolist()
-                grad_norm /= scaler.scale
-                stop_signal = (received or signal.SIGTERM) if told else 0
-
-                # Update, unless a number is not finite.
-                learning_rate = learning_rate_at(settings, progress.step, total_steps)
-                if math.isfinite(loss) and math.isfinite(grad_norm):
-                    scale_gradients(gradients, clip_factor(grad_norm, settings.max_grad_norm) / scaler.scale)
-                    optimizer.set_lr(learning_rate)
-                    optimizer.step()
-                    scaler.update(overflow=False)
-                    progress.note_loss(loss)
-                elif math.isfinite(loss) and scaler.can_shrink:
-                    scaler.update(overflow=True)
-                    log.line(f"step {progress.step + 1}: fp16 overflow, loss scale lowered to {scaler.scale:g}")
-                else:
-                    progress.note_skip()
-                    ids, named = train_set.example_ids(examples), list(model.named_parameters())
-                    what = guard.describe(progress.step + 1, loss, grad_norm, learning_rate, ids, named)
-                    if world.is_main:
-                        path = guard.dump(output_dir, progress.step + 1, ids, train_set.batch(examples))
-                        what += f" (batch in {path.name})"
-                    if settings.on_nan == "stop":
-                        raise InputError(f"{what}; lower learning_rate, or on_nan=skip")
-                    if progress.skips_in_a_row == MAX_SKIPS_IN_A_ROW:
-                        raise InputError(f"{what}; this was skip {MAX_SKIPS_IN_A_ROW} in a row, the run has diverged")
-                    log.line(f"warning: {what}; update skipped ({progress.skipped_steps} so far)")
-                optimizer.clear_grad(set_to_zero=False)
-                progress.step += 1
-                meter.end_step(len(examples), int(lengths[examples].sum()))
-                log.advance()
-
-                if progress.step % settings.log_steps == 0 or progress.step == total_steps:
-                    mean_loss = progress.take_mean_loss()
-                    log.step(
-                        {
-                            "step": progress.step,
-                            "epoch": round(progress.step / per_epoch, 4),
-                            "loss": mean_loss if math.isfinite(mean_loss) else None,
-                            "lr": learning_rate,
-                            "grad_norm": grad_norm if math.isfinite(grad_norm) else None,
-                            **meter.rates(),
-                            "peak_memory_mib": runlog.peak_memory_mib(),
-                            "seconds_left": round(meter.seconds_left(progress.step, total_steps), 1),
-                            "skipped_steps": progress.skipped_steps,
-                        },
-                        total_steps,
-                    )
+    with parallel.lock_output(Path(output_dir), parallel.start()):
+        run = _begin(model, train_set, settings, Path(output_dir), hooks, start, header)
+        with StopSignals() as signals, closing(run.log):
+            stop_signal = _loop(run, loss_fn, signals)
             if stop_signal:
-                name = signal.Signals(stop_signal).name
-                log.line(
-                    f"{name}: stopped after step {progress.step} of {total_steps}, checkpoint written; --resume goes on"
-                )
+                name, step, total = signal.Signals(stop_signal).name, run.state.progress.step, run.length.total_steps
+                run.log.line(f"{name}: stopped after step {step} of {total}, checkpoint written; resume to go on")
                 raise SystemExit(128 + stop_signal)
-            if world.is_main:
-                runlog.draw_curves(output_dir)
-            result = _result(progress, per_epoch, stopped_early, meter)
-            for line in result.lines(settings.best_metric):
-                log.line(line)
-        finally:
-            batches.close()
-            log.close()
+            result = _finish(run)
     model.eval()
     return result
 
 
-def _make_room(output_dir: Path, overwrite: bool) -> None:
-    """Refuse to mix a fresh run with what an earlier one or somebody else left; delete an earlier one if told so."""
-    outputs.check(output_dir, NAMES)
-    came_to_something = checkpoint.steps_on_disk(output_dir) or runlog.read_records(output_dir / runlog.TRAIN_LOG)
-    if not overwrite and (came_to_something or (output_dir / BEST).exists()):
-        raise InputError(
-            f"{output_dir}: holds an earlier run; resume it (--resume), overwrite it or choose another output folder"
-        )
-    outputs.remove(output_dir, None if overwrite else NAMES)
-    outputs.record(output_dir, ENTRIES)
+@dataclass
+class _Run:
+    """The parts of a run that the functions below share.
 
-
-def _take_over(output_dir: Path, found: Path) -> None:
-    """Go on in a folder: the run's own, also one of a time before there were records, or another one."""
-    checkpoint.recover_folder(output_dir / BEST)
-    if not outputs.recorded(output_dir) and found.resolve().parent == (output_dir / checkpoint.FOLDER).resolve():
-        if (output_dir / BEST).is_dir():
-            outputs.record_folder(output_dir, BEST, output_dir / BEST)
-    else:
-        outputs.check(output_dir, NAMES)
-    outputs.record(output_dir, ENTRIES)
-
-
-def write_model(output_dir: Path, name: str, save: Callable[[Path], None]) -> None:
-    """Let ``save`` write the folder ``name`` of ``output_dir``, whole or not at all, and note what it wrote.
-
-    What somebody else put into a folder of that name stays in it.
+    Attributes:
+        state: what a checkpoint holds.
+        train_set, settings, output_dir, hooks: as given to ``train``.
+        length: of the run, in steps.
+        log, meter: what it writes down, and its speed.
+        saved_step: step of the newest checkpoint; -1 where there is none.
     """
 
-    def fill(folder: Path) -> None:
-        save(folder)
-        outputs.record_folder(output_dir, name, folder)
-        outputs.copy_others(output_dir, name, folder)
-
-    checkpoint.write_folder(output_dir / name, fill)
-
-
-def _autocast(amp: str) -> Callable:
-    """Context manager for the forward pass."""
-    if amp == "none":
-        return nullcontext
-    return partial(paddle.amp.auto_cast, level="O1", dtype={"bf16": "bfloat16", "fp16": "float16"}[amp])
+    state: RunState
+    train_set: TrainSet
+    settings: TrainSettings
+    output_dir: Path
+    hooks: Hooks
+    length: RunLength
+    log: runlog.RunLog
+    meter: runlog.Meter
+    saved_step: int
 
 
-def _evaluate(model: paddle.nn.Layer, evaluate: Callable, interruptible: Callable) -> dict[str, float]:
-    """Metrics in eval mode; leaves mode and random states as they were, also when interrupted."""
+def _begin(
+    model: paddle.nn.Layer,
+    train_set: TrainSet,
+    settings: TrainSettings,
+    output_dir: Path,
+    hooks: Hooks,
+    start: Start,
+    header: RunHeader,
+) -> _Run:
+    """Check everything, then build the run's parts: new, or exactly as a checkpoint left them."""
+    if len(train_set) == 0:
+        raise InputError("the train set is empty; check the train file")
+    if settings.early_stop_patience and hooks.evaluate is None:
+        raise InputError(f"early_stop_patience={settings.early_stop_patience}: there is no evaluation (no dev set)")
+    check_amp(settings.amp)
+    world, lengths = parallel.start(), np.asarray(train_set.lengths)
+    length = RunLength.of(len(lengths), settings, world.size)
+
+    randomness.seed_all(settings.seed + world.rank)
+    optimizer = build_adamw(model, settings, depth_of=hooks.depth_of)
+    scaler = LossScaler(enabled=settings.amp == "fp16")
+    identity = identify(settings, world.size, lengths, header.data_checksum)
+    state = RunState(model, optimizer, scaler, identity, world)
+    if start.resume is None:
+        notes, saved_step = [], -1
+        parallel.on_main(lambda: folder.prepare(output_dir, start.overwrite, hooks.copy_from_best), world)
+        parallel.broadcast_parameters(model, world)
+    else:
+        notes = _resume(state, output_dir, start, hooks)
+        saved_step = state.progress.step
+
+    progress = state.progress
+    log = runlog.RunLog(output_dir, length.total_steps, progress.step, progress.history, world.is_main)
+    for line in runlog.first_lines({**header.arguments, **settings.as_dict()}, world.size):
+        log.line(line)
+    log.line(f"data: {len(lengths)} examples, {lengths.sum()} tokens, checksum {header.data_checksum or 'not given'}")
+    log.line(str(length))
+    for note in notes:
+        log.line(note)
+    log.hyper_parameters(settings, header)
+    log.graph(model, train_set.batch(np.arange(1)))
+    meter = runlog.Meter(first_step=progress.step, seconds_before=progress.seconds)
+    return _Run(state, train_set, settings, output_dir, hooks, length, log, meter, saved_step)
+
+
+def _resume(state: RunState, output_dir: Path, start: Start, hooks: Hooks) -> list[str]:
+    """Bring ``state`` to where a checkpoint left it. Returns lines for the log."""
+    notes: list[str] = []
+    find = partial(checkpoint.find, output_dir, start.resume, start.resume_fallback, notes.append)
+    found = parallel.on_main(find, state.world)
+    state.restore(found)
+    parallel.on_main(lambda: folder.prepare_to_resume(output_dir, found, hooks.copy_from_best), state.world)
+    return [*notes, f"resumed at step {state.progress.step}"]
+
+
+def _loop(run: _Run, loss_fn: LossFn, signals: StopSignals) -> int:
+    """Train to the end, or until a signal. Returns the number of that signal, 0 for none."""
+    state, settings, length, progress = run.state, run.settings, run.length, run.state.progress
+    mixed_precision = autocast(settings.amp)
+    stop_signal = 0
+    state.model.train()
+    with closing(step_batches(run.train_set, settings, length, progress.step, state.world)) as batches:
+        while True:
+            finished = progress.step == length.total_steps
+            if run.hooks.evaluate and not stop_signal and progress.evaluation_is_due(settings, finished):
+                stop_signal = _evaluate(run, signals)
+            ending = finished or progress.has_stalled(settings)
+            # At the start too, so that there always is something to resume from.
+            save_is_due = settings.save_steps and (ending or progress.step % settings.save_steps == 0)
+            if save_is_due or stop_signal:
+                _save_checkpoint(run)
+            if ending or stop_signal:
+                return stop_signal
+
+            run.meter.begin_step()
+            batch = next(batches)
+            run.meter.have_batch()
+            loss_sum = forward_backward(state, loss_fn, batch, mixed_precision)
+            received = signals.received
+            outcome = sum_over_ranks(state, loss_sum, received)
+            if outcome.any_signal:  # on this rank or another: all ranks stop after this step
+                stop_signal = received or signal.SIGTERM
+
+            learning_rate = learning_rate_at(settings, progress.step, length.total_steps)
+            if outcome.is_finite:
+                update_weights(state, outcome.grad_norm, learning_rate, settings.max_grad_norm)
+                progress.note_loss(outcome.loss)
+            elif math.isfinite(outcome.loss) and state.scaler.can_shrink:
+                state.scaler.update(overflow=True)
+                run.log.line(f"step {progress.step + 1}: fp16 overflow, loss scale lowered to {state.scaler.scale:g}")
+            else:
+                _skip_update(run, batch, outcome, learning_rate)
+            state.optimizer.clear_grad(set_to_zero=False)
+            progress.step += 1
+            run.meter.end_step(len(batch.examples), int(run.train_set.lengths[batch.examples].sum()))
+            run.log.advance()
+            if progress.step % settings.log_steps == 0 or progress.step == length.total_steps:
+                _log_step(run, outcome, learning_rate)
+
+
+def _evaluate(run: _Run, signals: StopSignals) -> int:
+    """Evaluate, and keep the model if it is the best so far. Returns the signal that interrupted it, or 0."""
+    state = run.state
+    # Many ranks finish the evaluation, because they must agree on the step where they stop.
+    interruptible = signals.interruptible if state.world.size == 1 else nullcontext
+    try:
+        evaluation = _evaluate_model(state.model, run.hooks.evaluate, interruptible)
+    except EvaluationInterrupted:
+        return signals.received
+    is_best = state.progress.note_evaluation(evaluation.metrics, run.settings)
+    run.log.evaluation(state.progress.history[-1], is_best)
+    if is_best and state.world.is_main:
+        folder.write_best(run.output_dir, run.hooks, evaluation.outputs)
+    parallel.barrier(state.world)
+    return 0
+
+
+def _evaluate_model(
+    model: paddle.nn.Layer,
+    evaluate: Callable[[paddle.nn.Layer], Evaluation],
+    interruptible: Callable[[], AbstractContextManager],
+) -> Evaluation:
+    """Call ``evaluate`` in eval mode; leaves mode and random states as they were, also when interrupted."""
     states = randomness.capture()
     model.eval()
     try:
         with interruptible(), paddle.no_grad():
-            metrics = evaluate(model)
+            evaluation = evaluate(model)
     finally:
         model.train()
         randomness.restore(states)
     # NumPy's scalars are not JSON; counts stay whole numbers.
-    return {key: value.item() if isinstance(value, np.generic) else value for key, value in metrics.items()}
+    plain = {key: value.item() if isinstance(value, np.generic) else value for key, value in evaluation.metrics.items()}
+    return Evaluation(plain, evaluation.outputs)
 
 
-def _result(progress: Progress, per_epoch: int, stopped_early: bool, meter: runlog.Meter) -> TrainResult:
+def _save_checkpoint(run: _Run) -> None:
+    """Write a checkpoint of this step, unless there is one."""
+    progress = run.state.progress
+    if progress.step != run.saved_step:
+        progress.seconds = run.meter.seconds()
+        run.state.save(run.output_dir, run.settings.keep_checkpoints)
+        run.saved_step = progress.step
+
+
+def _skip_update(run: _Run, batch: StepBatch, outcome: StepOutcome, learning_rate: float) -> None:
+    """Account for a step with a NaN or infinite number, whose batch is kept for inspection.
+
+    Raises:
+        InputError: under ``on_nan=stop``, or where the run has diverged.
+    """
+    state, progress, step = run.state, run.state.progress, run.state.progress.step + 1
+    progress.note_skip()
+    ids, named = run.train_set.example_ids(batch.examples), list(state.model.named_parameters())
+    what = guard.describe(step, outcome.loss, outcome.grad_norm, learning_rate, ids, named)
+    if state.world.is_main:
+        path = guard.dump(run.output_dir, step, ids, run.train_set.batch(batch.examples))
+        what += f" (batch in {path.name})"
+    if run.settings.on_nan == "stop":
+        raise InputError(f"{what}; lower learning_rate, or on_nan=skip")
+    if progress.skips_in_a_row == MAX_SKIPS_IN_A_ROW:
+        raise InputError(f"{what}; this was skip {MAX_SKIPS_IN_A_ROW} in a row, the run has diverged")
+    run.log.line(f"warning: {what}; update skipped ({progress.skipped_steps} so far)")
+
+
+def _log_step(run: _Run, outcome: StepOutcome, learning_rate: float) -> None:
+    """Write the record of a log step."""
+    progress, length = run.state.progress, run.length
+    mean_loss = progress.take_mean_loss()
+    record = {
+        "step": progress.step,
+        "epoch": round(progress.step / length.steps_per_epoch, 4),
+        "loss": mean_loss if math.isfinite(mean_loss) else None,
+        "lr": learning_rate,
+        "grad_norm": outcome.grad_norm if math.isfinite(outcome.grad_norm) else None,
+        **run.meter.rates(),
+        "peak_memory_mib": runlog.peak_memory_mib(),
+        "seconds_left": round(run.meter.seconds_left(progress.step, length.total_steps), 1),
+        "skipped_steps": progress.skipped_steps,
+    }
+    run.log.step(record, length.total_steps)
+
+
+def _finish(run: _Run) -> TrainResult:
+    """Draw the curves, sum the run up, and write the sum into the log."""
+    progress = run.state.progress
+    if run.state.world.is_main:
+        runlog.draw_curves(run.output_dir)
     final = progress.history[-1] if progress.history else {}
-    return TrainResult(
+    result = TrainResult(
         steps=progress.step,
-        epochs=progress.step / per_epoch,
+        epochs=progress.step / run.length.steps_per_epoch,
         train_loss=progress.train_loss,
         best_step=progress.best_step,
         best_metrics=progress.best_metrics,
         final_metrics={key: value for key, value in final.items() if key != "step"},
-        stopped_early=stopped_early,
+        stopped_early=progress.has_stalled(run.settings),
         skipped_steps=progress.skipped_steps,
-        seconds=meter.seconds(),
-        data_wait_share=meter.wait_share,
+        seconds=run.meter.seconds(),
+        data_wait_share=run.meter.wait_share,
         history=progress.history,
     )
+    for line in result.lines(run.settings.best_metric):
+        run.log.line(line)
+    return result

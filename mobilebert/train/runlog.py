@@ -19,6 +19,7 @@ import paddle
 from mobilebert.base import extras, plots
 from mobilebert.base.files import write_json, write_text
 from mobilebert.train.graph import write_graph
+from mobilebert.train.settings import RunHeader, TrainSettings
 
 RUN_LOG, ARGUMENTS, TRAIN_LOG, EVAL_LOG, VISUALDL = "run.log", "args.json", "train.jsonl", "eval.jsonl", "logs"
 CURVES = "curves.png"
@@ -44,28 +45,28 @@ class RunLog:
             return
         output_dir.mkdir(parents=True, exist_ok=True)
         self._text = open(output_dir / RUN_LOG, "a", encoding="utf-8", buffering=1)  # noqa: SIM115 (closed by close)
-        kept = [record for record in read_records(output_dir / TRAIN_LOG) if record["step"] <= first_step]
-        for name, records in ((TRAIN_LOG, kept), (EVAL_LOG, evaluations)):
+        steps = [record for record in read_records(output_dir / TRAIN_LOG) if record["step"] <= first_step]
+        for name, records in ((TRAIN_LOG, steps), (EVAL_LOG, evaluations)):
             write_text(output_dir / name, "".join(_line(record) for record in records))
         if sys.stderr.isatty():
             from tqdm import tqdm
 
             self.bar = tqdm(total=total_steps, initial=first_step, unit="step", dynamic_ncols=True)
 
-    def arguments(self, values: Mapping[str, Any]) -> None:
-        """Keep the resolved arguments in ``args.json``."""
-        if self.enabled:
-            write_json(self.output_dir / ARGUMENTS, values)
+    def hyper_parameters(self, settings: TrainSettings, header: RunHeader) -> None:
+        """Keep the resolved arguments in ``args.json``, and begin VisualDL's log with them."""
+        if not self.enabled:
+            return
+        write_json(self.output_dir / ARGUMENTS, {**header.arguments, **settings.as_dict()})
+        self._open_visualdl({**settings.as_dict(), **header.arguments, **settings.as_dict()}, settings.best_metric)
 
-    def open_visualdl(self, hyper_parameters: Mapping[str, Any], best_metric: str) -> None:
+    def _open_visualdl(self, hyper_parameters: Mapping[str, Any], best_metric: str) -> None:
         """Start VisualDL's log anew from ``train.jsonl`` and ``eval.jsonl``: it cannot be cut at a step itself.
 
         Args:
             hyper_parameters: shown beside the metrics; what is not a number is shown as text.
             best_metric: metric by which VisualDL compares runs; empty: by the training loss.
         """
-        if not self.enabled:
-            return
         try:
             from visualdl import LogWriter
         except ModuleNotFoundError:

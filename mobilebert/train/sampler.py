@@ -4,9 +4,12 @@ import math
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from mobilebert.train.settings import TrainSettings
 
 # Batches are sorted by length inside pools of this many batches: large enough for little padding, small enough that
 # every pool is still a random sample of the data.
@@ -16,6 +19,34 @@ POOL_BATCHES = 50
 def steps_per_epoch(num_examples: int, examples_per_step: int) -> int:
     """Updates in one epoch; the last one may be short."""
     return math.ceil(num_examples / examples_per_step)
+
+
+@dataclass(frozen=True)
+class RunLength:
+    """How long a run is.
+
+    Attributes:
+        examples_per_step: over all micro-batches and ranks.
+        steps_per_epoch: updates in one pass over the data.
+        total_steps: updates in the whole run.
+    """
+
+    examples_per_step: int
+    steps_per_epoch: int
+    total_steps: int
+
+    @classmethod
+    def of(cls, num_examples: int, settings: TrainSettings, world_size: int) -> "RunLength":
+        """The length of a run with these settings on ``world_size`` processes."""
+        per_step = settings.batch_size * settings.gradient_accumulation_steps * world_size
+        per_epoch = steps_per_epoch(num_examples, per_step)
+        return cls(per_step, per_epoch, settings.max_steps or math.ceil(settings.num_train_epochs * per_epoch))
+
+    def __str__(self) -> str:
+        return (
+            f"{self.examples_per_step} examples a step, {self.steps_per_epoch} steps an epoch, "
+            f"{self.total_steps} steps in all"
+        )
 
 
 def epoch_order(

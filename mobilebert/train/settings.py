@@ -1,9 +1,10 @@
 """What a training run is told (one frozen, validated dataclass), given (its data) and what it reports at the end."""
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -135,6 +136,34 @@ class TrainSettings:
     def from_mapping(cls, values: Mapping) -> "TrainSettings":
         """Settings from a mapping that may hold more (``vars(args)``): known names are taken, others left."""
         return cls(**{item.name: values[item.name] for item in fields(cls) if item.name in values})
+
+
+@dataclass(frozen=True)
+class Start:
+    """How a run begins in a folder that may hold an earlier one.
+
+    Attributes:
+        resume: ``"latest"`` or a checkpoint folder; ``None`` starts anew.
+        resume_fallback: where the newest checkpoint is damaged, use the one before (``resume="latest"`` only).
+        overwrite: a fresh run may delete what earlier runs left in the folder: all that its record names.
+    """
+
+    resume: str | os.PathLike | None = None
+    resume_fallback: bool = False
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class RunHeader:
+    """What opens a run's logs.
+
+    Attributes:
+        arguments: resolved arguments and whatever else opens ``run.log`` and VisualDL's hyper-parameters.
+        data_checksum: fingerprint of the train data; a resumed run must have the same.
+    """
+
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    data_checksum: str = ""
 
 
 class TrainSet(Protocol):

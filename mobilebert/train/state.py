@@ -52,6 +52,15 @@ class Progress:
         self.loss_sum, self.loss_count = 0.0, 0
         return self.train_loss
 
+    def evaluation_is_due(self, settings: TrainSettings, finished: bool) -> bool:
+        """Whether this step is to be evaluated, and was not before the run was cut off."""
+        due = finished or (settings.eval_steps > 0 and self.step % settings.eval_steps == 0)
+        return due and self.step > self.evaluated_step
+
+    def has_stalled(self, settings: TrainSettings) -> bool:
+        """Whether ``early_stop_patience`` ends the run."""
+        return 0 < settings.early_stop_patience <= self.evaluations_since_best
+
     def note_evaluation(self, metrics: dict[str, float], settings: TrainSettings) -> bool:
         """Account for an evaluation of this step; returns whether it is the best so far.
 
@@ -83,6 +92,7 @@ class RunState:
         identity: settings, number of processes and fingerprint of the data; equal for a run and its resumption.
         world: this process among all.
         progress: how far the run has come.
+        parameters: the model's trainable ones, in its order.
     """
 
     model: paddle.nn.Layer
@@ -91,6 +101,10 @@ class RunState:
     identity: dict[str, Any]
     world: parallel.World
     progress: Progress = field(default_factory=Progress)
+    parameters: list[paddle.Tensor] = field(init=False)
+
+    def __post_init__(self):
+        self.parameters = [p for p in self.model.parameters() if not p.stop_gradient]
 
     def save(self, output_dir: Path, keep: int) -> None:
         """Write a checkpoint of this step; all ranks call it, rank 0 writes."""

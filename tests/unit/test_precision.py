@@ -350,7 +350,7 @@ class TrainSet:
 def loop_losses(monkeypatch, tmp_path):
     """Losses of a run through ``train`` whose autocast is the emulated one."""
     monkeypatch.setattr(loop, "check_amp", lambda amp: None)
-    monkeypatch.setattr(loop, "_autocast", lambda amp: nullcontext if amp == "none" else lambda: autocast(amp))
+    monkeypatch.setattr(loop, "autocast", lambda amp: nullcontext if amp == "none" else lambda: autocast(amp))
     monkeypatch.setattr(loop.runlog, "draw_curves", lambda output_dir: None)
 
     def run(amp):

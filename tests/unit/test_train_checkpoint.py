@@ -79,7 +79,7 @@ def test_a_damaged_newest_is_reported_and_passed_over_only_when_asked(tmp_path, 
     damage(tmp_path / "checkpoints" / "step_00000004")
     with pytest.raises(InputError, match=words) as error:
         checkpoint.find(tmp_path, "latest", fallback=False, report=pytest.fail)
-    assert "step_00000004" in str(error.value) and "--resume_fallback resumes from step 2" in str(error.value)
+    assert "step_00000004" in str(error.value) and "`resume_fallback` resumes from step 2" in str(error.value)
     assert "\n" not in str(error.value)
     notes = []
     found = checkpoint.find(tmp_path, "latest", fallback=True, report=notes.append)
@@ -89,7 +89,7 @@ def test_a_damaged_newest_is_reported_and_passed_over_only_when_asked(tmp_path, 
 
 
 def test_nothing_to_resume_from_is_an_error_not_a_fresh_start(tmp_path):
-    with pytest.raises(InputError, match="no checkpoint to resume from; start without --resume"):
+    with pytest.raises(InputError, match="no checkpoint to resume from; start without `resume`"):
         checkpoint.find(tmp_path, "latest", fallback=True, report=pytest.fail)
     with pytest.raises(InputError, match="nowhere: no such checkpoint folder"):
         checkpoint.find(tmp_path, tmp_path / "nowhere", fallback=True, report=pytest.fail)

@@ -4,6 +4,7 @@ import json
 import math
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from mobilebert.base.errors import InputError
 from mobilebert.train import TrainSettings, loop, train
 from mobilebert.train.optim import learning_rate_at
+from mobilebert.train.sampler import step_examples
 
 
 class Rows:
@@ -91,7 +93,7 @@ def test_the_loop_equals_the_same_loop_in_torch(tmp_path):
     decay = [{"params": [p], "weight_decay": 0.1 if p.ndim == 2 else 0.0} for p in twin.parameters()]
     optimizer = torch.optim.AdamW(decay, betas=(0.9, 0.98), eps=1e-6)
     expected = []
-    for step, indices in enumerate(loop.step_examples(data.lengths, 8, 42, False, 0, 14)):
+    for step, indices in enumerate(step_examples(data.lengths, 8, 42, False, 0, 14)):
         loss = torch.nn.functional.cross_entropy(twin(torch.tensor(data.x[indices])), torch.tensor(data.y[indices]))
         optimizer.zero_grad()
         loss.backward()
@@ -139,7 +141,7 @@ def test_a_step_that_is_not_finite_names_itself_and_keeps_its_batch(tmp_path, ho
         return loss + root.sum() * hit.astype("float64")
 
     data = Rows()
-    order = list(loop.step_examples(data.lengths, 8, 42, False, 0, 14))
+    order = list(step_examples(data.lengths, 8, 42, False, 0, 14))
     hit_sum = int(data.y[order[3]].sum())
     first = next(step for step, indices in enumerate(order) if data.y[indices].sum() == hit_sum) + 1
     if how == "gradient":
@@ -163,7 +165,7 @@ def nan_in(data, bad_row):
 def test_skipping_leaves_the_update_out_and_counts(tmp_path, capsys):
     bad_row = 11
     model, result = run(tmp_path, data=nan_in(Rows(), bad_row), on_nan="skip")
-    order = list(loop.step_examples(Rows().lengths, 8, 42, False, 0, 14))
+    order = list(step_examples(Rows().lengths, 8, 42, False, 0, 14))
     hits = [step + 1 for step, indices in enumerate(order) if bad_row in indices]
     assert result.skipped_steps == len(hits) == 2 and result.steps == 14
     assert [record["step"] for record in records(tmp_path) if record["loss"] is None] == hits
@@ -181,7 +183,7 @@ def test_a_run_that_skips_every_step_ends(tmp_path):
 def test_fp16_loss_scale_changes_nothing_but_survives_overflow(tmp_path, monkeypatch, capsys):
     # A CPU has no fp16; what is tried here is the scale, on float32.
     monkeypatch.setattr(loop, "check_amp", lambda amp: None)
-    monkeypatch.setattr(loop, "_autocast", lambda amp: loop.nullcontext)
+    monkeypatch.setattr(loop, "autocast", lambda amp: nullcontext)
     data = Rows(dtype="float32")
     plain, _ = run(tmp_path / "plain", network(dtype="float32"), data, max_grad_norm=0.2)
     scaled, _ = run(tmp_path / "scaled", network(dtype="float32"), data, max_grad_norm=0.2, amp="fp16")

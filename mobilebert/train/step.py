@@ -1,0 +1,127 @@
+"""One step of training: its batches, forward and backward passes, the sum over ranks, the update of the weights."""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import paddle
+
+from mobilebert.train import parallel
+from mobilebert.train.optim import clip_factor, global_norm, gradients_of, scale_gradients
+from mobilebert.train.sampler import RunLength, prefetch, step_examples
+from mobilebert.train.settings import TrainSet, TrainSettings
+from mobilebert.train.state import RunState
+
+LossFn = Callable[[paddle.nn.Layer, dict[str, paddle.Tensor]], paddle.Tensor]
+
+
+@dataclass(frozen=True)
+class StepBatch:
+    """The data of one step.
+
+    Attributes:
+        examples: [N] indices of its examples, over all ranks.
+        micro_batches: this rank's share, cut into batches: the number of examples of each, and its arrays.
+    """
+
+    examples: np.ndarray
+    micro_batches: list[tuple[int, dict[str, np.ndarray]]]
+
+
+@dataclass(frozen=True)
+class StepOutcome:
+    """What the forward and backward passes of one step gave, over all ranks.
+
+    Attributes:
+        loss: mean over the examples.
+        grad_norm: global norm of the gradients, without the loss scale.
+        any_signal: whether any rank received SIGTERM or SIGINT.
+    """
+
+    loss: float
+    grad_norm: float
+    any_signal: bool
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether the weights may be updated."""
+        return math.isfinite(self.loss) and math.isfinite(self.grad_norm)
+
+
+def step_batches(
+    train_set: TrainSet, settings: TrainSettings, length: RunLength, first_step: int, world: parallel.World
+) -> Iterator[StepBatch]:
+    """The data of each step from ``first_step`` on, prepared by a background thread."""
+
+    def make(examples: np.ndarray) -> StepBatch:
+        share = parallel.rank_share(examples, world)
+        parts = [share[start : start + settings.batch_size] for start in range(0, len(share), settings.batch_size)]
+        return StepBatch(examples, [(len(part), train_set.batch(part)) for part in parts])
+
+    order = step_examples(
+        np.asarray(train_set.lengths),
+        length.examples_per_step,
+        settings.seed,
+        settings.group_by_length,
+        first_step,
+        length.total_steps,
+    )
+    return prefetch(make, order)
+
+
+def autocast(amp: str) -> Callable[[], AbstractContextManager]:
+    """Context manager for the forward pass."""
+    if amp == "none":
+        return nullcontext
+    return partial(paddle.amp.auto_cast, level="O1", dtype={"bf16": "bfloat16", "fp16": "float16"}[amp])
+
+
+def forward_backward(
+    state: RunState, loss_fn: LossFn, batch: StepBatch, mixed_precision: Callable[[], AbstractContextManager]
+) -> paddle.Tensor:
+    """Add up the gradients of the micro-batches, weighted so that they are those of the whole step.
+
+    Returns:
+        [1] this rank's part of the step's loss.
+    """
+    dtype = state.parameters[0].dtype
+    loss_sum = paddle.zeros([1], dtype)
+    for count, arrays in batch.micro_batches:
+        tensors = {key: paddle.to_tensor(array) for key, array in arrays.items()}
+        with mixed_precision():
+            loss = loss_fn(state.model, tensors).astype(dtype)
+        weight = count / len(batch.examples)
+        (loss * (weight * state.scaler.scale)).backward()
+        loss_sum += loss.detach() * weight
+    return loss_sum
+
+
+def sum_over_ranks(state: RunState, loss_sum: paddle.Tensor, signal_number: int) -> StepOutcome:
+    """Sum gradients and loss over ranks, and ask in the same message whether any rank is to stop.
+
+    Args:
+        state: the run; the gradients of its parameters are replaced by their sums.
+        loss_sum: [1] this rank's part of the loss.
+        signal_number: that this rank received; 0 for none.
+
+    Returns:
+        The same on all ranks.
+    """
+    extras = paddle.concat([loss_sum, paddle.to_tensor([float(signal_number)], loss_sum.dtype)])
+    extras = parallel.sum_gradients(state.parameters, extras, state.world)
+    # One transfer from the device for all three numbers.
+    numbers = paddle.concat([extras, global_norm(gradients_of(state.parameters))])
+    loss, signals, scaled_norm = numbers.tolist()
+    return StepOutcome(loss, scaled_norm / state.scaler.scale, bool(signals))
+
+
+def update_weights(state: RunState, grad_norm: float, learning_rate: float, max_grad_norm: float) -> None:
+    """Clip the gradients, take the loss scale out of them, and let AdamW make its step."""
+    gradients = gradients_of(state.parameters)
+    scale_gradients(gradients, clip_factor(grad_norm, max_grad_norm) / state.scaler.scale)
+    state.optimizer.set_lr(learning_rate)
+    state.optimizer.step()
+    state.scaler.update(overflow=False)
