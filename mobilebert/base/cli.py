@@ -104,7 +104,7 @@ def _program(called: str) -> str:
     """How the script is called: ``python convert.py``, ``python -m mobilebert.base.hub``, or a console command."""
     module = getattr(sys.modules["__main__"], "__spec__", None)
     if module is not None and module.origin == called:
-        return f"python -m {module.name}"
+        return f"python -m {module.name.removesuffix('.__main__')}"
     return f"python {called}" if called.endswith(".py") else os.path.basename(called)
 
 

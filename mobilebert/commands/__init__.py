@@ -1,1 +1,17 @@
-"""The console commands, one module each: ``parse_args`` is the command line, ``main`` does what it says."""
+"""The commands, one module each: ``parse_args`` is the command line, ``main`` does what it says.
+
+``VERBS`` is the table behind ``python -m mobilebert VERB`` and the console command ``mobilebert``.
+"""
+
+# Verb -> the module whose ``main`` it calls, and what its help says. Modules are imported when they are called.
+VERBS = {
+    "download": ("mobilebert.base.hub", "fetch a checkpoint from a Hugging Face hub"),
+    "convert": ("mobilebert.commands.convert", "convert a checkpoint from PyTorch to Paddle, or back"),
+    "compare": ("mobilebert.commands.compare", "prove that a checkpoint and its conversion are the same function"),
+    "compare-tokenizer": ("mobilebert.commands.compare_tokenizer", "prove that the tokenizer is the reference's"),
+    "squad": ("mobilebert.commands.squad", "train, evaluate, predict: SQuAD v1.1 and v2.0"),
+    "glue": ("mobilebert.commands.glue", "train, evaluate, predict: GLUE, and texts of your own"),
+    "export": ("mobilebert.commands.export", "make a fine-tuned checkpoint small and fast"),
+    "predict": ("mobilebert.commands.predict", "ask a fine-tuned model: answers and classes"),
+    "demo": ("mobilebert.commands.demo", "ask models on a web page"),
+}

@@ -1,5 +1,6 @@
 """Convert a checkpoint's folder from one format to another, tensor by tensor."""
 
+import os
 import shutil
 import time
 from dataclasses import dataclass, replace
@@ -79,7 +80,9 @@ def detect_head(folder: Path, state: State) -> str:
     return "model"
 
 
-def convert(src: str | Path, dst: str | Path, head: str | None = None, reverse: bool = False) -> Conversion:
+def convert(
+    src: str | os.PathLike, dst: str | os.PathLike, head: str | None = None, reverse: bool = False
+) -> Conversion:
     """Convert a checkpoint's folder to Paddle, or with ``reverse`` to PyTorch.
 
     Writes ``config.json``, ``model.safetensors``, the tokenizer's files and, for Paddle, ``model_state.pdparams``.

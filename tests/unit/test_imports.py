@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 # Room -> level. A room is a folder of mobilebert/ or a file; the files of one room may import each other.
 LEVELS = {
     "base": 0,
+    "_aliases": 0,  # names modules of every level, and imports them when they are asked for
     "process": 1,
     "text": 1,
     "model": 1,
@@ -25,9 +26,8 @@ LEVELS = {
     "verify": 6,
     "demo": 6,
     "commands": 7,
+    "__main__": 8,
 }
-# Files that make one room together.
-ROOM_OF = {"accel": "model"}
 # `train` has not heard of MobileBERT.
 ONLY_LEVEL_0 = {"train"}
 WITHOUT_PADDLE = ("base", "process", "text", "data", "model.config")
@@ -37,7 +37,7 @@ REFERENCE = {"torch", "transformers"}
 def room(module: str) -> str:
     """``mobilebert.data.qa.features`` -> ``data``."""
     parts = module.split(".")
-    return ROOM_OF.get(parts[1], parts[1]) if len(parts) > 1 else ""
+    return parts[1] if len(parts) > 1 else ""
 
 
 def imports(source: str, package: str) -> list[tuple[str, bool]]:

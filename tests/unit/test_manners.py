@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from mobilebert.commands import VERBS
+
 ROOT = Path(__file__).parents[2]
 SHELL = sorted(path.name for path in (ROOT / "scripts").glob("[a-z]*.sh"))
 TOP = sorted(path.name for path in ROOT.glob("*.py"))
@@ -93,6 +95,11 @@ def test_every_command_has_a_script_and_a_console_command():
     assert all(name == f"mobilebert-{module.replace('_', '-')}" for name, module in commands.items())
     reached = {re.search(r"from mobilebert\.commands\.(\w+) import main", (ROOT / name).read_text())[1] for name in TOP}
     assert reached | {"demo"} == {*MODULES, "demo"}  # the demo's script is scripts/demo.sh
+    verbs = {verb: module.removeprefix("mobilebert.commands.") for verb, (module, _) in VERBS.items()}
+    assert verbs == {name.removeprefix("mobilebert-"): module for name, module in commands.items()} | {
+        "download": "mobilebert.base.hub"
+    }
+    assert 'mobilebert = "mobilebert.__main__:run"\n' in scripts
 
 
 def bare_copy(place: Path, setup: str) -> Path:
