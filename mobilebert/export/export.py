@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import paddle
 
-from mobilebert.accel import fused
+from mobilebert.accel import dispatch
 from mobilebert.base import hub, outputs
 from mobilebert.base.errors import InputError
 from mobilebert.base.files import file_digest, read_json
@@ -303,7 +303,7 @@ def reference_outputs(checkpoint: Checkpoint, inputs: Sequence[dict[str, np.ndar
 
     def outputs(model: heads.MobileBertPreTrainedModel) -> Outputs:
         results = []
-        with paddle.no_grad(), fused.disabled():
+        with paddle.no_grad(), dispatch.disabled():
             for batch in inputs:
                 result = model(**{name: paddle.to_tensor(value) for name, value in batch.items()})
                 results.append({name: result[name].numpy() for name in result.keys()})  # noqa: SIM118

@@ -13,6 +13,7 @@ released weights: under mixed precision every norm and residual sum stays in flo
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +21,6 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
-from mobilebert.accel import fused
 from mobilebert.base.errors import InputError
 from mobilebert.model import weights
 from mobilebert.model.config import MobileBertConfig
@@ -36,6 +36,17 @@ ACTIVATION_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": paddle.tanh,
     "sigmoid": F.sigmoid,
 }
+
+
+def fast_path(module: nn.Layer, inputs: Tensor, attention_bias: Tensor | None = None) -> Callable[..., Tensor] | None:
+    """The one hook for speed: what computes this module's function faster on this machine, or none.
+
+    Embeddings and encoder ask before each run; ``accel/dispatch.py`` answers, and documents arguments and result. It
+    builds on this file, so it is found when it is first needed. ``MOBILEBERT_FUSED=0`` in the environment: always none.
+    """
+    if not paddle.in_dynamic_mode():  # a trace wants the operations written here
+        return None
+    return import_module("mobilebert.accel.dispatch").find(module, inputs, attention_bias)
 
 
 @dataclass
@@ -141,15 +152,11 @@ class MobileBertEmbeddings(nn.Layer):
             following = F.pad(inputs_embeds[:, 1:], [0, 1], data_format="NLC")
             previous = F.pad(inputs_embeds[:, :-1], [1, 0], data_format="NLC")
             inputs_embeds = paddle.concat([following, inputs_embeds, previous], axis=2)  # [B, S, 3E]
-        dense = self.embedding_transformation
-        if self.transform and fused.supports_residual_norm(dense, self.LayerNorm, inputs_embeds):
-            # The same on a CPU's fast path, see fused.py. A row for each token: sums over spread axes are slow there.
-            shape = inputs_embeds.shape[:2]
-            embeddings = self.position_embeddings(position_ids.expand(shape))
-            embeddings = embeddings + self.token_type_embeddings(token_type_ids.expand(shape))
-            return self.dropout(fused.residual_norm(dense, self.LayerNorm, inputs_embeds, embeddings))
+        fast = fast_path(self, inputs_embeds) if self.transform else None
+        if fast is not None:
+            return self.dropout(fast(self, inputs_embeds, position_ids, token_type_ids))
         if self.transform:
-            inputs_embeds = dense(inputs_embeds)  # [B, S, 3E] -> [B, S, H]
+            inputs_embeds = self.embedding_transformation(inputs_embeds)  # [B, S, 3E] -> [B, S, H]
         position_embeddings = self.position_embeddings(position_ids)
         embeddings = inputs_embeds.astype(position_embeddings.dtype) + position_embeddings
         embeddings = embeddings + self.token_type_embeddings(token_type_ids)
@@ -332,11 +339,11 @@ class MobileBertLayer(nn.Layer):
         self.ffn = nn.LayerList([FFNLayer(config) for _ in range(config.num_feedforward_networks - 1)])
 
     def forward(
-        self, layer_input: Tensor, attention_bias: Tensor | None, fast: bool = False
+        self, layer_input: Tensor, attention_bias: Tensor | None, fast: Callable[..., Tensor] | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """``layer_input`` [B, S, H] -> [B, S, H], attention probabilities [B, A, S, S] (none where ``fast``)."""
-        if fast:
-            return fused.encoder_layer(self, layer_input, attention_bias), None
+        if fast is not None:
+            return fast(self, layer_input), None
         if self.bottleneck is None:
             query_input = key_input = value_input = residual = layer_input
         else:
@@ -355,19 +362,27 @@ class MobileBertEncoder(nn.Layer):
         self.layer = nn.LayerList([MobileBertLayer(config) for _ in range(config.num_hidden_layers)])
 
     def forward(
-        self, hidden: Tensor, attention_bias: Tensor | None, output_attentions: bool = True
-    ) -> tuple[list[Tensor], list[Tensor | None]]:
-        """-> hidden states (input and each layer's output), attention probabilities (each layer's; maybe none)."""
-        # The same function on a CPU's fast path, see fused.py; MOBILEBERT_FUSED=0 turns it off.
-        fast = not output_attentions and all(fused.supports(layer, hidden) for layer in self.layer)
-        if fast:
-            attention_bias = fused.prepare_bias(attention_bias, self.layer[0], hidden)
+        self,
+        hidden: Tensor,
+        attention_bias: Tensor | None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+    ) -> tuple[Tensor, tuple[Tensor, ...] | None, tuple[Tensor, ...] | None]:
+        """[B, S, H] -> [B, S, H]; input and each layer's output; each layer's probabilities; none where not asked."""
+        fast = None if output_attentions else fast_path(self, hidden, attention_bias)
         hidden_states, attentions = [hidden], []
         for layer in self.layer:
             hidden, probabilities = layer(hidden, attention_bias, fast)
-            hidden_states.append(hidden)
-            attentions.append(probabilities)
-        return hidden_states, attentions
+            # What nobody asked for is let go: without gradients a layer's memory then serves the next.
+            if output_hidden_states:
+                hidden_states.append(hidden)
+            if output_attentions:
+                attentions.append(probabilities)
+        return (
+            hidden,
+            tuple(hidden_states) if output_hidden_states else None,
+            tuple(attentions) if output_attentions else None,
+        )
 
 
 class MobileBertPooler(nn.Layer):
@@ -538,13 +553,12 @@ class MobileBertModel(MobileBertPreTrainedModel):
                 f"{length} tokens in a row, the model has {self.config.max_position_embeddings} positions: truncate"
             )
         embedded = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds)
-        hidden_states, attentions = self.encoder(
-            embedded, attention_bias(attention_mask, embedded.dtype), output_attentions
-        )
+        bias = attention_bias(attention_mask, embedded.dtype)
+        hidden, hidden_states, attentions = self.encoder(embedded, bias, output_hidden_states, output_attentions)
         output = BaseModelOutputWithPooling(
-            last_hidden_state=hidden_states[-1],
-            pooler_output=None if self.pooler is None else self.pooler(hidden_states[-1]),
-            hidden_states=tuple(hidden_states) if output_hidden_states else None,
-            attentions=tuple(attentions) if output_attentions else None,
+            last_hidden_state=hidden,
+            pooler_output=None if self.pooler is None else self.pooler(hidden),
+            hidden_states=hidden_states,
+            attentions=attentions,
         )
         return output if return_dict else output.to_tuple()

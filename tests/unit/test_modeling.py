@@ -5,7 +5,7 @@ import paddle
 import pytest
 from tiny import SIZES, perturb
 
-from mobilebert.accel import fused
+from mobilebert.accel import dispatch
 from mobilebert.base.errors import InputError
 from mobilebert.model.config import HEAD_CLASSES, MobileBertConfig
 from mobilebert.model.heads import HEADS, LogitsOutput
@@ -159,14 +159,14 @@ def test_more_tokens_than_positions_are_refused(head):
 @pytest.mark.parametrize("head", HEADS)
 def test_an_empty_batch_is_refused(head, fast):
     model = build(head)
-    fused.set_enabled(fast)
+    dispatch.set_enabled(fast)
     try:
         for shape in ((0, 5), (3, 0), (0, 0)):
             with pytest.raises(InputError, match=r"input_ids has shape \[\d, \d\]: an empty batch; pass "):
                 model(inputs_for(head, np.ones(shape, "int64")))
         model(inputs_for(head, np.ones((1, 1), "int64")))
     finally:
-        fused.set_enabled(True)
+        dispatch.set_enabled(True)
     with pytest.raises(InputError, match=r"inputs_embeds has shape \[0, 5, 16\]: an empty batch"):
         build()(inputs_embeds=paddle.ones([0, 5, 16]))
 

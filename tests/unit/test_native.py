@@ -1,4 +1,4 @@
-"""The encoder layer in C against modeling.py in float64, against fused.py's Python, and when it stands back."""
+"""The encoder layer in C against modeling.py in float64, against reference.py, and when it stands back."""
 
 import ctypes
 import errno
@@ -16,7 +16,7 @@ import paddle
 import pytest
 from layer_cases import CLAIMED, SMALL, make_batch
 
-from mobilebert.accel import fused, native
+from mobilebert.accel import build, dispatch, native
 from mobilebert.model.config import MobileBertConfig
 from mobilebert.model.modeling import MobileBertModel
 
@@ -26,7 +26,7 @@ needs_library = pytest.mark.skipif(native.library() is None, reason="no C compil
 @pytest.fixture(autouse=True)
 def _restore():
     yield
-    fused.set_enabled(True)
+    dispatch.set_enabled(True)
     paddle.set_default_dtype("float32")
 
 
@@ -69,7 +69,7 @@ def worst_difference(result, expected):
 def errors(changes, ids, mask):
     """Errors of the C layer and of the reference in float32, both against the reference in float64."""
     single, double = make_models(**changes)
-    with fused.disabled():
+    with dispatch.disabled():
         exact, reference = run(double, ids, mask), run(single, ids, mask)
     return worst_difference(run(single, ids, mask), exact), worst_difference(reference, exact)
 
@@ -103,7 +103,7 @@ def test_shapes_of_the_mask(shape):
 @needs_library
 @pytest.mark.parametrize("threads", [1, 2, 3, 7])
 def test_any_number_of_threads(threads):
-    openmp = ctypes.CDLL(str(native._paddle_library("libiomp5.so")))
+    openmp = ctypes.CDLL(str(build.paddle_library("libiomp5.so")))
     before = openmp.omp_get_max_threads()
     try:
         openmp.omp_set_num_threads(threads)
@@ -121,7 +121,7 @@ def test_scores_far_beyond_the_exponential():
         query = model.encoder.layer[1].attention.self.query
         query.weight.set_value(query.weight * 300)
     ids, mask = make_batch()
-    with fused.disabled():
+    with dispatch.disabled():
         exact, reference = run(double, ids, mask), run(single, ids, mask)
     result = run(single, ids, mask)
     assert np.isfinite(result[0]).all()
@@ -187,14 +187,20 @@ def test_float64_and_many_networks_stay_in_python(monkeypatch):
 
 
 @needs_library
+def copy_of_sources(folder, old, new):
+    """The C sources with one change."""
+    shutil.copytree(build.FOLDER, folder)
+    path = next(path for path in folder.glob("*.[ch]") if old in path.read_text())
+    path.write_text(path.read_text().replace(old, new))
+    return folder
+
+
+@needs_library
 def test_wrong_gradients_would_be_noticed(tmp_path, monkeypatch):
-    source = native.SOURCE.read_text()
-    wrong = tmp_path / "fused_layer.c"
-    wrong.write_text(source.replace("d_scale[j] += raw[j] * weight[j];", "d_scale[j] += raw[j] * weight[0];"))
-    assert wrong.read_text() != source
+    wrong = copy_of_sources(tmp_path / "csrc", "d_scale[j] += raw[j] * weight[j];", "d_scale[j] += raw[j] * weight[0];")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(native, "SOURCE", wrong)
-    compiled = native._load_or_build()
+    monkeypatch.setattr(build, "FOLDER", wrong)
+    compiled = native.bind(build.load_or_build())
     monkeypatch.setattr(native, "library", lambda: compiled)
     assert errors({}, *make_batch())[0] > 0.01
 
@@ -248,14 +254,14 @@ def run_python(tmp_path, **environment):
 def test_built_once_and_found_again(tmp_path):
     path = "/usr/bin:/bin"
     log, there = run_python(tmp_path, PATH=path)
-    assert there and "compiled fused_layer.c" in log
+    assert there and "compiled layer_train.c" in log
     built = list((tmp_path / ".cache" / "mobilebert").iterdir())
     assert len(built) == 1 and built[0].suffix == ".so"
     log, there = run_python(tmp_path, PATH=path)
     assert there and "compiled" not in log
     os.truncate(built[0], built[0].stat().st_size // 2)  # as it stands: a loader that maps it dies of SIGBUS
     log, there = run_python(tmp_path, PATH=path)
-    assert there and "compiled fused_layer.c" in log
+    assert there and "compiled layer_train.c" in log
     log, there = run_python(tmp_path, PATH=path)
     assert there and "compiled" not in log
 
@@ -265,14 +271,15 @@ def built(tmp_path_factory):
     """A sound file as the layer is kept."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        native._load_or_build()
-        (path,) = native._cache().iterdir()
+        build.load_or_build()
+        (path,) = build._cache().iterdir()
     return path
 
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     """An empty cache folder, and a folder of its own for what is temporary."""
+    monkeypatch.delenv("MOBILEBERT_QUIET", raising=False)  # the tests read what was compiled
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
@@ -285,8 +292,8 @@ def cache(tmp_path, monkeypatch):
 def load(capfd) -> bool:
     """Load the layer; -> whether it was compiled for that."""
     capfd.readouterr()
-    assert native._load_or_build().forward
-    return "compiled fused_layer.c" in capfd.readouterr().err
+    assert build.load_or_build().mb_layer_forward
+    return "compiled layer_train.c" in capfd.readouterr().err
 
 
 def link(path):
@@ -312,8 +319,8 @@ def test_a_file_that_is_not_as_it_was_built_is_built_anew(damage, built, cache, 
     path = Path(shutil.copy(built, cache))
     DAMAGE[damage](path)
     assert load(capfd) == (damage != "none")
-    (kept,) = cache.glob("fused_layer-*")
-    assert native._is_sound(kept) and kept.stat().st_mode & 0o777 == 0o600
+    (kept,) = cache.glob("layer_train-*")
+    assert build._is_sound(kept) and kept.stat().st_mode & 0o777 == 0o600
     assert not load(capfd)
 
 
@@ -375,7 +382,7 @@ def test_a_new_folder_is_this_users_alone(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "new"))
     before = os.umask(0o002)
     try:
-        native._load_or_build()
+        build.load_or_build()
     finally:
         os.umask(before)
     (path,) = (tmp_path / "new" / "mobilebert").iterdir()

@@ -18,7 +18,7 @@ from paddle.autograd import PyLayer
 from paddle.base import core
 from paddle.base.framework import _dygraph_tracer
 
-from mobilebert.accel import fused
+from mobilebert.accel import dispatch
 from mobilebert.base.errors import InputError
 from mobilebert.model import precision
 from mobilebert.model.config import MobileBertConfig
@@ -314,11 +314,11 @@ def test_the_fast_path_stands_back_under_autocast(monkeypatch, amp):
     model = large_model("sequence-classification")
     hidden = paddle.ones([1, 4, SIZES["hidden_size"]])
     layer = model.mobilebert.encoder.layer[0]
-    assert fused.supports(layer, hidden)
+    assert dispatch.supports(layer, hidden)
     with autocast(amp):
-        assert not fused.supports(layer, hidden)
+        assert not dispatch.supports(layer, hidden)
     calls = []
-    monkeypatch.setattr(fused, "encoder_layer", lambda layer, hidden, bias: calls.append(layer) or hidden)
+    monkeypatch.setattr(dispatch, "encoder_layer", lambda layer, hidden, bias: calls.append(layer) or hidden)
     with autocast(amp):
         model(**batch("sequence-classification"))
     assert not calls

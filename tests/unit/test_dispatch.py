@@ -6,7 +6,7 @@ import paddle.nn.functional as F
 import pytest
 from layer_cases import CLAIMED, SMALL, make_batch
 
-from mobilebert.accel import fused
+from mobilebert.accel import dispatch, dropout, reference
 from mobilebert.model.config import MobileBertConfig
 from mobilebert.model.modeling import MobileBertModel
 
@@ -17,7 +17,7 @@ TOLERANCE = {"float64": 1e-9, "float32": 2e-3}
 @pytest.fixture(autouse=True)
 def _restore():
     yield
-    fused.set_enabled(True)
+    dispatch.set_enabled(True)
     paddle.set_default_dtype("float32")
 
 
@@ -40,7 +40,7 @@ def loss_of(model, ids, mask):
 
 def run(model, batch, enabled, seed=5):
     """-> output, gradients by name."""
-    fused.set_enabled(enabled)
+    dispatch.set_enabled(enabled)
     model.clear_gradients(set_to_zero=False)
     paddle.seed(seed)
     loss = loss_of(model, *batch)
@@ -66,7 +66,7 @@ def assert_same(model, batch, tolerance):
 @pytest.mark.parametrize("changes", CLAIMED.values(), ids=CLAIMED.keys())
 def test_loss_and_every_gradient(changes, dtype):
     model = make_model(dtype, **changes)
-    assert all(fused.supports(layer, paddle.ones([1], dtype)) for layer in model.encoder.layer)
+    assert all(dispatch.supports(layer, paddle.ones([1], dtype)) for layer in model.encoder.layer)
     assert_same(model, make_batch(), TOLERANCE[dtype])
 
 
@@ -101,8 +101,8 @@ def test_scores_too_large_for_the_plain_exponential():
 def test_a_wrong_backward_is_noticed(monkeypatch):
     model, batch = make_model(), make_batch()
     _, gradients = run(model, batch, enabled=False)
-    exact = fused._product_sums
-    monkeypatch.setattr(fused, "_product_sums", lambda left, right: exact(left, right) * (1 + 1e-6))
+    exact = reference._product_sums
+    monkeypatch.setattr(reference, "_product_sums", lambda left, right: exact(left, right) * (1 + 1e-6))
     _, wrong = run(model, batch, enabled=True)
     assert worst_difference(gradients, wrong) > 1e-8
 
@@ -122,13 +122,13 @@ class Replay(paddle.nn.Layer):
 def test_dropout_with_the_same_masks(monkeypatch, wrong_mask):
     model = make_model(attention_probs_dropout_prob=0.2, hidden_dropout_prob=0.3)
     batch = make_batch()
-    drawn, draw = [], fused.dropout_mask
+    drawn, draw = [], dropout.mask
 
     def record(*arguments):
         drawn.append(draw(*arguments))
         return drawn[-1].clone()  # the caller scales it in place
 
-    monkeypatch.setattr(fused, "dropout_mask", lambda *arguments: record(*arguments))
+    monkeypatch.setattr(dropout, "mask", lambda *arguments: record(*arguments))
     loss, gradients = run(model, batch, enabled=True)
     masks = [mask.clone() for mask in drawn]
     assert len(masks) == 4  # two a layer
@@ -146,13 +146,13 @@ def test_dropout_with_the_same_masks(monkeypatch, wrong_mask):
 def test_dropout_mask_has_the_probability_and_comes_from_paddles_generator():
     paddle.seed(1)
     state = paddle.get_rng_state()
-    first = fused.dropout_mask([501, 401], 0.1, paddle.float32)
-    second = fused.dropout_mask([501, 401], 0.1, paddle.float32)
+    first = dropout.mask([501, 401], 0.1, paddle.float32)
+    second = dropout.mask([501, 401], 0.1, paddle.float32)
     assert abs(float((1 - first).mean()) - 0.1) < 0.003  # 4.5 standard deviations
     assert set(np.unique(first.numpy())) == {0.0, 1.0}
     assert not first.equal_all(second)
     paddle.set_rng_state(state)
-    assert fused.dropout_mask([501, 401], 0.1, paddle.float32).equal_all(first)
+    assert dropout.mask([501, 401], 0.1, paddle.float32).equal_all(first)
 
 
 def test_restoring_paddles_random_state_repeats_a_step():
@@ -171,7 +171,7 @@ def test_losses_of_twenty_steps():
         paddle.set_default_dtype("float32")
         paddle.seed(3)
         model, batch = MobileBertModel(MobileBertConfig(**{**SMALL, "initializer_range": 0.02})), make_batch()
-        fused.set_enabled(enabled)
+        dispatch.set_enabled(enabled)
         optimizer = paddle.optimizer.AdamW(1e-3, parameters=model.parameters(), epsilon=1e-6)
         losses.append([])
         for _ in range(20):
@@ -209,7 +209,7 @@ def test_no_grad_and_hidden_states():
     model.eval()
     with paddle.no_grad():
         fast = model(ids, attention_mask=mask, output_hidden_states=True)
-        with fused.disabled():
+        with dispatch.disabled():
             plain = model(ids, attention_mask=mask, output_hidden_states=True)
     assert fast.last_hidden_state.stop_gradient
     for left, right in zip(fast.hidden_states, plain.hidden_states, strict=True):
@@ -218,7 +218,7 @@ def test_no_grad_and_hidden_states():
 
 def test_attentions_come_from_the_reference(monkeypatch):
     model, (ids, mask) = make_model(), make_batch()
-    monkeypatch.setattr(fused, "encoder_layer", lambda *_: pytest.fail("the fast path has no attentions"))
+    monkeypatch.setattr(dispatch, "encoder_layer", lambda *_: pytest.fail("the fast path has no attentions"))
     assert len(model(ids, attention_mask=mask, output_attentions=True).attentions) == 2
 
 
@@ -229,24 +229,25 @@ def test_attentions_come_from_the_reference(monkeypatch):
 )
 def test_what_is_not_claimed_runs_in_the_reference(monkeypatch, changes):
     model, (ids, mask) = make_model(**changes), make_batch()
-    monkeypatch.setattr(fused, "encoder_layer", lambda *_: pytest.fail("the fast path must not be taken"))
+    monkeypatch.setattr(dispatch, "encoder_layer", lambda *_: pytest.fail("the fast path must not be taken"))
     model(ids, attention_mask=mask).last_hidden_state.sum().backward()
 
 
 def test_supports_stands_back():
     model = make_model("float32")
     layer, hidden = model.encoder.layer[0], paddle.ones([1, 2, 48])
-    assert fused.supports(layer, hidden)
-    with fused.disabled():
-        assert not fused.supports(layer, hidden)
-    assert not fused.supports(layer, hidden.astype("bfloat16"))
-    assert not fused.supports(layer, paddle.ones([0, 2, 48])) and not fused.supports(layer, paddle.ones([1, 0, 48]))
+    assert dispatch.supports(layer, hidden)
+    with dispatch.disabled():
+        assert not dispatch.supports(layer, hidden)
+    assert not dispatch.supports(layer, hidden.astype("bfloat16"))
+    assert not dispatch.supports(layer, paddle.ones([0, 2, 48]))
+    assert not dispatch.supports(layer, paddle.ones([1, 0, 48]))
     hook = layer.attention.self.register_forward_post_hook(lambda *_: None)
-    assert not fused.supports(layer, hidden)
+    assert not dispatch.supports(layer, hidden)
     hook.remove()
-    assert fused.supports(layer, hidden)
+    assert dispatch.supports(layer, hidden)
     layer.attention.self.query = paddle.nn.Sequential(layer.attention.self.query)
-    assert not fused.supports(layer, hidden)
+    assert not dispatch.supports(layer, hidden)
 
 
 def test_never_on_a_gpu():
@@ -258,20 +259,20 @@ def test_never_on_a_gpu():
             else type("P", (), {"is_cpu_place": lambda _: False})()
         )
 
-    assert not fused.supports(make_model("float32").encoder.layer[0], OnGpu())
+    assert not dispatch.supports(make_model("float32").encoder.layer[0], OnGpu())
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_embeddings_take_the_fast_path(monkeypatch, dtype):
     model, (ids, mask) = make_model(dtype), make_batch()
-    calls, fast = [], fused.residual_norm
-    monkeypatch.setattr(fused, "residual_norm", lambda *arguments: calls.append(1) or fast(*arguments))
+    calls, fast = [], dispatch.residual_norm
+    monkeypatch.setattr(dispatch, "residual_norm", lambda *arguments: calls.append(1) or fast(*arguments))
     assert_same(model, (ids, mask), TOLERANCE[dtype])
     assert calls == [1]
     positions = paddle.to_tensor(np.random.default_rng(2).integers(0, 32, ids.shape))
     outputs = []
     for enabled in (False, True):
-        fused.set_enabled(enabled)
+        dispatch.set_enabled(enabled)
         embedded = model.embeddings(ids, token_type_ids=(positions > 9).astype("int64"), position_ids=positions)
         outputs.append(embedded.numpy())
     np.testing.assert_allclose(*outputs, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
