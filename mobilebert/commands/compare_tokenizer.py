@@ -1,7 +1,6 @@
 """Does the tokenizer match the reference, token by token?"""
 
 import argparse
-import sys
 from typing import NoReturn
 
 from mobilebert.base import cli
@@ -58,7 +57,6 @@ def main() -> int:
         limit=args.limit,
         peer=args.peer,
         report=args.report,
-        out=sys.stdout,
     )
 
 

@@ -3,16 +3,17 @@
 import os
 import string
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
 
 from mobilebert.base.errors import InputError
 from mobilebert.base.files import read_json, read_text, write_json
 from mobilebert.text.tokenizer import MobileBertTokenizer
 from mobilebert.verify import hard_texts
 from mobilebert.verify.peers import paddlenlp_tokenizer
-from mobilebert.verify.tokenizer import Check, References, compare_hard, compare_texts, compare_windows, folder_of
+from mobilebert.verify.peers.transformers_tokenizer import References, folder_of
+from mobilebert.verify.tokenizer import Check, compare_hard, compare_texts, compare_windows
 
 DEFAULT_FOLDERS = ("weight/paddle", "weight/torch")
 
@@ -26,7 +27,6 @@ def run(
     limit: int | None,
     peer: str,
     report: str | None,
-    out: TextIO,
 ) -> int:
     """Compare and print.
 
@@ -39,7 +39,6 @@ def run(
         limit: texts read of each file; None for all.
         peer: ``"paddlenlp"`` lists PaddleNLP's differences too.
         report: where to write everything as JSON, or None.
-        out: where to print.
 
     Returns:
         0, or 1 if ours differs from transformers'.
@@ -49,47 +48,74 @@ def run(
     """
     if limit is not None and limit < 1:
         raise InputError(f"`limit={limit}`: give 1 or more")
-    contents = [(path, *read_texts(path, limit)) for path in files]  # before the slow part: bad files end it here
+    contents = [Texts(Path(path).name, *read_texts(path, limit)) for path in files]  # bad files end it here
     ours, name = load(vocab, tokenizer)
     with folder_of(ours) as folder:
         # What a folder says about itself is for both to read; from a vocabulary alone both take their defaults.
         references = References(tokenizer if tokenizer and Path(tokenizer).is_dir() else folder)
-        print(f"ours:         {name}, {len(ours):,} tokens, do_lower_case={ours.do_lower_case}", file=out)
-        print(f"reference:    transformers {references.version}, fast and older Python tokenizer", file=out)
-        print(f"Unicode:      {unicodedata.unidata_version} in this Python", file=out)
-        if references.slow is None:
-            print("              no vocab.txt beside tokenizer.json: the older tokenizer is left out", file=out)
-        print(f"\n{'':34}{'compared':>10}{'differences':>13}{'both refuse':>13}{'seconds':>9}", file=out, flush=True)
+        _print_head(ours, name, references)
         checks = []
-        for check in compare_hard(ours, references):
+        for check in _checks(ours, references, contents, max_length, stride):
             checks.append(check)
-            _print_check(check, out)
-        for path, texts, pairs in contents:
-            if pairs is None:
-                check = compare_texts(ours, references, Path(path).name, texts)
-            else:
-                check = compare_windows(ours, references, Path(path).name, texts, pairs, max_length, stride)
-            checks.append(check)
-            _print_check(check, out)
-        _print_examples(checks, out)
+            _print_check(check)
+        _print_examples(checks)
         peers = []
         if peer == "paddlenlp":
-            batches = [
-                *(paddlenlp_tokenizer.Batch(kind, texts, None, False) for kind, texts in hard_texts.HARD_TEXTS.items()),
-                *(
-                    paddlenlp_tokenizer.Batch(Path(path).name, texts, pairs, pairs is not None)
-                    for path, texts, pairs in contents
-                ),
-            ]
-            peers = paddlenlp_tokenizer.compare(ours, Path(folder) / "vocab.txt", batches, max_length, stride)
-            paddlenlp_tokenizer.print_differences(peers, out)
+            peers = paddlenlp_tokenizer.compare(ours, folder / "vocab.txt", _batches(contents), max_length, stride)
+            paddlenlp_tokenizer.print_differences(peers)
 
     differences = sum(check.differences for check in checks)
     if report:
-        write_json(report, _as_report(name, references.version, max_length, stride, differences, checks, peers))
+        found = {
+            "tokenizer": name,
+            "transformers": references.version,
+            "unicode": unicodedata.unidata_version,
+            "max_length": max_length,
+            "stride": stride,
+            "differences": differences,
+            "checks": [vars(check) for check in checks],
+            "paddlenlp": [vars(peer) for peer in peers],
+        }
+        write_json(report, found)
     compared = sum(check.compared for check in checks)
-    print(f"\n{differences} differences in {compared:,} rows: {'FAILED' if differences else 'equal'}", file=out)
+    print(f"\n{differences} differences in {compared:,} rows: {'FAILED' if differences else 'equal'}")
     return 1 if differences else 0
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What a file holds: lines, or SQuAD's questions and contexts.
+
+    Attributes:
+        name: of the file.
+        texts: lines or questions.
+        contexts: one a question; None for lines.
+    """
+
+    name: str
+    texts: list[str]
+    contexts: list[str] | None
+
+
+def _checks(
+    ours: MobileBertTokenizer, references: References, contents: Sequence[Texts], max_length: int, stride: int
+) -> Iterator[Check]:
+    """The hard texts, then file by file, each when it is done."""
+    yield from compare_hard(ours, references)
+    for content in contents:
+        if content.contexts is None:
+            yield compare_texts(ours, references, content.name, content.texts)
+        else:
+            yield compare_windows(ours, references, content.name, content.texts, content.contexts, max_length, stride)
+
+
+def _batches(contents: Sequence[Texts]) -> list[paddlenlp_tokenizer.Batch]:
+    """All texts for PaddleNLP."""
+    hard = [paddlenlp_tokenizer.Batch(kind, texts, None, False) for kind, texts in hard_texts.HARD_TEXTS.items()]
+    return hard + [
+        paddlenlp_tokenizer.Batch(content.name, content.texts, content.contexts, content.contexts is not None)
+        for content in contents
+    ]
 
 
 def load(vocab: str | None, tokenizer: str | None) -> tuple[MobileBertTokenizer, str]:
@@ -145,42 +171,29 @@ def read_texts(path: str, limit: int | None) -> tuple[list[str], list[str] | Non
     return [question for question, _ in rows], [context for _, context in rows]
 
 
-def _print_check(check: Check, out: TextIO) -> None:
+def _print_head(ours: MobileBertTokenizer, name: str, references: References) -> None:
+    print(f"ours:         {name}, {len(ours):,} tokens, do_lower_case={ours.do_lower_case}")
+    print(f"reference:    transformers {references.version}, fast and older Python tokenizer")
+    print(f"Unicode:      {unicodedata.unidata_version} in this Python")
+    if references.slow is None:
+        print("              no vocab.txt beside tokenizer.json: the older tokenizer is left out")
+    print(f"\n{'':34}{'compared':>10}{'differences':>13}{'both refuse':>13}{'seconds':>9}", flush=True)
+
+
+def _print_check(check: Check) -> None:
     print(
         f"{check.name:34}{check.compared:10,}{check.differences:13,}{check.refused:13,}{check.seconds:9.1f}",
-        file=out,
         flush=True,
     )
 
 
-def _print_examples(checks: list[Check], out: TextIO) -> None:
+def _print_examples(checks: list[Check]) -> None:
     for check in checks:
         for example in check.examples:
-            print(f"\n{check.name}: {example['kind']}\n  input     {str(example['input'])[:300]!r}", file=out)
-            print(f"  ours      {str(example['ours'])[:200]}\n  reference {str(example['reference'])[:200]}", file=out)
+            print(f"\n{check.name}: {example['kind']}\n  input     {str(example['input'])[:300]!r}")
+            print(f"  ours      {str(example['ours'])[:200]}\n  reference {str(example['reference'])[:200]}")
     apart = [(check, reason, count) for check in checks for reason, count in check.references.items()]
     if apart:
-        print("\nrows in which the two references differ from each other (ours equals the fast one):", file=out)
+        print("\nrows in which the two references differ from each other (ours equals the fast one):")
     for check, reason, count in apart:
-        print(f"  {count:6,}  {check.name}: {reason}, as in {check.reference_examples[reason]!r:.120}", file=out)
-
-
-def _as_report(
-    name: str,
-    version: str,
-    max_length: int,
-    stride: int,
-    differences: int,
-    checks: list[Check],
-    peers: list[Any],
-) -> dict[str, Any]:
-    return {
-        "tokenizer": name,
-        "transformers": version,
-        "unicode": unicodedata.unidata_version,
-        "max_length": max_length,
-        "stride": stride,
-        "differences": differences,
-        "checks": [vars(check) for check in checks],
-        "paddlenlp": [vars(peer) for peer in peers],
-    }
+        print(f"  {count:6,}  {check.name}: {reason}, as in {check.reference_examples[reason]!r:.120}")

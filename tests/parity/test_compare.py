@@ -9,7 +9,7 @@ from tiny import torch_model
 
 from mobilebert.convert import convert as hf
 from mobilebert.model import tensor_files
-from mobilebert.verify import model as verify
+from mobilebert.verify.comparison import Comparison, Row
 
 HEADS = ("model", "question-answering")
 LENGTHS = ("--lengths", "1", "9", "32")
@@ -126,19 +126,19 @@ def test_a_weight_that_is_not_square_cannot_stay_untransposed(changed, run_scrip
 
 def test_the_worst_difference_is_where_it_is_said_to_be():
     """The index points at the largest difference; the columns are what they are called."""
-    row = verify.Row("a")
+    row = Row("a")
     exact = np.ones((2, 3, 4))
     exact[:, 0] = 1000.0
     ours = exact.copy()
     ours[1, 0, 2] += 1.0  # 1e-3 of [CLS]
     ours[0, 2, 3] += 0.5  # 0.5 of the other tokens
-    verify._update(row, exact, ours, exact, has_tokens=True)
+    row.update(exact, ours, exact, has_tokens=True)
     assert row.index == (0, 2, 3) and row.magnitude == 1000 and row.max_absolute == 1
     assert row.cls_relative == pytest.approx(1e-3) and row.tokens_relative == 0.5 == row.relative
     assert row.torch_error == 0 and row.paddle_error == pytest.approx(1e-3)
-    comparison = verify.Comparison([verify.Row("b"), row], "float32", 0.1)
+    comparison = Comparison([Row("b"), row], "float32", 0.1)
     assert not comparison.passed and "a[0, 2, 3] differs by 5.00e-01" in comparison.verdict()
-    assert verify.Comparison([row], "float32", 0.6).passed
+    assert Comparison([row], "float32", 0.6).passed
 
 
 def test_a_looser_tolerance_is_taken(changed, run_script):

@@ -24,7 +24,7 @@ import numpy as np
 from mobilebert.base.errors import InputError
 from mobilebert.base.files import read_json, write_json
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PYTHON = ROOT / ".venv-paddlenlp" / "bin" / "python"
 CLASSES = (
     "MobileBertModel",

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from mobilebert.base.errors import InputError
 from mobilebert.text.tokenizer import MobileBertTokenizer
@@ -102,13 +102,13 @@ def compare(
     return checks
 
 
-def print_differences(checks: Sequence[PeerCheck], out: TextIO) -> None:
+def print_differences(checks: Sequence[PeerCheck]) -> None:
     """Print what ``compare`` found."""
-    print(f"\nPaddleNLP {checks[0].version} against Hugging Face:", file=out)
+    print(f"\nPaddleNLP {checks[0].version} against Hugging Face:")
     for check in checks:
-        print(f"  {check.name}: {sum(check.kinds.values()):,} of {check.texts:,} texts differ", file=out)
+        print(f"  {check.name}: {sum(check.kinds.values()):,} of {check.texts:,} texts differ")
         for kind, count in check.kinds.most_common():
-            print(f"  {count:8,}  {kind}, as in {str(check.examples[kind])!r:.120}", file=out)
+            print(f"  {count:8,}  {kind}, as in {str(check.examples[kind])!r:.120}")
 
 
 def _ask(
