@@ -12,3 +12,7 @@ class InputError(ValueError):
 
 class QuestionTooLongError(InputError):
     """A question leaves no space for the passage in the tokens that a model reads at once."""
+
+
+class StuckWindowsError(InputError):
+    """Windows share all the tokens that they have place for, so that the next one would begin where this one does."""

@@ -11,7 +11,7 @@ from typing import Any
 from tokenizers import Encoding, Tokenizer
 from tokenizers.processors import TemplateProcessing
 
-from mobilebert.base.errors import InputError
+from mobilebert.base.errors import InputError, StuckWindowsError
 
 STRATEGIES = ("only_first", "only_second", "longest_first")
 SIDES = ("right", "left")
@@ -422,7 +422,7 @@ def _encode_distinct(tokenizer: Tokenizer, texts: Sequence, is_split: bool) -> l
 
 
 def _stride_too_large(stride: int, room: int, where: str = "") -> InputError:
-    return InputError(
+    return StuckWindowsError(
         f"stride={stride}: windows{where} have room for {room} tokens and would never advance; "
         "lower stride or raise max_length"
     )
