@@ -4,9 +4,9 @@ import re
 import subprocess
 from itertools import chain
 
-import documents
 import pytest
-from documents import ROOT, read
+from support import documents
+from support.documents import ROOT, read
 
 ALL = documents.documents()
 

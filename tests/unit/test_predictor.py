@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from deploy_models import save_checkpoint
+from support.models import CHECKPOINT_SIZES, save_checkpoint
 
 from mobilebert.base.errors import InputError
 from mobilebert.export.export import Plan, export
@@ -215,7 +215,10 @@ def test_checkpoints_that_are_none(folder, tmp_path):
         Predictor(tmp_path)
     (tmp_path / "vocab.txt").write_text((tmp_path / "vocab.txt").read_text() + "more\n")
     (tmp_path / "tokenizer.json").unlink()
-    with pytest.raises(InputError, match="its tokenizer has 31 tokens, its model 30; do they belong together"):
+    tokens = CHECKPOINT_SIZES["vocab_size"]
+    with pytest.raises(
+        InputError, match=f"its tokenizer has {tokens + 1} tokens, its model {tokens}; do they belong together"
+    ):
         Predictor(tmp_path)
 
 

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 
 import pytest
-from documents import blocks, inline_code, prose, read
+from support.documents import blocks, inline_code, prose, read
 
 READMES = ("README.md", "README_CN.md")
 NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)*(?:e[+-]?\d+)?")

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 WHERE = ("*.md", "docs/*.md", "samples/**/*.md", "benchmarks/results/*.md", "weight/README.md", "task/README.md")
 PLACES = (".", "scripts", "mobilebert", "mobilebert/*", "samples", "docs", "benchmarks/results")  # of bare names
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
