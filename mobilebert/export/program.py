@@ -95,6 +95,13 @@ class Vocabulary:
 
 
 Operation = Words | Positions | Linear | Scale | LayerNorm | Attention | FirstToken | Vocabulary
+_ROLES = ("input", "residual", "query", "key", "value")
+
+
+def reads(operation: Operation) -> dict[str, str]:
+    """The values that an operation reads, by role (``"input"``, ``"residual"``, ``"query"``, ...)."""
+    values = {role: getattr(operation, role, None) for role in _ROLES}
+    return {role: value for role, value in values.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -132,7 +139,6 @@ class Program:
         """Value -> the operations that read it."""
         readers: dict[str, list[Operation]] = {}
         for operation in self.operations:
-            for role in ("input", "residual", "query", "key", "value"):
-                if (name := getattr(operation, role, None)) is not None:
-                    readers.setdefault(name, []).append(operation)
+            for value in reads(operation).values():
+                readers.setdefault(value, []).append(operation)
         return readers

@@ -151,7 +151,9 @@ def equalize(program: Program, largest: Mapping[str, np.ndarray]) -> Program:
     }
     consumers = program.consumers()
     for value, peak in largest.items():
-        readers = [operation for operation in consumers[value] if isinstance(operation, Linear)]
+        readers = [
+            operation for operation in consumers[value] if isinstance(operation, Linear) and operation.input == value
+        ]
         reach = np.max([np.abs(weights[operation.weight]).max(axis=1) for operation in readers], axis=0)
         used = (peak > 0) & (reach > 0)
         scale = np.ones(len(peak))

@@ -9,7 +9,7 @@ import pytest
 from deploy_models import save_checkpoints_and_text
 from safetensors.numpy import load_file, save_file
 
-from mobilebert.export import fold as fold_module
+from mobilebert.export.fold.writer import Writer
 from mobilebert.inference.predictor import Predictor
 
 
@@ -93,8 +93,8 @@ def test_a_wrong_fold_is_refused(checkpoints, tmp_path, run_script, monkeypatch,
         gamma, beta = original(self, name)
         return (np.ones_like(gamma), beta) if name.endswith(forgotten) else (gamma, beta)
 
-    original = fold_module._Folding._norm
-    monkeypatch.setattr(fold_module._Folding, "_norm", norm_but_one)
+    original = Writer.norm
+    monkeypatch.setattr(Writer, "norm", norm_but_one)
     code, _, errors = run_script("export", "--model", checkpoints / "qa", "--out", tmp_path / "out")
     assert code == 2
     assert "the folded program's start_logits in float64: differs from the checkpoint by" in errors
