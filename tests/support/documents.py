@@ -12,11 +12,13 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from mobilebert.commands import VERBS
+
 ROOT = Path(__file__).parents[2]
 WHERE = ("*.md", "docs/*.md", "samples/**/*.md", "benchmarks/results/*.md", "weight/README.md", "task/README.md")
 PLACES = (".", "scripts", "mobilebert", "mobilebert/*", "samples", "docs", "benchmarks/results")  # of bare names
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-COMMAND = re.compile(r"(?:[A-Z_]+=\S* )*(?:bash|python|\.venv/bin/python|make|mobilebert-\w+)(?: |$)")
+COMMAND = re.compile(r"(?:[A-Z_]+=\S* )*(?:bash|python|\.venv/bin/python|make|mobilebert(?:-\w+)?)(?: |$)")
 ENDINGS = r"(?:py|sh|md|toml|txt|json|jsonl|png|log|onnx|bin|safetensors|pdparams|tsv|npz)"
 PATH = re.compile(rf"(?:[\w.*-]+/)+[\w.*-]*|[\w*-][\w.*-]*\.{ENDINGS}|Makefile")
 
@@ -179,7 +181,13 @@ def wrong_command(words: list[str]) -> Iterator[str]:
     if program == "make":
         yield from (f"{line}: no target {word}" for word in arguments if word not in make_targets() and "=" not in word)
         return
-    if program.startswith("mobilebert-"):
+    if program == "mobilebert" or arguments[:2] == ["-m", "mobilebert"]:
+        verb, *arguments = arguments[2 if program != "mobilebert" else 0 :] or ["--help"]
+        if verb not in {*VERBS, "--help", "--version"}:
+            yield f"{line}: no verb {verb}"
+            return
+        reached = [f"mobilebert {verb}"] if verb in VERBS else []
+    elif program.startswith("mobilebert-"):
         if program not in console_commands():
             yield f"{line}: no console command {program}"
             return
@@ -234,7 +242,7 @@ def own_flags(arguments: list[str]) -> set[str]:
 @lru_cache
 def run_help(script: str, *arguments: str) -> subprocess.CompletedProcess:
     """A script's help; with arguments before it, argparse checks their types and choices on the way."""
-    named = [script] if script.endswith(".py") else ["-m", script]
+    named = [script] if script.endswith(".py") else ["-m", *script.split()]
     command = [sys.executable, *named, *arguments, "--help"]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
 

@@ -57,6 +57,8 @@ def test_much_is_checked():
         ("`--no_such_flag`", "no script has --no_such_flag"),
         ("`make no-such`", "make no-such: no target no-such"),
         ("`mobilebert-nothing --help`", "mobilebert-nothing --help: no console command mobilebert-nothing"),
+        ("`python -m mobilebert covert`", "python -m mobilebert covert: no verb covert"),
+        ("`mobilebert convert --revers`", "mobilebert convert --revers: no flag --revers"),
         ("```python\nfrom mobilebert import Nothing\n```\n", "python: cannot import name 'Nothing' from 'mobilebert'"),
         ("```python\nprint(\n```\n", "python: '(' was never closed, line 1"),
     ],
@@ -79,6 +81,7 @@ def test_a_value_that_a_flag_does_not_take_is_found():
         "`weight/torch/`, `output_squadv1/best/`, `outputs/x.json`, `config.json`, `google/mobilebert-uncased`, `a/b`",
         "`mobilebert/train/*.py`, `runlog` and `train.jsonl`",
         "`HF_ENDPOINT=https://mirror.example bash scripts/download_weights.sh NAME FOLDER`",
+        "`mobilebert`, `python -m mobilebert`, `mobilebert squad --do_eval`, `python -m mobilebert predict qa --help`",
         "`python convert.py --reverse`, `bash scripts/setup.sh --print`",
     ],
 )
