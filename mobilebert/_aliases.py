@@ -12,6 +12,7 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import CodeType, ModuleType
+from typing import Any
 
 _PACKAGE = "mobilebert."
 # New package -> modules that were elsewhere; "old" keeps its last name, "old:new" has another one now.
@@ -25,15 +26,15 @@ _MOVES = {
     "data.classify": "data.glue_features:encode metrics.glue:metrics",
     "data.glue": "data.glue_files:files data.glue_download:download",
     "inference": (
-        "deploy.batching:rows deploy.predictor deploy.source deploy.sentences deploy.engines deploy.manifest "
+        "deploy.batching:rows deploy.predictor deploy.source deploy.sentences deploy.engines deploy.manifest"
     ),
     "export": (
         "deploy.program deploy.fold deploy.export deploy.card deploy.samples deploy.agreement deploy.onnx_graph "
         "deploy.paddle_graph deploy.quantize:quantization"
     ),
     "tasks": (
-        "finetune.squad:qa finetune.glue:classify finetune.glue_run finetune.glue_presets:recipes finetune.flags "
-        "finetune.source finetune.exported finetune.layer_depth finetune.forward"
+        "finetune.squad:qa finetune.glue:classify finetune.glue_run:run finetune.glue_presets:recipes "
+        "finetune.flags finetune.source:model finetune.exported:model finetune.layer_depth finetune.forward:model"
     ),
     "convert": "interop.hf:convert",
     "verify": ("interop.verify:model interop.verify_tokenizer:tokenizer interop.report_tokenizer interop.hard_texts"),
@@ -105,9 +106,23 @@ class _Finder(MetaPathFinder):
         return new and ModuleSpec(name, _AliasLoader(MOVED[name]), origin=new.origin)
 
 
-def _warn(old: str, new: str) -> None:
+def _warn(old: str, new: str, stacklevel: int = 3) -> None:
     # Frames of importlib are not counted: the warning is about the line that imports.
-    warnings.warn(f"{old} is {new} now; the old name goes away with the next version", DeprecationWarning, stacklevel=3)
+    message = f"{old} is {new} now; the old name goes away with the next version"
+    warnings.warn(message, DeprecationWarning, stacklevel=stacklevel)
+
+
+def attribute(package: str, name: str) -> Any:
+    """A name of a module that has become a package, for the package's ``__getattr__``: it is in ``tasks`` now.
+
+    Raises:
+        AttributeError: there is no such name.
+    """
+    new = f"{package}.tasks"
+    if name.startswith("_") or not hasattr(import_module(new), name):
+        raise AttributeError(f"module '{package}' has no attribute '{name}'")
+    _warn(f"{package}.{name}", f"{new}.{name}", stacklevel=4)
+    return getattr(import_module(new), name)
 
 
 def install() -> None:

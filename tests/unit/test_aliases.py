@@ -53,6 +53,16 @@ def test_every_form_of_import(fresh):
     assert hf.convert is sys.modules["mobilebert.convert.convert"].convert
 
 
+def test_a_module_that_became_a_package_keeps_its_names(fresh):
+    from mobilebert.data.glue import tasks
+
+    with pytest.warns(DeprecationWarning, match=r"data.glue.get_task is mobilebert.data.glue.tasks.get_task") as caught:
+        from mobilebert.data.glue import get_task
+    assert get_task is tasks.get_task and caught[0].filename == __file__
+    with pytest.raises(ImportError):
+        from mobilebert.data.glue import novelty  # noqa: F401
+
+
 def test_a_name_that_never_was_is_not_found(fresh):
     for name in ("mobilebert.novelty", "mobilebert.deploy.novelty", "mobilebert.runtime.novelty"):
         with pytest.raises(ModuleNotFoundError):
