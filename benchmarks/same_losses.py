@@ -28,8 +28,8 @@ from mobilebert.base.errors import InputError  # noqa: E402
 PATHS = {
     "modeling.py, float64": ("float64", "0", "0"),
     "modeling.py": ("float32", "0", "0"),
-    "fused.py": ("float32", "1", "0"),
-    "fused_layer.c": ("float32", "1", "1"),
+    "reference.py": ("float32", "1", "0"),
+    "layer_train.c": ("float32", "1", "1"),
 }
 
 
@@ -81,10 +81,10 @@ def main(argv: list[str] | None = None) -> None:
     results = {}
     with tempfile.TemporaryDirectory() as folder:
         make_checkpoint(folder, arguments.layers, arguments.seed)
-        for name, (dtype, fused, native) in PATHS.items():
+        for name, (dtype, fast, native) in PATHS.items():
             done = subprocess.run(
                 [sys.executable, __file__, "--worker", folder, dtype, *map(str, numbers)],
-                env={**os.environ, "MOBILEBERT_FUSED": fused, "MOBILEBERT_NATIVE": native},
+                env={**os.environ, "MOBILEBERT_FUSED": fast, "MOBILEBERT_NATIVE": native},
                 stdout=subprocess.PIPE,
                 text=True,
                 check=True,

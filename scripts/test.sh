@@ -1,12 +1,17 @@
 #!/usr/bin/env bash
 # Runs the tests; arguments go to pytest.
 #
-#   bash scripts/test.sh                     everything
+#   bash scripts/test.sh                     everything: the C tests, then pytest
 #   bash scripts/test.sh tests/unit -x       the fast tests, up to the first failure
+#   bash scripts/test.sh -m "not slow"       without those that take more than some 5 s each
+#   bash scripts/test.sh -m "not browser"    without those that open a page in Chromium
 #   MOBILEBERT_DATA=../shared/data bash scripts/test.sh
 #                                            with the tests that read the real data sets; without it they are skipped
 
 source "$(dirname "$0")/_common.sh"
 
 export MOBILEBERT_QUIET="${MOBILEBERT_QUIET:-1}"
+if (($# == 0)); then
+    bash scripts/test_c.sh
+fi
 exec "$PYTHON" -m pytest "$@"

@@ -20,6 +20,8 @@ from mobilebert.accel import build, dispatch, native
 from mobilebert.model.config import MobileBertConfig
 from mobilebert.model.modeling import MobileBertModel
 
+ROOT = Path(__file__).parents[2]
+needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 needs_library = pytest.mark.skipif(native.library() is None, reason="no C compiler, or no MKL in this Paddle")
 
 
@@ -203,6 +205,60 @@ def test_wrong_gradients_would_be_noticed(tmp_path, monkeypatch):
     compiled = native.bind(build.load_or_build())
     monkeypatch.setattr(native, "library", lambda: compiled)
     assert errors({}, *make_batch())[0] > 0.01
+
+
+BREAKS = {
+    "none": ("attention.h", "", ""),
+    "a gradient": ("rows.h", "d_scale[j] += raw[j] * weight[j];", "d_scale[j] += raw[j] * weight[0];"),
+    "the output": ("rows.h", "y[j] = v < 0 ? 0 : v;", "y[j] = v;"),
+    "a tile's end": ("parts.h", "thread * mine * size, tokens), end", "thread * mine * size, tokens - 1), end"),
+}
+
+
+@needs_compiler
+@pytest.mark.parametrize("broken", BREAKS)
+def test_the_c_program_passes_and_finds_what_is_broken(broken, tmp_path):
+    name, old, new = BREAKS[broken]
+    csrc = shutil.copytree(build.FOLDER, tmp_path / "csrc")
+    text = (csrc / name).read_text()
+    assert old in text
+    (csrc / name).write_text(text.replace(old, new))
+    done = subprocess.run(["bash", ROOT / "scripts" / "test_c.sh", csrc], capture_output=True, text=True)
+    passes = broken == "none"
+    assert (done.returncode == 0) is passes, done.stdout + done.stderr
+    assert ("FAILED" in done.stdout) is not passes
+
+
+MISMATCH = {
+    "version": ("#define MB_ABI_VERSION 1", "#define MB_ABI_VERSION 2", "ABI version 2"),
+    "size": ("float scaling;", "double scaling;", "native.py expects version 1 and"),
+}
+
+
+@needs_compiler
+@pytest.mark.parametrize("what", MISMATCH)
+def test_sources_of_another_version_are_not_called(what, tmp_path, monkeypatch, capfd):
+    old, new, printed = MISMATCH[what]
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("MOBILEBERT_QUIET", raising=False)
+    monkeypatch.setattr(build, "FOLDER", copy_of_sources(tmp_path / "csrc", old, new))
+    library = native.library.__wrapped__  # without what this process has found before
+    assert library() is None
+    lines = [line for line in capfd.readouterr().err.splitlines() if "not in C" in line]
+    assert len(lines) == 1 and printed in lines[0]
+    monkeypatch.setattr(build, "FOLDER", ROOT / "mobilebert" / "accel" / "csrc")
+    assert library() is not None
+
+
+@needs_library
+@pytest.mark.parametrize("name", ["layer_train.c", "mobilebert.h", "rows.h"])
+def test_a_change_in_any_source_is_compiled(name, tmp_path, monkeypatch, cache, capfd):
+    assert load(capfd) and not load(capfd)
+    csrc = shutil.copytree(build.FOLDER, tmp_path / "csrc")
+    monkeypatch.setattr(build, "FOLDER", csrc)
+    assert not load(capfd)
+    (csrc / name).write_text((csrc / name).read_text() + "/* changed */\n")
+    assert load(capfd) and not load(capfd)
 
 
 EMPTY = """
