@@ -43,17 +43,18 @@ def main() -> int:
     from mobilebert.data.glue.files import read_split
     from mobilebert.data.glue.tasks import get_task
     from mobilebert.model.config import MobileBertConfig
-    from mobilebert.tasks import classify as glue
+    from mobilebert.tasks.classifier import build_model
+    from mobilebert.tasks.classify import encode
     from mobilebert.text.tokenizer import MobileBertTokenizer
     from mobilebert.train import TrainSettings, runlog, train
 
     task = get_task("sst2")
     config = MobileBertConfig.from_dict(read_json(args.config_name))
-    model, labels, _ = glue.build_model(task, config=config, seed=1)
+    model, labels, _ = build_model(task, config=config, seed=1)
     tokenizer = MobileBertTokenizer.from_pretrained(args.tokenizer_name)
     examples = read_split(task, args.data_dir, "train", labels)
-    dynamic = glue.encode(task, examples, tokenizer, args.max_seq_length, None)
-    fixed = PackedDataset(dynamic.rows, tokenizer.pad_token_id, fixed_length=args.max_seq_length)
+    dynamic = encode(task, examples, tokenizer, args.max_seq_length, None)
+    fixed = PackedDataset(dynamic.rows, tokenizer.pad_token_id, pad_to_multiple_of=args.max_seq_length)
 
     speed: dict[str, list[float]] = {way: [] for way in WAYS}
     waiting: dict[str, list[float]] = {way: [] for way in WAYS}

@@ -42,19 +42,20 @@ def initial_model(arguments: dict, folder: str):
     from mobilebert.data.glue.files import read_split
     from mobilebert.data.glue.tasks import get_task
     from mobilebert.model.config import MobileBertConfig
-    from mobilebert.tasks import classify as glue
+    from mobilebert.tasks.classifier import build_model
+    from mobilebert.tasks.classify import encode
     from mobilebert.text.tokenizer import MobileBertTokenizer
 
     task = get_task(arguments["task_name"])
     config = MobileBertConfig.from_dict(read_json(arguments["config_name"]))
-    model, labels, _ = glue.build_model(task, config=config, seed=arguments["seed"])
+    model, labels, _ = build_model(task, config=config, seed=arguments["seed"])
     model.save_pretrained(f"{folder}/paddle")
     convert(f"{folder}/paddle", f"{folder}/torch", reverse=True)
     tokenizer = MobileBertTokenizer.from_pretrained(arguments["tokenizer_name"])
     sets = {}
     for split in ("train", "dev"):
         examples = read_split(task, arguments["data_dir"], split, labels)
-        sets[split] = glue.encode(task, examples, tokenizer, arguments["max_seq_length"], None)
+        sets[split] = encode(task, examples, tokenizer, arguments["max_seq_length"], None)
     return transformers.MobileBertForSequenceClassification.from_pretrained(f"{folder}/torch"), sets
 
 

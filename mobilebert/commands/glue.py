@@ -8,8 +8,8 @@ from typing import NoReturn
 from mobilebert.base import cli
 from mobilebert.base.errors import InputError
 from mobilebert.data.glue.tasks import TASKS, get_task
-from mobilebert.tasks.flags import add_engine_flags, add_training_flags, settings_from
-from mobilebert.tasks.recipes import preset_of, train_settings
+from mobilebert.tasks.flags import add_engine_flags, add_training_flags, settings_from, start_from
+from mobilebert.tasks.recipes import CLASSIFICATION_RECIPES, recipe_of
 
 EXAMPLES = """\
   %(prog)s --task_name mnli --model_name_or_path weight/paddle --output_dir output_mnli --do_train --do_eval
@@ -30,6 +30,10 @@ def parse_args() -> argparse.Namespace:
     group.add_argument("--do_eval", action="store_true", help="score on the dev set, or on both of MNLI's")
     group.add_argument("--do_predict", action="store_true", help="write the GLUE server's file for the test set")
     group.add_argument("--output_dir", "--out", metavar="DIR", required=True, help="where everything is written")
+
+    group.add_argument(
+        "--recipe", choices=(*CLASSIFICATION_RECIPES,), help="numbers to begin with (default: the task's preset)"
+    )
 
     group = parser.add_argument_group("data")
     group.add_argument("--task_name", metavar="TASK", help=f"a GLUE task: {', '.join(TASKS)}")
@@ -55,7 +59,8 @@ def parse_args() -> argparse.Namespace:
         "--max_seq_length",
         metavar="TOKENS",
         type=int,
-        help="tokens; what is longer is cut (default: the task's preset)",
+        help="tokens; what is longer is cut (default: as the checkpoint notes it, when it is not trained; else the "
+        "task's preset)",
     )
     group.add_argument("--cache_dir", metavar="DIR", default=".cache", help="of encoded examples; empty for none")
 
@@ -80,8 +85,6 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Parse, decide the task, run."""
     args = parse_args()
-    if args.eval_batch_size < 1:
-        raise InputError(f"--eval_batch_size {args.eval_batch_size}: expected at least 1")
     task = get_task(args.task_name) if args.task_name else None
     given = {kind: getattr(args, f"{kind}_file") for kind in ("train", "dev", "test") if getattr(args, f"{kind}_file")}
     label_order = tuple(name.strip() for name in args.label_order.split(",")) if args.label_order else ()
@@ -91,8 +94,9 @@ def main() -> None:
         raise InputError(f"--regression: --task_name {task.name} already says what its labels are")
 
     from mobilebert.data.glue.download import fetch_task
-    from mobilebert.tasks.classify import Files
-    from mobilebert.tasks.glue_run import Plan, own_task, run
+    from mobilebert.tasks.classify import Classification, Files, own_task
+    from mobilebert.tasks.plan import RunPlan
+    from mobilebert.tasks.run import run as run_task
     from mobilebert.train import parallel
 
     cli.log_to_console()
@@ -110,9 +114,9 @@ def main() -> None:
             text_columns=text_columns or task.text_columns,
             label_column=args.label_column or task.label_column,
         )
-    plan = Plan(
-        task=task,
-        files=files,
+    recipe = recipe_of(task, args.recipe)
+    max_seq_length = args.max_seq_length or recipe.reading["max_seq_length"]
+    plan = RunPlan(
         output_dir=Path(args.output_dir),
         do_train=args.do_train,
         do_eval=args.do_eval,
@@ -121,21 +125,17 @@ def main() -> None:
         init_from=args.init_from,
         config_name=args.config_name,
         tokenizer_name=args.tokenizer_name,
-        label_order=label_order,
-        max_seq_length=args.max_seq_length or preset_of(task).max_seq_length,
         eval_batch_size=args.eval_batch_size,
         cache_dir=args.cache_dir or None,
         engine=args.engine,
         threads=args.threads,
     )
-    settings = settings_from(args, train_settings(task))
-    run(
+    run_task(
+        Classification(task, files, max_seq_length, label_order, args.max_seq_length is not None),
         plan,
-        settings,
-        header={**vars(args), "data_dir": data_dir, "max_seq_length": plan.max_seq_length},
-        resume=args.resume,
-        resume_fallback=args.resume_fallback,
-        overwrite=args.overwrite_output_dir,
+        settings_from(args, recipe.settings),
+        start_from(args),
+        {**vars(args), "data_dir": data_dir, "max_seq_length": max_seq_length},
     )
 
 

@@ -2,12 +2,11 @@
 
 import argparse
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from mobilebert.base import cli
-from mobilebert.base.errors import InputError
-from mobilebert.tasks.flags import add_engine_flags, add_training_flags, settings_from
-from mobilebert.train.settings import TrainSettings
+from mobilebert.tasks.flags import add_engine_flags, add_training_flags, settings_from, start_from
+from mobilebert.tasks.recipes import QA_RECIPES, Recipe
 
 EXAMPLES = """\
   %(prog)s --model_name_or_path weight/paddle --output_dir output_squadv1 --do_train --do_eval
@@ -17,7 +16,15 @@ EXAMPLES = """\
   %(prog)s --model_name_or_path outputs/squad-int8 --engine onnxruntime --output_dir outputs/eval-int8 --do_eval
   %(prog)s --resume --model_name_or_path weight/paddle --output_dir output_squadv1 --do_train --do_eval
 """
-DEFAULTS = TrainSettings()
+# Flag -> field of ``ReadingSettings``.
+_READING = {
+    "max_seq_length": "max_seq_length",
+    "doc_stride": "doc_stride",
+    "max_answer_length": "max_answer_length",
+    "version_2_with_negative": "allow_no_answer",
+    "null_score_diff_threshold": "null_score_diff_threshold",
+}
+_NOTED = "(default: as the checkpoint notes it, when it is not trained; else {})"
 
 
 def parse_args() -> argparse.Namespace:
@@ -28,6 +35,9 @@ def parse_args() -> argparse.Namespace:
     group.add_argument("--do_eval", action="store_true", help="answer the dev questions and score the answers")
     group.add_argument("--do_predict", action="store_true", help="answer the questions of --test_file")
     group.add_argument("--output_dir", "--out", metavar="DIR", required=True, help="where everything is written")
+    group.add_argument(
+        "--recipe", choices=(*QA_RECIPES,), default="squadv1", help="numbers to begin with; every flag wins over it"
+    )
 
     group = parser.add_argument_group("data")
     group.add_argument(
@@ -36,12 +46,20 @@ def parse_args() -> argparse.Namespace:
     group.add_argument("--dev_file", metavar="FILE", help="the same")
     group.add_argument("--test_file", metavar="FILE", help="the same; answers are not needed")
     group.add_argument("--data_dir", metavar="DIR", default=".cache/squad", help="where downloads go")
-    group.add_argument("--version_2_with_negative", action="store_true", help="v2.0: some questions have no answer")
     group.add_argument(
-        "--max_seq_length", metavar="TOKENS", type=int, default=384, help="tokens of question and window together"
+        "--version_2_with_negative",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help=f"v2.0: some questions have no answer {_NOTED.format('no')}",
     )
     group.add_argument(
-        "--doc_stride", metavar="TOKENS", type=int, default=128, help="tokens that neighbouring windows share"
+        "--max_seq_length",
+        metavar="TOKENS",
+        type=int,
+        help=f"tokens of question and window together {_NOTED.format(384)}",
+    )
+    group.add_argument(
+        "--doc_stride", metavar="TOKENS", type=int, help=f"tokens that neighbouring windows share {_NOTED.format(128)}"
     )
     group.add_argument(
         "--on_bad_answer", choices=("error", "drop"), default="error",
@@ -59,61 +77,61 @@ def parse_args() -> argparse.Namespace:
     group = parser.add_argument_group("answers")
     group.add_argument("--eval_batch_size", metavar="N", type=int, default=32, help="features in one forward pass")
     group.add_argument("--n_best_size", metavar="N", type=int, default=20, help="answers to keep for each question")
-    group.add_argument("--max_answer_length", metavar="TOKENS", type=int, default=30, help="tokens")
+    group.add_argument("--max_answer_length", metavar="TOKENS", type=int, help=f"tokens {_NOTED.format(30)}")
     group.add_argument(
         "--null_score_diff_threshold",
         metavar="ODDS",
         type=float,
-        default=0.0,
-        help="v2.0: no answer where its odds exceed this",
+        help=f"v2.0: no answer where its odds exceed this {_NOTED.format('0')}",
     )
 
     add_engine_flags(parser)
-    add_training_flags(parser, DEFAULTS)
+    add_training_flags(parser, QA_RECIPES["squadv1"].settings)
     return parser.parse_args()
 
 
 def main() -> None:
     """Parse and run."""
     args = parse_args()
-    if args.eval_batch_size < 1:
-        raise InputError(f"--eval_batch_size {args.eval_batch_size}: expected at least 1")
+    recipe = QA_RECIPES[args.recipe]
 
-    from mobilebert.tasks import qa as squad
+    from mobilebert.tasks.plan import RunPlan
+    from mobilebert.tasks.qa import QaFiles, QuestionAnswering
+    from mobilebert.tasks.run import run as run_task
 
     cli.log_to_console()
-    rules = squad.AnswerRules(
-        args.version_2_with_negative, args.n_best_size, args.max_answer_length, args.null_score_diff_threshold
+    reading, given = _reading(args, recipe)
+    task = QuestionAnswering(
+        QaFiles(args.train_file, args.dev_file, args.test_file, args.data_dir),
+        reading,
+        given,
+        args.n_best_size,
+        args.on_bad_answer,
     )
-    plan = squad.Plan(
+    plan = RunPlan(
         output_dir=Path(args.output_dir),
         do_train=args.do_train,
         do_eval=args.do_eval,
         do_predict=args.do_predict,
-        train_file=args.train_file,
-        dev_file=args.dev_file,
-        test_file=args.test_file,
-        data_dir=args.data_dir,
         model_name_or_path=args.model_name_or_path,
         config_name=args.config_name,
         tokenizer_name=args.tokenizer_name,
-        max_seq_length=args.max_seq_length,
-        doc_stride=args.doc_stride,
-        on_bad_answer=args.on_bad_answer,
         eval_batch_size=args.eval_batch_size,
         cache_dir=args.cache_dir or None,
-        rules=rules,
         engine=args.engine,
         threads=args.threads,
     )
-    squad.run(
-        plan,
-        settings_from(args, DEFAULTS),
-        header=vars(args),
-        resume=args.resume,
-        resume_fallback=args.resume_fallback,
-        overwrite=args.overwrite_output_dir,
-    )
+    resolved = {flag: getattr(reading, name) for flag, name in _READING.items()}
+    run_task(task, plan, settings_from(args, recipe.settings), start_from(args), {**vars(args), **resolved})
+
+
+def _reading(args: argparse.Namespace, recipe: Recipe) -> tuple[Any, dict[str, Any]]:
+    """How a training reads, and what of it was said on the command line."""
+    from mobilebert.inference.source import DEFAULT_MAX_SEQ_LENGTH, ReadingSettings
+
+    said = {name: getattr(args, flag) for flag, name in _READING.items()}
+    given = {name: value for name, value in said.items() if value is not None}
+    return ReadingSettings(**{"max_seq_length": DEFAULT_MAX_SEQ_LENGTH, **recipe.reading, **given}), given
 
 
 def run() -> NoReturn:

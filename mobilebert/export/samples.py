@@ -10,7 +10,7 @@ from mobilebert.base.errors import InputError
 from mobilebert.data.classify import metrics as glue_metrics
 from mobilebert.data.classify.encode import encode_examples
 from mobilebert.data.classify.examples import TEXT_COLUMNS, Examples, find_text_columns, read_examples, read_lines
-from mobilebert.data.collate import collate
+from mobilebert.data.collate import PackedDataset, collate
 from mobilebert.data.packed import PackedRows
 from mobilebert.data.qa.answers import answers_of
 from mobilebert.data.qa.features import build_features
@@ -47,9 +47,8 @@ class Samples:
 
     def measure(self, run: Run) -> dict[str, float]:
         """The metrics of a model, in percent; there are labels."""
-        return self.score(
-            run_rows(run, self.rows, batches_by_tokens(self.rows.lengths), self.shapes, self.pad_token_id)
-        )
+        data = PackedDataset(self.rows, self.pad_token_id)
+        return self.score(run_rows(run, data, batches_by_tokens(self.rows.lengths), self.shapes))
 
     def batches(self, limit: int | None = None) -> Iterator[dict[str, np.ndarray]]:
         """Padded batches of ``limit`` rows spread evenly over the file (None: all), similar lengths together."""
@@ -137,7 +136,7 @@ def _squad(path: Path, tokenizer: MobileBertTokenizer, settings: ReadingSettings
         scores = answers_of(found, ids, contexts).score(examples, is_v2)
         return {name: scores[name] for name in ("exact", "f1")} if is_v2 else scores
 
-    return Samples(rows, tokenizer.pad_token_id, span_shapes(rows), score if is_labelled else None)
+    return Samples(rows, tokenizer.pad_token_id, span_shapes(rows.lengths), score if is_labelled else None)
 
 
 def _table(path: Path, head: str, config: MobileBertConfig) -> tuple[Examples, Sequence[str]]:

@@ -15,6 +15,7 @@ import numpy as np
 from mobilebert.base.errors import InputError
 from mobilebert.data.classify.encode import encode_examples
 from mobilebert.data.classify.examples import Examples
+from mobilebert.data.collate import PackedDataset
 from mobilebert.data.packed import PackedRows
 from mobilebert.data.qa.features import build_features
 from mobilebert.data.qa.spans import AnswerRules, RankedSpans, Span, extract_spans, mask_padding
@@ -254,7 +255,7 @@ class Predictor:
         )
 
     def _find_spans(self, rows: PackedRows, rules: AnswerRules) -> list[RankedSpans]:
-        logits = self._run(rows, span_shapes(rows))
+        logits = self._run(rows, span_shapes(rows.lengths))
         try:
             start_logits, end_logits = mask_padding(rows, *logits)
         except InputError:
@@ -270,7 +271,8 @@ class Predictor:
         return found
 
     def _run(self, rows: PackedRows, shapes: list[tuple[int, ...]]) -> list[np.ndarray]:
-        return run_rows(self.engine.run, rows, batches_by_tokens(rows.lengths), shapes, self.tokenizer.pad_token_id)
+        data = PackedDataset(rows, self.tokenizer.pad_token_id)
+        return run_rows(self.engine.run, data, batches_by_tokens(rows.lengths), shapes)
 
     def _not_finite(self) -> InputError:
         return InputError(f"{self.folder}: its outputs are not numbers; did the training diverge, is the file damaged?")

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 from tqdm import tqdm
 
-from mobilebert.data.collate import INPUT_NAMES, collate
-from mobilebert.data.packed import PackedRows
+from mobilebert.data.collate import INPUT_NAMES, PackedDataset
 
 # A padded batch, int64 [B, S] by the names of ``INPUT_NAMES`` -> outputs, each with one row an example.
 Run = Callable[[Mapping[str, np.ndarray]], Sequence[np.ndarray]]
@@ -39,28 +38,26 @@ def longest_first(lengths: np.ndarray) -> np.ndarray:
 
 def run_rows(
     run: Run,
-    rows: PackedRows,
+    data: PackedDataset,
     batches: Iterable[np.ndarray],
     shapes: Sequence[tuple[int, ...]],
-    pad_token_id: int,
     progress: tqdm | None = None,
 ) -> list[np.ndarray]:
     """Run rows batch by batch.
 
     Args:
         run: a model or an engine; labels are not passed to it.
-        rows: R rows.
+        data: R rows.
         batches: row numbers, each row at most once.
         shapes: of each output, the shape of one row: ``(S,)`` where it has one value a token.
-        pad_token_id: of the tokenizer.
         progress: moved on by the rows of each batch.
 
     Returns:
         Each output ``[R, *shape]`` float32; zeros where nothing was computed.
     """
-    results = [np.zeros((len(rows), *shape), np.float32) for shape in shapes]
+    results = [np.zeros((len(data.lengths), *shape), np.float32) for shape in shapes]
     for batch in batches:
-        inputs = collate(rows, batch, pad_token_id)
+        inputs = data.batch(batch)
         outputs = run({name: inputs[name] for name in INPUT_NAMES})
         for result, output in zip(results, outputs, strict=True):
             result[(batch, *map(slice, output.shape[1:]))] = output
@@ -69,6 +66,6 @@ def run_rows(
     return results
 
 
-def span_shapes(rows: PackedRows) -> list[tuple[int, ...]]:
-    """The shapes of start and end logits, for ``run_rows``."""
-    return [(int(rows.lengths.max()),)] * 2
+def span_shapes(lengths: np.ndarray) -> list[tuple[int, ...]]:
+    """The shapes of start and end logits, for ``run_rows``; lengths in tokens, one a row."""
+    return [(int(lengths.max()),)] * 2

@@ -1,45 +1,160 @@
-"""GLUE from files to scores: the wiring of data, model, training loop and metrics.
+"""Classes or a number for texts and pairs of texts: GLUE, and files of one's own.
 
 N examples, L labels (1 for regression)
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import paddle
 
 from mobilebert.base import outputs
 from mobilebert.base.errors import InputError
-from mobilebert.data.classify import metrics as glue_metrics
+from mobilebert.data.classify import metrics as class_metrics
 from mobilebert.data.classify.encode import cached_examples, examples_digest
+from mobilebert.data.classify.examples import Examples, read_examples, read_label_words
 from mobilebert.data.collate import PackedDataset
-from mobilebert.data.glue.files import (
-    Examples,
-    find_split,
-    prediction_words,
-    read_examples,
-    read_split,
-    write_submission,
-)
-from mobilebert.data.glue.tasks import Task, label_indices, ordered_labels
+from mobilebert.data.glue.files import find_split, prediction_words, read_split, write_submission
+from mobilebert.data.glue.tasks import Task as GlueTask
+from mobilebert.data.glue.tasks import label_indices
+from mobilebert.inference.rows import Run
+from mobilebert.inference.source import noted_settings
 from mobilebert.model.config import MobileBertConfig
 from mobilebert.model.heads import MobileBertForSequenceClassification
-from mobilebert.model.modeling import MobileBertModel
-from mobilebert.tasks.forward import Forward, forward_all, model_forward
-from mobilebert.tasks.layer_depth import depth_of
+from mobilebert.tasks.classifier import build_model, labels_of
+from mobilebert.tasks.model import RunModel, read_config
+from mobilebert.tasks.plan import RunPlan
+from mobilebert.tasks.shared_rows import run_shared
+from mobilebert.tasks.task import Split, Task
 from mobilebert.text.tokenizer import MobileBertTokenizer
-from mobilebert.train.loop import train
+from mobilebert.train import Evaluation
 from mobilebert.train.parallel import World
-from mobilebert.train.settings import TrainResult, TrainSettings
 
 _log = logging.getLogger(__name__)
 
-CLASSIFIER_WEIGHT = "classifier.weight"
-REGRESSION_LABELS = ("score",)  # the one output of a regression, as id2label names it
+PREDICTIONS_NAME = "predictions.tsv"  # for a test set that GLUE's server does not know
+
+
+@dataclass(frozen=True)
+class Classification(Task):
+    """Sentences and pairs with classes, or with a number.
+
+    Attributes:
+        glue: one of GLUE's tasks, or see ``own_task``.
+        files: where the examples are.
+        max_seq_length: tokens; what is longer is cut.
+        label_order: see ``build_model``.
+        given_length: whether the caller chose ``max_seq_length``; otherwise it may follow a checkpoint's note.
+        labels: the classes in the order of the model's outputs; set by ``adopt``.
+    """
+
+    glue: GlueTask
+    files: "Files"
+    max_seq_length: int
+    label_order: tuple[str, ...] = ()
+    given_length: bool = True
+    labels: tuple[str, ...] = ()
+
+    head = "sequence-classification"
+    head_name = "classifier"
+    purpose = "to be evaluated"
+    outputs = ("logits",)
+
+    def check(self, plan: RunPlan) -> None:
+        """See ``Task``."""
+        for kind in plan.kinds:
+            if self.files.splits(self.glue, kind):
+                continue
+            if self.glue.name == "ax":
+                raise InputError(
+                    f"`task_name=ax`: has no {kind} set, only a test set; use `do_predict` with an MNLI model"
+                )
+            raise InputError(f"which {kind} set? give `{kind}_file`, or `task_name` and `data_dir`")
+        if plan.do_eval:
+            class_metrics.require_libraries()
+
+    def build_model(self, plan: RunPlan, seed: int) -> tuple[MobileBertForSequenceClassification, bool]:
+        """See ``Task``."""
+        model, _, is_trained = build_model(
+            self.glue,
+            model_name_or_path=plan.model_name_or_path,
+            init_from=plan.init_from,
+            config=read_config(plan.config_name) if plan.config_name else None,
+            label_order=self.label_order,
+            seed=seed,
+        )
+        return model, is_trained
+
+    def adopt(self, config: MobileBertConfig, source: str) -> "Classification":
+        """See ``Task``."""
+        labels = labels_of(self.glue, config, source, self.label_order)
+        what = "regression" if self.glue.is_regression else f"classes {', '.join(labels)}"
+        _log.info("%s: %s", self.glue.name, what)
+        return replace(self, labels=labels)
+
+    def adopt_notes(self, model: RunModel, source: str) -> "Classification":
+        """See ``Task``; says in the log what was taken from where."""
+        noted = model.max_seq_length or noted_settings(model.config, self.head).get("max_seq_length")
+        if self.given_length or noted is None:
+            return self
+        _log.info("reading: max_seq_length %d (noted by the checkpoint)", noted)
+        return replace(self, max_seq_length=noted)
+
+    def load(self, kind: str, plan: RunPlan, tokenizer: MobileBertTokenizer, world: World) -> list[Split]:
+        """See ``Task``."""
+        splits = []
+        for name in self.files.splits(self.glue, kind):
+            examples = self.files.read(self.glue, name, self.labels)
+            data = encode(self.glue, examples, tokenizer, self.max_seq_length, plan.cache_dir)
+            splits.append(Split(name, examples.source, examples, data, examples_digest(examples)))
+        return splits
+
+    def note(self, config: MobileBertConfig) -> MobileBertConfig:
+        """See ``Task``."""
+        takes_pairs = len(self.glue.text_columns) == 2
+        return config.with_task_params(self.head, max_seq_length=self.max_seq_length, takes_pairs=takes_pairs)
+
+    def best_metric(self, dev: Sequence[Split]) -> str:
+        """See ``Task``."""
+        return self.glue.metrics[0] + metric_suffix(dev[0].name)
+
+    def score(self, run: Run, dev: Sequence[Split], batch_size: int, world: World) -> Evaluation:
+        """See ``Task``."""
+        sets = {split.name: split.data for split in dev}
+        return Evaluation(evaluate(run, self.glue, self.labels, sets, batch_size, world))
+
+    def save_answers(self, answers: None, folder: Path) -> None:
+        """See ``Task``: the scores are all."""
+
+    def report(self, dev: Sequence[Split], scores: dict[str, Any], seconds: float | None) -> dict[str, Any]:
+        """See ``Task``."""
+        examples = {split.name: len(split.data) for split in dev}
+        timed = {} if seconds is None else {"seconds": round(seconds, 1)}
+        return {"task": self.glue.name, "examples": examples, **scores, **timed}
+
+    def predict(self, run: Run, test: Sequence[Split], plan: RunPlan, world: World) -> None:
+        """See ``Task``: in the GLUE server's format."""
+        for split in test:
+            logits = logits_of(run, len(self.labels), split.data, plan.eval_batch_size, world)
+            _require_finite(logits, split.source)
+            if not world.is_main:
+                continue
+            path = plan.output_dir / self._prediction_file(split.name)
+            words = prediction_words(self.glue, self.labels, predictions_of(self.glue, logits))
+            outputs.record(path.parent, [path.name])
+            write_submission(path, split.examples.ids, words)
+            _log.info("%s: %d predictions", path, len(words))
+
+    def prediction_files(self, plan: RunPlan) -> Sequence[str]:
+        """See ``Task``."""
+        splits = ("test",) if "test" in self.files.given else self.glue.test_splits
+        return [self._prediction_file(split) for split in splits] if plan.do_predict else ()
+
+    def _prediction_file(self, split: str) -> str:
+        return self.glue.submissions[split][0] if split in self.glue.submissions else PREDICTIONS_NAME
 
 
 @dataclass(frozen=True)
@@ -54,7 +169,7 @@ class Files:
     data_dir: str | None
     given: Mapping[str, str]
 
-    def splits(self, task: Task, kind: str) -> tuple[str, ...]:
+    def splits(self, task: GlueTask, kind: str) -> tuple[str, ...]:
         """The splits of a kind (``train``, ``dev``, ``test``): a given file is the only one of its kind.
 
         Of MNLI's two dev or test sets one may be missing: it is left out with a warning.
@@ -69,7 +184,7 @@ class Files:
             _log.warning("%s: no %s; it is left out", self.data_dir, " or ".join(task.splits[split]))
         return there or splits
 
-    def read(self, task: Task, split: str, labels: Sequence[str]) -> Examples:
+    def read(self, task: GlueTask, split: str, labels: Sequence[str]) -> Examples:
         """Read a split, its classes in the order of ``labels``."""
         if split not in self.given:
             return read_split(task, self.data_dir, split, labels)
@@ -81,91 +196,37 @@ class Files:
         )
 
 
-def build_model(
-    task: Task,
-    *,
-    model_name_or_path: str | None = None,
-    init_from: str | None = None,
-    config: MobileBertConfig | None = None,
-    label_order: Sequence[str] = (),
-    seed: int = 42,
-) -> tuple[MobileBertForSequenceClassification, tuple[str, ...], bool]:
-    """Build the classifier from exactly one of three sources.
-
-    Args:
-        task: decides the head.
-        model_name_or_path: a checkpoint; its classifier is kept where it has one, and so is its class order.
-        init_from: a checkpoint fine-tuned on another task: its encoder is kept, the head is new.
-        config: random weights of this shape.
-        label_order: the class order, where the checkpoint does not name it or a new head should have another.
-        seed: of new weights.
-
-    Returns:
-        The model in evaluation mode; the class names in its order (one name for regression); whether the classifier
-        came from the checkpoint.
+def own_task(
+    files: Files,
+    text_columns: tuple[str, ...],
+    label_column: str,
+    label_order: tuple[str, ...],
+    regression: bool,
+    model_name_or_path: str | None,
+) -> GlueTask:
+    """A task that is not GLUE's. Its classes are ``label_order``, or the train file's, or the checkpoint's.
 
     Raises:
-        InputError: not one source, or a checkpoint with a classifier of another task or of unnamed classes.
+        InputError: none of the three is there.
     """
-    if sum(source is not None for source in (model_name_or_path, init_from, config)) != 1:
-        raise InputError("give exactly one of --model_name_or_path, --init_from and --config_name")
-    paddle.seed(seed)
-    backbone = None
-    if model_name_or_path is not None:
-        model = MobileBertForSequenceClassification.from_pretrained(model_name_or_path)
-        if CLASSIFIER_WEIGHT not in model.load_report.initialised:
-            labels = labels_of(task, model.config, model_name_or_path, label_order)
-            model.config = model.mobilebert.config = _with_labels(model.config, task, labels)
-            return model, labels, True
-        backbone = model.mobilebert
-    elif init_from is not None:
-        backbone = MobileBertModel.from_pretrained(init_from)
-    labels = _new_labels(task, label_order)
-    model = MobileBertForSequenceClassification(_with_labels(backbone.config if backbone else config, task, labels))
-    if backbone is not None:
-        model.mobilebert = backbone
-    model.eval()
-    return model, labels, False
-
-
-def labels_of(task: Task, config: MobileBertConfig, source: str, label_order: Sequence[str]) -> tuple[str, ...]:
-    """The class names of a trained model in the order of its outputs; one name for regression.
-
-    Args:
-        task: what it is to be evaluated on.
-        config: of the model.
-        source: where the model is, for messages.
-        label_order: the order, where the config does not name it.
-
-    Raises:
-        InputError: classes of another task, or unnamed ones.
-    """
-    where = f"{source}/config.json"
-    try:
-        if task.is_regression:
-            if config.num_labels != 1:
-                raise InputError(f"{where}: {config.num_labels} classes, but {task.name} is a regression with 1 output")
-            return REGRESSION_LABELS
-        names = tuple(label_order) or tuple(config.id2label.values())
-        if len(names) != config.num_labels:
-            raise InputError(f"{where}: {config.num_labels} classes, but {task.name} has {', '.join(names)}")
-        return ordered_labels(task, names, "--label_order" if label_order else where)
-    except InputError as error:
-        raise InputError(f"{error}; to train a new head on this encoder use --init_from {source}") from None
-
-
-def _new_labels(task: Task, label_order: Sequence[str]) -> tuple[str, ...]:
-    if task.is_regression:
-        return REGRESSION_LABELS
-    return ordered_labels(task, label_order, "--label_order") if label_order else task.labels
-
-
-def _with_labels(config: MobileBertConfig, task: Task, labels: Sequence[str]) -> MobileBertConfig:
-    return config.with_labels(list(labels), "regression" if task.is_regression else "single_label_classification")
+    if regression:
+        return GlueTask("own", "", text_columns, label_column, metrics=("spearmanr", "pearson"))
+    if label_order:
+        labels = label_order
+    elif "train" in files.given:
+        labels = tuple(read_label_words(files.given["train"], label_column))
+    elif model_name_or_path is not None:
+        labels = tuple(MobileBertConfig.from_pretrained(model_name_or_path).id2label.values())
+    else:
+        raise InputError("which classes are there? give `train_file`, `label_order`, `regression` or `task_name`")
+    if len(labels) < 2:
+        raise InputError(f"`label_column={label_column}`: only {', '.join(labels)}; expected at least two classes")
+    metrics = ("accuracy", "f1") if len(labels) == 2 else ("accuracy",)
+    return GlueTask("own", "", text_columns, label_column, labels, metrics=metrics)
 
 
 def encode(
-    task: Task, examples: Examples, tokenizer: MobileBertTokenizer, max_seq_length: int, cache_dir: str | None
+    task: GlueTask, examples: Examples, tokenizer: MobileBertTokenizer, max_seq_length: int, cache_dir: str | None
 ) -> PackedDataset:
     """Examples -> data set; logs what was read and how many texts were cut."""
     rows = cached_examples(f"glue-{task.name}", examples, tokenizer, max_seq_length, cache_dir)
@@ -176,16 +237,11 @@ def encode(
     return PackedDataset(rows, tokenizer.pad_token_id)
 
 
-def forward_of(model: MobileBertForSequenceClassification) -> Forward:
-    """A model, in evaluation mode, as a function from a padded batch to its logits."""
-    return model_forward(model, ("logits",))
-
-
-def logits_of(forward: Forward, num_labels: int, data: PackedDataset, batch_size: int, world: World) -> np.ndarray:
+def logits_of(run: Run, num_labels: int, data: PackedDataset, batch_size: int, world: World) -> np.ndarray:
     """Logits of all examples, in their order.
 
     Args:
-        forward: a padded batch -> logits [B, L].
+        run: a padded batch -> logits [B, L].
         num_labels: L.
         data: its labels, if any, are not looked at.
         batch_size: examples in one forward pass.
@@ -194,7 +250,7 @@ def logits_of(forward: Forward, num_labels: int, data: PackedDataset, batch_size
     Returns:
         [N, L] float32, the same on every rank.
     """
-    return forward_all(forward, data, [(num_labels,)], batch_size, world)[0]
+    return run_shared(run, data, [(num_labels,)], batch_size, world)[0]
 
 
 def _require_finite(logits: np.ndarray, where: str) -> None:
@@ -202,12 +258,12 @@ def _require_finite(logits: np.ndarray, where: str) -> None:
         raise InputError(f"{where}: the model's logits are not finite; did the training diverge?")
 
 
-def predictions_of(task: Task, logits: np.ndarray) -> np.ndarray:
+def predictions_of(task: GlueTask, logits: np.ndarray) -> np.ndarray:
     """[N, L] logits -> [N] class indices, or scores."""
     return logits[:, 0] if task.is_regression else logits.argmax(axis=1)
 
 
-def mean_loss(task: Task, logits: np.ndarray, labels: np.ndarray) -> float:
+def mean_loss(task: GlueTask, logits: np.ndarray, labels: np.ndarray) -> float:
     """Mean over all examples of the cross-entropy, or of the squared error: [N, L], [N] -> nats, or score squared."""
     logits = logits.astype(np.float64)
     if task.is_regression:
@@ -223,8 +279,8 @@ def metric_suffix(split: str) -> str:
 
 
 def evaluate(
-    forward: Forward,
-    task: Task,
+    run: Run,
+    task: GlueTask,
     labels: Sequence[str],
     sets: Mapping[str, PackedDataset],
     batch_size: int,
@@ -233,7 +289,7 @@ def evaluate(
     """Score a model on every dev set.
 
     Args:
-        forward: see ``logits_of``.
+        run: see ``logits_of``.
         task: its metrics.
         labels: the classes in the order of the logits; one name for regression.
         sets: split -> examples.
@@ -246,72 +302,9 @@ def evaluate(
     positive = labels.index(task.labels[1]) if len(task.labels) == 2 else 1
     results = {}
     for split, data in sets.items():
-        logits, gold = logits_of(forward, len(labels), data, batch_size, world), data.rows.labels["labels"]
+        logits, gold = logits_of(run, len(labels), data, batch_size, world), data.rows.labels["labels"]
         _require_finite(logits, split)
-        scores = glue_metrics.compute(task.metrics, predictions_of(task, logits), gold, positive)
+        scores = class_metrics.compute(task.metrics, predictions_of(task, logits), gold, positive)
         for name, value in {"loss": mean_loss(task, logits, gold), **scores}.items():
             results[name + metric_suffix(split)] = value
     return results
-
-
-def finetune(
-    model: MobileBertForSequenceClassification,
-    tokenizer: MobileBertTokenizer,
-    train_examples: Examples,
-    train_data: PackedDataset,
-    settings: TrainSettings,
-    output_dir: str,
-    score: Callable[[MobileBertForSequenceClassification], dict[str, float]] | None,
-    **options: Any,
-) -> TrainResult:
-    """Train in place; the best model by ``settings.best_metric`` goes to ``output_dir/best``.
-
-    Args:
-        model: from ``build_model``.
-        tokenizer: saved beside the model.
-        train_examples: what ``train_data`` was made from; resuming with other data is refused.
-        train_data: from ``encode``.
-        settings: see ``TrainSettings``.
-        output_dir: as in ``train``.
-        score: the metrics of a model on the dev sets; None for no evaluation.
-        options: ``resume``, ``resume_fallback``, ``overwrite`` and ``header`` of ``train``.
-    """
-
-    return train(
-        model,
-        train_data,
-        lambda net, batch: net(**batch).loss,
-        settings,
-        output_dir,
-        evaluate=score,
-        save_best=lambda folder: save(model, tokenizer, folder),
-        data_checksum=examples_digest(train_examples),
-        depth_of=depth_of(model.config.num_hidden_layers),
-        **options,
-    )
-
-
-def save(model: MobileBertForSequenceClassification, tokenizer: MobileBertTokenizer, folder: Path) -> None:
-    """Write a model and its tokenizer, ready to be used."""
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-
-
-def predict(
-    forward: Forward,
-    task: Task,
-    labels: Sequence[str],
-    examples: Examples,
-    data: PackedDataset,
-    path: Path,
-    batch_size: int,
-    world: World,
-) -> None:
-    """Write the predictions for a test set in the GLUE server's format."""
-    logits = logits_of(forward, len(labels), data, batch_size, world)
-    _require_finite(logits, examples.source)
-    predictions = predictions_of(task, logits)
-    if world.is_main:
-        outputs.record(path.parent, [path.name])
-        write_submission(path, examples.ids, prediction_words(task, labels, predictions))
-        _log.info("%s: %d predictions", path, len(predictions))

@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 
 from mobilebert.base.errors import InputError
 from mobilebert.inference.engines import ENGINES
-from mobilebert.train.settings import AMP_MODES, LR_SCHEDULES, ON_NAN, TrainSettings
+from mobilebert.train.settings import AMP_MODES, LR_SCHEDULES, ON_NAN, Start, TrainSettings
 
 _HELP = {
     "num_train_epochs": "passes over the train set; may be a fraction",
@@ -40,27 +40,27 @@ _METAVARS = {int: "N", float: "X", str: "NAME"}
 _OF_THE_TASK = ("best_metric", "best_is_higher")  # no flags: what is best follows from the task
 
 
-def add_training_flags(parser: argparse.ArgumentParser, defaults: TrainSettings | None) -> None:
-    """Add the flags of a training run, grouped.
+def add_training_flags(parser: argparse.ArgumentParser, shown: TrainSettings | None) -> None:
+    """Add the flags of a training run, grouped. A flag that is not given is absent from the parsed arguments.
 
     Args:
         parser: of the script.
-        defaults: shown by ``--help``; None where they depend on other flags. A flag that is not given is then absent
-            from the parsed arguments, and ``settings_from`` is given the defaults.
+        shown: the defaults to name in the help; None where they depend on other flags.
     """
-    group = parser.add_argument_group("training" if defaults else "training (default: the task's preset)")
-    values = defaults or TrainSettings()
+    group = parser.add_argument_group("training" if shown else "training (default: the task's preset)")
+    values = shown or TrainSettings()
     for item in fields(TrainSettings):
         if item.name in _OF_THE_TASK:
             continue
-        kind = type(getattr(values, item.name))
+        value = getattr(values, item.name)
+        kind = type(value)
         options = (
             {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind, "metavar": _METAVARS[kind]}
         )
         if item.name in _CHOICES:
             options |= {"choices": _CHOICES[item.name], "metavar": None}
-        default = getattr(defaults, item.name) if defaults else argparse.SUPPRESS
-        group.add_argument(f"--{item.name}", help=_HELP[item.name], default=default, **options)
+        text = _HELP[item.name] + (f" (default: {value})" if shown and value is not False else "")
+        group.add_argument(f"--{item.name}", help=text, default=argparse.SUPPRESS, **options)
 
     group = parser.add_argument_group("checkpoints")
     group.add_argument(
@@ -98,3 +98,8 @@ def settings_from(args: argparse.Namespace, defaults: TrainSettings) -> TrainSet
         return replace(defaults, **given)
     except InputError as error:
         raise InputError(f"--{error}") from None
+
+
+def start_from(args: argparse.Namespace) -> Start:
+    """How the run begins in a folder that may hold an earlier one."""
+    return Start(args.resume, args.resume_fallback, args.overwrite_output_dir)

@@ -1,359 +1,223 @@
-"""SQuAD from files to answers and scores: the wiring of data, model, training loop, post-processing and metrics.
-
-F features (windows of a context), S tokens
-"""
+"""Question answering on SQuAD v1.1, v2.0 and files of the same form."""
 
 import logging
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import paddle
 
-from mobilebert import process
-from mobilebert.base import outputs
 from mobilebert.base.errors import InputError
-from mobilebert.base.files import file_digest, write_json
+from mobilebert.base.files import file_digest
 from mobilebert.data.collate import PackedDataset
 from mobilebert.data.download import SQUAD_FILES, fetch
-from mobilebert.data.packed import PackedRows
+from mobilebert.data.qa.answers import FILES, SquadAnswers, answers_of
 from mobilebert.data.qa.features import load_dev_features, load_train_features
-from mobilebert.data.qa.metrics import evaluate_v1, evaluate_v2
-from mobilebert.data.qa.spans import SquadAnswers, extract_answers, mask_padding
-from mobilebert.data.qa.squad_json import SquadExample
+from mobilebert.data.qa.spans import AnswerRules, find_spans
+from mobilebert.inference.rows import Run, span_shapes
+from mobilebert.inference.source import ReadingSettings, noted_settings, reading_settings
+from mobilebert.model.config import MobileBertConfig
 from mobilebert.model.heads import MobileBertForQuestionAnswering
-from mobilebert.tasks.exported import check_engine, load_exported
-from mobilebert.tasks.forward import Forward, forward_all, model_forward
-from mobilebert.tasks.layer_depth import depth_of
-from mobilebert.tasks.source import FINAL, RESULTS, check_fit, read_config
+from mobilebert.tasks.model import RunModel, read_config
+from mobilebert.tasks.plan import RunPlan
+from mobilebert.tasks.shared_rows import run_shared
+from mobilebert.tasks.task import Split, Task
 from mobilebert.text.tokenizer import MobileBertTokenizer
-from mobilebert.train import parallel
-from mobilebert.train.loop import train, write_model
-from mobilebert.train.settings import TrainSettings
+from mobilebert.train import Evaluation, parallel
+from mobilebert.train.parallel import World
 
 _log = logging.getLogger(__name__)
 
-ANSWERS = ("predictions.json", "nbest_predictions.json", "null_odds.json")
 HEAD_WEIGHT = "qa_outputs.weight"
-BEST_METRIC = "f1"
 
 
 @dataclass(frozen=True)
-class AnswerRules:
-    """How logits become answers: see ``postprocess.squad.extract_answers``."""
+class QaFiles:
+    """Where the questions are: official JSON, plain or ``.gz``.
 
-    version_2_with_negative: bool = False
+    Attributes:
+        train, dev, test: None of the first two = the official file, downloaded to ``data_dir``.
+        data_dir: where downloads go.
+    """
+
+    train: str | None = None
+    dev: str | None = None
+    test: str | None = None
+    data_dir: str = ".cache/squad"
+
+
+@dataclass(frozen=True)
+class QuestionAnswering(Task):
+    """SQuAD.
+
+    Attributes:
+        files: see ``QaFiles``.
+        reading: tokens of rows, strides and answers, as resolved.
+        given: the fields of ``ReadingSettings`` that the caller chose; the others may follow a checkpoint's notes.
+        n_best_size: answers to keep for each question.
+        on_bad_answer: ``"error"`` or ``"drop"``; see ``data.qa.squad_json.read_squad``.
+    """
+
+    files: QaFiles
+    reading: ReadingSettings
+    given: dict[str, Any] = field(default_factory=dict)
     n_best_size: int = 20
-    max_answer_length: int = 30  # tokens
-    null_score_diff_threshold: float = 0.0
+    on_bad_answer: str = "error"
+
+    head = "question-answering"
+    head_name = "question answering head"
+    purpose = "to answer"
+    outputs = ("start_logits", "end_logits")
+    answer_files = FILES
 
     def __post_init__(self):
-        for name in ("n_best_size", "max_answer_length"):
-            if getattr(self, name) < 1:
-                raise InputError(f"--{name} {getattr(self, name)}: expected at least 1")
+        _ = self.rules  # refuses numbers out of range
 
+    @property
+    def max_seq_length(self) -> int:
+        """See ``Task``."""
+        return self.reading.max_seq_length
 
-@dataclass(frozen=True)
-class Plan:
-    """Everything a run is told but the training settings.
+    @property
+    def rules(self) -> AnswerRules:
+        """How logits become answers."""
+        return AnswerRules(
+            self.reading.allow_no_answer,
+            self.n_best_size,
+            self.reading.max_answer_length,
+            self.reading.null_score_diff_threshold,
+        )
 
-    Attributes:
-        output_dir: all that the run writes is below it.
-        do_train, do_eval, do_predict: what to do; ``do_predict`` answers without scoring.
-        train_file, dev_file, test_file: official JSON; none of the first two = downloaded to ``data_dir``.
-        data_dir: where downloads go.
-        model_name_or_path: a checkpoint; or ``config_name`` for random weights.
-        tokenizer_name: a folder, a file or a hub name; by default the model's source.
-        max_seq_length, doc_stride: tokens; see ``data.squad``.
-        on_bad_answer: ``"error"`` or ``"drop"``.
-        eval_batch_size: features in one forward pass.
-        cache_dir: of features; None for no cache.
-        rules: see ``AnswerRules``.
-        engine, threads: evaluate an exported model; see ``exported.load_exported``.
-    """
+    def check(self, plan: RunPlan) -> None:
+        """See ``Task``."""
+        if plan.do_predict and not self.files.test:
+            raise InputError("`do_predict`: which questions? give `test_file`")
+        if plan.do_predict and (plan.do_train or plan.do_eval):
+            raise InputError(
+                "`do_predict` writes predictions.json as `do_eval` does: run it by itself, with its own folder"
+            )
 
-    output_dir: Path
-    do_train: bool
-    do_eval: bool
-    do_predict: bool
-    train_file: str | None
-    dev_file: str | None
-    test_file: str | None
-    data_dir: str
-    model_name_or_path: str | None
-    config_name: str | None
-    tokenizer_name: str | None
-    max_seq_length: int
-    doc_stride: int
-    on_bad_answer: str
-    eval_batch_size: int
-    cache_dir: str | None
-    rules: AnswerRules
-    engine: str | None = None
-    threads: int | None = None
+    def build_model(self, plan: RunPlan, seed: int) -> tuple[MobileBertForQuestionAnswering, bool]:
+        """See ``Task``."""
+        plan.check_one_source(("model_name_or_path", "config_name"))
+        paddle.seed(seed)
+        if plan.config_name is not None:
+            return MobileBertForQuestionAnswering(read_config(plan.config_name)), False
+        model = MobileBertForQuestionAnswering.from_pretrained(plan.model_name_or_path)
+        return model, HEAD_WEIGHT not in model.load_report.initialised
 
+    def adopt_notes(self, model: RunModel, source: str) -> "QuestionAnswering":
+        """See ``Task``; says in the log what was taken from where."""
+        try:
+            noted = noted_settings(model.config, self.head)
+            reading = reading_settings(model.config, self.head, model.max_seq_length).override(**self.given)
+        except InputError as error:
+            raise InputError(f"{source}/{error}") from None
+        origin = {**dict.fromkeys(noted, "noted by the checkpoint"), **dict.fromkeys(self.given, "given")}
+        names = ("max_seq_length", "doc_stride", "max_answer_length", "allow_no_answer", "null_score_diff_threshold")
+        said = (f"{name} {getattr(reading, name)} ({origin.get(name, 'default')})" for name in names)
+        _log.info("reading: %s", ", ".join(said))
+        return replace(self, reading=reading)
 
-@dataclass(frozen=True)
-class DevSet:
-    """Questions and their features.
+    def load(self, kind: str, plan: RunPlan, tokenizer: MobileBertTokenizer, world: World) -> list[Split]:
+        """See ``Task``."""
+        path = parallel.on_main(lambda: self._file(kind), world)
+        if kind == "train":
+            return [self._load_train(path, plan, tokenizer, world)]
+        examples, rows = load_dev_features(
+            path,
+            tokenizer,
+            max_seq_length=self.reading.max_seq_length,
+            doc_stride=self.reading.doc_stride,
+            version_2_with_negative=self.reading.allow_no_answer,
+            require_answers=kind == "dev",
+            cache_folder=plan.cache_dir,
+        )
+        if world.is_main:
+            _log.info("%s: %d questions, %d features", path, len(examples), len(rows))
+        return [Split(kind, path, examples, PackedDataset(rows, tokenizer.pad_token_id))]
 
-    Attributes:
-        examples: in file order.
-        data: the features, as the model takes them.
-    """
+    def note(self, config: MobileBertConfig) -> MobileBertConfig:
+        """See ``Task``."""
+        return config.with_task_params(
+            self.head,
+            max_seq_length=self.reading.max_seq_length,
+            doc_stride=self.reading.doc_stride,
+            max_answer_length=self.reading.max_answer_length,
+            version_2_with_negative=self.reading.allow_no_answer,
+            null_score_diff_threshold=self.reading.null_score_diff_threshold,
+        )
 
-    examples: Sequence[SquadExample]
-    data: PackedDataset
+    def best_metric(self, dev: Sequence[Split]) -> str:
+        """See ``Task``."""
+        return "f1"
 
-    def answers(self, forward: Forward, rules: AnswerRules, batch_size: int, world: parallel.World) -> SquadAnswers:
+    def score(self, run: Run, dev: Sequence[Split], batch_size: int, world: World) -> Evaluation:
+        """See ``Task``."""
+        (split,) = dev
+        answers = self.answer(run, split, batch_size, world)
+        return Evaluation(answers.score(split.examples, self.reading.allow_no_answer), answers)
+
+    def answer(self, run: Run, split: Split, batch_size: int, world: World) -> SquadAnswers:
         """Answer every question.
 
         Args:
-            forward: a padded batch -> start and end logits [B, S].
-            rules: how logits become answers.
-            batch_size: features in one forward pass.
+            run: a padded batch -> start and end logits [B, S].
+            split: of kind ``dev`` or ``test``.
+            batch_size: rows in one forward pass.
             world: this process among all.
 
         Raises:
             InputError: a logit is not a finite number.
         """
-        rows = self.data.rows
-        length = int(rows.lengths.max())
-        start_logits, end_logits = forward_all(
-            forward, self.data, [(length,), (length,)], batch_size, world, "answering"
+        rows = split.data.rows
+        logits = run_shared(run, split.data, span_shapes(rows.lengths), batch_size, world, "answering")
+        found = find_spans(rows, *logits, self.rules)
+        return answers_of(
+            found, [example.id for example in split.examples], [example.context for example in split.examples]
         )
-        names = [example.id for example in self.examples]
-        try:
-            # Padding depends on the batch, answers must not.
-            start_logits, end_logits = mask_padding(start_logits, end_logits, rows.lengths, names, rows.example_index)
-            return extract_answers(
-                names,
-                [example.context for example in self.examples],
-                rows.example_index,
-                rows.row_starts,
-                rows.offsets,
-                start_logits,
-                end_logits,
-                version_2_with_negative=rules.version_2_with_negative,
-                n_best_size=rules.n_best_size,
-                max_answer_length=rules.max_answer_length,
-                null_score_diff_threshold=rules.null_score_diff_threshold,
-            )
-        except ValueError as error:
-            raise InputError(f"{error}; did the training diverge?") from None
 
-    def score(self, answers: SquadAnswers, rules: AnswerRules) -> dict[str, float]:
-        """The official scores, in percent: v1.1's ``exact_match`` and ``f1``, or v2.0's whole list."""
-        gold = {example.id: example.answers for example in self.examples}
-        if not rules.version_2_with_negative:
-            return evaluate_v1(gold, answers.predictions)
-        # The threshold has made its choice already: the predictions count as they are.
-        return evaluate_v2(gold, answers.predictions, answers.null_odds, null_threshold=math.inf)
+    def save_answers(self, answers: SquadAnswers, folder: Path) -> None:
+        """See ``Task``."""
+        answers.write(folder)
 
+    def report(self, dev: Sequence[Split], scores: dict[str, Any], seconds: float | None) -> dict[str, Any]:
+        """See ``Task``."""
+        (split,) = dev
+        return {"dev_file": split.source, "examples": len(split.examples), "features": len(split.data), **scores}
 
-def write_answers(answers: SquadAnswers, folder: Path) -> None:
-    """Write ``predictions.json``, ``nbest_predictions.json`` and, for v2.0, ``null_odds.json``."""
-    outputs.record(folder, ANSWERS)
-    for name, content in zip(ANSWERS, (answers.predictions, answers.nbest, answers.null_odds), strict=True):
-        if content:
-            write_json(folder / name, content)
-
-
-def build_model(
-    model_name_or_path: str | None, config_name: str | None, seed: int
-) -> tuple[MobileBertForQuestionAnswering, bool]:
-    """Load a checkpoint, or draw random weights of a configuration's shape.
-
-    Returns:
-        The model, and whether its head came from the checkpoint.
-
-    Raises:
-        InputError: not exactly one source, or one that cannot be loaded.
-    """
-    if (model_name_or_path is None) == (config_name is None):
-        raise InputError("give exactly one of --model_name_or_path and --config_name")
-    paddle.seed(seed)
-    if config_name is not None:
-        return MobileBertForQuestionAnswering(read_config(config_name)), False
-    model = MobileBertForQuestionAnswering.from_pretrained(model_name_or_path)
-    return model, HEAD_WEIGHT not in model.load_report.initialised
-
-
-def forward_of(model: MobileBertForQuestionAnswering) -> Forward:
-    """A model, in evaluation mode, as a function from a padded batch to its start and end logits."""
-    return model_forward(model, ("start_logits", "end_logits"))
-
-
-def run(plan: Plan, settings: TrainSettings, header: Mapping[str, Any], **resume: Any) -> dict[str, Any]:
-    """Do what ``plan`` says: train, evaluate, predict, in this order.
-
-    Args:
-        plan: see ``Plan``.
-        settings: see ``TrainSettings``; ``best_metric`` is set here.
-        header: resolved arguments, for the logs.
-        resume: ``resume``, ``resume_fallback`` and ``overwrite`` of ``train``.
-
-    Returns:
-        What ``eval_results.json`` holds; empty where nothing was evaluated.
-
-    Raises:
-        InputError: anything wrong with the files, the checkpoint or the combination of flags; a folder that holds
-            somebody else's files, or that another run writes.
-    """
-    _check(plan)
-    world = parallel.start()
-    with parallel.lock_output(plan.output_dir, world):
-        parallel.on_main(lambda: outputs.check(plan.output_dir, (RESULTS, FINAL, *ANSWERS)), world)
-        return _run(plan, settings, header, world, **resume)
-
-
-def _run(
-    plan: Plan, settings: TrainSettings, header: Mapping[str, Any], world: parallel.World, **resume: Any
-) -> dict[str, Any]:
-    if plan.engine:
-        exported = load_exported(plan.model_name_or_path, "question-answering", plan.engine, plan.threads)
-        model, config, forward = None, exported.config, exported.forward
-    else:
-        model, has_trained_head = build_model(plan.model_name_or_path, plan.config_name, settings.seed)
-        if not plan.do_train and not has_trained_head:
-            raise InputError(
-                f"{plan.model_name_or_path}: has no question answering head; train one with --do_train first"
-            )
-        config, forward = model.config, forward_of(model)
-    tokenizer = MobileBertTokenizer.from_pretrained(plan.tokenizer_name or plan.model_name_or_path)
-    check_fit(config, tokenizer, plan.max_seq_length)
-
-    train_file = parallel.on_main(lambda: _file(plan, "train"), world) if plan.do_train else None
-    train_rows = _load_train(plan, train_file, tokenizer, world) if plan.do_train else None
-    dev_file = parallel.on_main(lambda: _file(plan, "dev"), world) if plan.do_eval else None
-    dev_set = _load_dev(plan, dev_file, tokenizer, world) if plan.do_eval else None
-    latest: dict[str, SquadAnswers] = {}
-
-    def score(forward: Forward) -> dict[str, float]:
-        latest["answers"] = dev_set.answers(forward, plan.rules, plan.eval_batch_size, world)
-        return dev_set.score(latest["answers"], plan.rules)
-
-    def save(folder: Path) -> None:
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-
-    def save_best(folder: Path) -> None:
-        save(folder)
-        write_answers(latest["answers"], plan.output_dir)
-
-    results: dict[str, Any] = {}
-    if plan.do_train:
-        model.config = model.config.with_task_params(
-            "question-answering",
-            max_seq_length=plan.max_seq_length,
-            doc_stride=plan.doc_stride,
-            max_answer_length=plan.rules.max_answer_length,
-            version_2_with_negative=plan.rules.version_2_with_negative,
-            null_score_diff_threshold=plan.rules.null_score_diff_threshold,
-        )
-        settings = replace(settings, best_metric=BEST_METRIC if dev_set else "")
-        process.check_speed()
-        result = train(
-            model,
-            PackedDataset(train_rows, tokenizer.pad_token_id),
-            lambda net, batch: net(**batch).loss,
-            settings,
-            plan.output_dir,
-            evaluate=(lambda net: score(forward_of(net))) if dev_set else None,
-            save_best=save_best,
-            header=header,
-            data_checksum=file_digest(train_file),
-            depth_of=depth_of(model.config.num_hidden_layers),
-            **resume,
-        )
-        if dev_set:
-            results["dev_selected"] = {"step": result.best_step, **result.best_metrics}
-            results["final"] = {"step": result.steps, **result.final_metrics}
-        elif world.is_main:
-            write_model(plan.output_dir, FINAL, save)
-    elif dev_set:
-        engine = {"engine": plan.engine} if plan.engine else {}
-        results["evaluated"] = {"model": plan.model_name_or_path, **engine, **score(forward)}
+    def predict(self, run: Run, test: Sequence[Split], plan: RunPlan, world: World) -> None:
+        """See ``Task``."""
+        (split,) = test
+        answers = self.answer(run, split, plan.eval_batch_size, world)
         if world.is_main:
-            write_answers(latest["answers"], plan.output_dir)
-    if results:
-        counts = {"examples": len(dev_set.examples), "features": len(dev_set.data)}
-        results = {"dev_file": dev_file, **counts, **results}
+            answers.write(plan.output_dir)
+            _log.info("%s: %d answers", plan.output_dir / FILES[0], len(answers.predictions))
+
+    def prediction_files(self, plan: RunPlan) -> Sequence[str]:
+        """See ``Task``."""
+        return FILES if plan.do_predict else ()
+
+    def _file(self, kind: str) -> str:
+        """The file of a kind: the given one, or the official one, downloaded."""
+        given = getattr(self.files, kind)
+        if given is not None:
+            return given
+        version = "v2.0" if self.reading.allow_no_answer else "v1.1"
+        return str(fetch(SQUAD_FILES[f"{kind}-{version}.json"], self.files.data_dir))
+
+    def _load_train(self, path: str, plan: RunPlan, tokenizer: MobileBertTokenizer, world: World) -> Split:
+        rows = load_train_features(
+            path,
+            tokenizer,
+            max_seq_length=self.reading.max_seq_length,
+            doc_stride=self.reading.doc_stride,
+            version_2_with_negative=self.reading.allow_no_answer,
+            on_bad_answer=self.on_bad_answer,
+            cache_folder=plan.cache_dir,
+        )
         if world.is_main:
-            outputs.record(plan.output_dir, [RESULTS])
-            write_json(plan.output_dir / RESULTS, results)
-            for kind in ("evaluated", "dev_selected", "final"):
-                if kind in results:
-                    _log.info("%s: %s", kind, results[kind])
-    if plan.do_predict:
-        _predict(plan, forward, tokenizer, world)
-    return results
-
-
-def _check(plan: Plan) -> None:
-    if not (plan.do_train or plan.do_eval or plan.do_predict):
-        raise InputError("nothing to do: give --do_train, --do_eval or --do_predict")
-    check_engine(plan.engine, plan.model_name_or_path, plan.do_train)
-    if not plan.do_train and plan.model_name_or_path is None:
-        raise InputError("--model_name_or_path is missing: which checkpoint is to answer?")
-    if plan.config_name and not plan.tokenizer_name:
-        raise InputError("--config_name starts from random weights: give --tokenizer_name (a vocab.txt) too")
-    if plan.do_predict and not plan.test_file:
-        raise InputError("--do_predict: which questions? give --test_file")
-    if plan.do_predict and (plan.do_train or plan.do_eval):
-        raise InputError(
-            "--do_predict writes predictions.json as --do_eval does: run it by itself, with its own folder"
-        )
-
-
-def _file(plan: Plan, kind: str) -> str:
-    """The train or dev file: the given one, or the official one, downloaded."""
-    given = {"train": plan.train_file, "dev": plan.dev_file}[kind]
-    if given is not None:
-        return given
-    version = "v2.0" if plan.rules.version_2_with_negative else "v1.1"
-    return str(fetch(SQUAD_FILES[f"{kind}-{version}.json"], plan.data_dir))
-
-
-def _load_train(plan: Plan, path: str, tokenizer: MobileBertTokenizer, world: parallel.World) -> PackedRows:
-    rows = load_train_features(
-        path,
-        tokenizer,
-        max_seq_length=plan.max_seq_length,
-        doc_stride=plan.doc_stride,
-        version_2_with_negative=plan.rules.version_2_with_negative,
-        on_bad_answer=plan.on_bad_answer,
-        cache_folder=plan.cache_dir,
-    )
-    if world.is_main:
-        _log.info(
-            "%s: %d features, %s", path, len(rows), ", ".join(f"{value} {key}" for key, value in rows.info.items())
-        )
-    return rows
-
-
-def _load_dev(
-    plan: Plan, path: str, tokenizer: MobileBertTokenizer, world: parallel.World, require_answers: bool = True
-) -> DevSet:
-    examples, rows = load_dev_features(
-        path,
-        tokenizer,
-        max_seq_length=plan.max_seq_length,
-        doc_stride=plan.doc_stride,
-        version_2_with_negative=plan.rules.version_2_with_negative,
-        require_answers=require_answers,
-        cache_folder=plan.cache_dir,
-    )
-    if world.is_main:
-        _log.info("%s: %d questions, %d features", path, len(examples), len(rows))
-    return DevSet(examples, PackedDataset(rows, tokenizer.pad_token_id))
-
-
-def _predict(plan: Plan, forward: Forward, tokenizer: MobileBertTokenizer, world: parallel.World) -> None:
-    questions = _load_dev(plan, plan.test_file, tokenizer, world, require_answers=False)
-    answers = questions.answers(forward, plan.rules, plan.eval_batch_size, world)
-    if world.is_main:
-        write_answers(answers, plan.output_dir)
-        _log.info("%s: %d answers", plan.output_dir / "predictions.json", len(answers.predictions))
+            counts = ", ".join(f"{value} {key}" for key, value in rows.info.items())
+            _log.info("%s: %d features, %s", path, len(rows), counts)
+        return Split("train", path, None, PackedDataset(rows, tokenizer.pad_token_id), file_digest(path))

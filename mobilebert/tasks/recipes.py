@@ -1,9 +1,88 @@
-"""How each GLUE task is trained unless flags say otherwise."""
+"""Every number that a training here begins with: recipes by name, and presets of GLUE's tasks.
 
-from dataclasses import dataclass
+A script names its recipe (``bash scripts/train_squadv1.sh`` runs ``run_squad.py --recipe squadv1``); any flag wins over
+it. Lengths in tokens, ``eval_steps`` in updates.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from mobilebert.data.glue.tasks import Task
 from mobilebert.train.settings import TrainSettings
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is trained and reads.
+
+    Attributes:
+        settings: of the training.
+        reading: fields of ``inference.source.ReadingSettings``; those that are missing have its defaults.
+    """
+
+    settings: TrainSettings
+    reading: Mapping[str, Any] = field(default_factory=dict)
+
+
+_SQUAD = {"max_seq_length": 384, "doc_stride": 128}
+# What all trainings of a small model from random weights have in common.
+_SMALL = {"adam_beta2": 0.98, "max_grad_norm": 1.0, "weight_decay": 0.01, "log_steps": 50}
+
+QA_RECIPES: dict[str, Recipe] = {
+    # The original reproduction; also what a training without a recipe does.
+    "squadv1": Recipe(TrainSettings(), _SQUAD),
+    "squadv2": Recipe(
+        TrainSettings(min_lr=5e-7, decay_ratio=0.9, eval_steps=120),
+        {**_SQUAD, "allow_no_answer": True, "null_score_diff_threshold": -1.5},
+    ),
+    # Google's code, its README and its optimizer.
+    "squadv1_google": Recipe(
+        TrainSettings(
+            batch_size=32,
+            num_train_epochs=5,
+            learning_rate=4e-5,
+            lr_schedule="linear",
+            weight_decay=0.01,
+            adam_beta2=0.999,
+            max_grad_norm=1.0,
+            eval_steps=500,
+        ),
+        _SQUAD,
+    ),
+    # A small model on generated passages, a minute on two cores: samples/squad/README.md.
+    "quickstart": Recipe(
+        TrainSettings(
+            batch_size=32,
+            max_steps=1000,
+            learning_rate=2e-3,
+            min_lr=1e-5,
+            decay_ratio=1.0,
+            eval_steps=250,
+            save_steps=0,
+            **_SMALL,
+        ),
+        {"max_seq_length": 96, "doc_stride": 32, "max_answer_length": 10},
+    ),
+}
+CLASSIFICATION_RECIPES: dict[str, Recipe] = {
+    # 4 layers on SST-2 from random weights, within 20 minutes on two cores.
+    "sst2_from_scratch": Recipe(
+        TrainSettings(
+            batch_size=64,
+            num_train_epochs=2,
+            learning_rate=1e-3,
+            lr_schedule="linear",
+            min_lr=5e-7,
+            decay_ratio=0.9,
+            group_by_length=True,
+            eval_steps=250,
+            save_steps=350,
+            **{**_SMALL, "adam_beta2": 0.999},
+        ),
+        {"max_seq_length": 128},
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -56,3 +135,10 @@ def train_settings(task: Task) -> TrainSettings:
         decay_ratio=0.9,
         best_metric=task.metrics[0],
     )
+
+
+def recipe_of(task: Task, name: str | None = None) -> Recipe:
+    """A recipe for texts and pairs: the named one, or the task's preset."""
+    if name is not None:
+        return CLASSIFICATION_RECIPES[name]
+    return Recipe(train_settings(task), {"max_seq_length": preset_of(task).max_seq_length})

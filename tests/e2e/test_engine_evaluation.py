@@ -8,8 +8,10 @@ from deploy_models import SIZES, WORDS, save_checkpoint, write_squad
 from safetensors.numpy import load_file, save_file
 
 from mobilebert.export.export import Plan, export
-from mobilebert.tasks import exported
-from mobilebert.tasks import qa as squad
+from mobilebert.inference.source import ReadingSettings
+from mobilebert.tasks.model import load_exported, run_of
+from mobilebert.tasks.plan import RunPlan
+from mobilebert.tasks.qa import QaFiles, QuestionAnswering
 
 ENGINES = ("onnxruntime", "paddle", "dygraph")
 LABELS = {"id2label": {0: "negative", 1: "positive"}}
@@ -109,15 +111,16 @@ def test_the_engine_reads_its_own_files_not_the_checkpoint(place, tmp_path):
     }
 
     def logits(folder, engine):
-        return exported.load_exported(str(folder), "question-answering", engine, 1).forward(batch)[0]
+        return load_exported(str(folder), "question-answering", engine, 1).run(batch)[0]
 
     save_checkpoint(tmp_path / "altered", "question-answering")
     tensors = load_file(tmp_path / "altered" / "model.safetensors")
     tensors["qa_outputs.weight"] = tensors["qa_outputs.weight"] * 1.01
     save_file(tensors, tmp_path / "altered" / "model.safetensors", {"format": "pd"})
     export(Plan(str(tmp_path / "altered"), tmp_path / "out", format="all"))
-    model, _ = squad.build_model(str(place / "qa"), None, 0)
-    (expected, _) = squad.forward_of(model)(batch)
+    task = QuestionAnswering(QaFiles(), ReadingSettings(64))
+    model, _ = task.build_model(RunPlan(tmp_path, model_name_or_path=str(place / "qa")), 0)
+    (expected, _) = run_of(model, task.outputs)(batch)
     for engine in ENGINES:
         np.testing.assert_allclose(logits(place / "qa-all", engine), expected, rtol=0, atol=1e-4)
         assert np.abs(logits(tmp_path / "out", engine) - expected).max() > 1e-3

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from tiny import NAMES, squad, write_squad, write_vocabulary
 
+from mobilebert.inference.source import ReadingSettings
 from mobilebert.model.config import MobileBertConfig
-from mobilebert.tasks.qa import build_model
+from mobilebert.tasks.plan import RunPlan
+from mobilebert.tasks.qa import QaFiles, QuestionAnswering
 
 ROOT = Path(__file__).parents[2]
 CONFIG = {
@@ -36,7 +38,8 @@ def place(tmp_path_factory):
     write_squad(folder / "dev.json", 10, seed=1)
     write_squad(folder / "train2.json", 60, unanswerable=True)
     write_squad(folder / "dev2.json", 12, seed=1, unanswerable=True)
-    model, _ = build_model(None, str(folder / "shape.json"), 0)
+    plan = RunPlan(folder, config_name=str(folder / "shape.json"))
+    model, _ = QuestionAnswering(QaFiles(), ReadingSettings(48)).build_model(plan, 0)
     model.save_pretrained(folder / "checkpoint")
     shutil.copyfile(folder / "vocab.txt", folder / "checkpoint" / "vocab.txt")
     return folder
@@ -367,7 +370,8 @@ def test_the_real_command(place, tmp_path):
     content = squad(12)
     misplace(content)
     (tmp_path / "bad.json").write_text(json.dumps(content))
-    environment = {key: value for key, value in os.environ.items() if key != "MOBILEBERT_QUIET"}
+    ours = ("MOBILEBERT_QUIET", "OMP_NUM_THREADS")  # this process has had its threads set
+    environment = {key: value for key, value in os.environ.items() if key not in ours}
     for train_file, code in ((place / "train.json", 0), (tmp_path / "bad.json", 2)):
         script, *arguments = train_from(
             place, "--train_file", train_file, "--output_dir", tmp_path / f"out{code}", "--max_steps", "2"

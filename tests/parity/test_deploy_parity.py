@@ -69,6 +69,6 @@ def test_the_evaluation_loop_takes_an_exported_model(tmp_path):
         assert np.abs(got - expected).max() < 1e-5 * np.abs(expected).max()
     engine = load(tmp_path / "out", "onnxruntime")
     batches = batches_by_tokens(rows.lengths)
-    collected = run_rows(engine.run, rows, batches, span_shapes(rows), tokenizer.pad_token_id)
+    collected = run_rows(engine.run, data, batches, span_shapes(rows.lengths))
     inside = np.arange(rows.lengths.max()) < rows.lengths[:, None]
     assert np.allclose(collected[0][inside], forward(batch)[0][inside], atol=1e-5)

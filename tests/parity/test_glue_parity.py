@@ -13,7 +13,7 @@ from mobilebert.data.collate import PackedDataset
 from mobilebert.data.glue.files import read_split
 from mobilebert.data.glue.tasks import TASKS
 from mobilebert.model.config import MobileBertConfig
-from mobilebert.tasks import classify as glue
+from mobilebert.tasks import classifier, classify
 from mobilebert.text.tokenizer import MobileBertTokenizer
 from mobilebert.train.optim import learning_rate_at
 from mobilebert.train.sampler import epoch_order
@@ -83,6 +83,7 @@ def torch_losses(model, data, settings):
 
 @pytest.mark.parametrize("name", ["sst2", "stsb"])
 def test_training_follows_torch_step_by_step(vocab, name, tmp_path):
+    from mobilebert.train import train
     from mobilebert.train.runlog import read_records
 
     task, settings = TASKS[name], settings_of()
@@ -92,14 +93,14 @@ def test_training_follows_torch_step_by_step(vocab, name, tmp_path):
         num_hidden_layers=2, num_attention_heads=2, num_feedforward_networks=2, max_position_embeddings=64,
         hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, initializer_range=0.1,
     )  # fmt: skip
-    model, labels, _ = glue.build_model(task, config=config)
+    model, labels, _ = classifier.build_model(task, config=config)
     model.save_pretrained(tmp_path / "paddle")
     convert(tmp_path / "paddle", tmp_path / "torch", reverse=True)
     reference = transformers.MobileBertForSequenceClassification.from_pretrained(tmp_path / "torch")
     examples = read_split(task, SAMPLES, "train", labels)
-    data = glue.encode(task, examples, tokenizer, 64, None)
+    data = classify.encode(task, examples, tokenizer, 64, None)
 
-    glue.finetune(model, tokenizer, examples, data, settings, tmp_path / "run", None)
+    train(model, data, lambda net, batch: net(**batch).loss, settings, tmp_path / "run")
     ours = [record["loss"] for record in read_records(tmp_path / "run" / "train.jsonl")]
     theirs = torch_losses(reference, data, settings)
     assert len(ours) == len(theirs) >= 12
@@ -113,5 +114,5 @@ def test_the_mean_loss_is_transformers_loss(vocab, tmp_path):
     rng = np.random.default_rng(0)
     logits, labels = rng.normal(size=(7, 3)), rng.integers(0, 3, 7)
     theirs = torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(labels)).item()
-    assert glue.mean_loss(TASKS["mnli"], logits, labels) == pytest.approx(theirs, rel=1e-12)
-    assert glue.mean_loss(TASKS["mnli"], logits, (labels + 1) % 3) != pytest.approx(theirs, rel=1e-3)
+    assert classify.mean_loss(TASKS["mnli"], logits, labels) == pytest.approx(theirs, rel=1e-12)
+    assert classify.mean_loss(TASKS["mnli"], logits, (labels + 1) % 3) != pytest.approx(theirs, rel=1e-3)

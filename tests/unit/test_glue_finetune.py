@@ -11,9 +11,10 @@ from mobilebert.data.collate import PackedDataset
 from mobilebert.data.glue.files import read_split
 from mobilebert.data.glue.tasks import NLI, TASKS
 from mobilebert.model.config import MobileBertConfig
-from mobilebert.tasks import classify as glue
-from mobilebert.tasks.glue_run import own_task
+from mobilebert.tasks import classifier, classify
+from mobilebert.tasks.classify import own_task
 from mobilebert.tasks.layer_depth import depth_of
+from mobilebert.tasks.model import run_of
 from mobilebert.tasks.recipes import PRESETS, train_settings
 from mobilebert.text.tokenizer import MobileBertTokenizer
 from mobilebert.train.parallel import World
@@ -42,7 +43,7 @@ def config(tokenizer):
 @pytest.fixture
 def checkpoint(config, tmp_path):
     """An MNLI model with Google's class order."""
-    model, labels, trained = glue.build_model(TASKS["mnli"], config=config, label_order=GOOGLE)
+    model, labels, trained = classifier.build_model(TASKS["mnli"], config=config, label_order=GOOGLE)
     assert labels == GOOGLE and not trained
     model.save_pretrained(tmp_path / "mnli")
     return tmp_path / "mnli"
@@ -53,16 +54,16 @@ def dataset(task, split, labels, tokenizer):
 
 
 def evaluate(model, *further):
-    return glue.evaluate(glue.forward_of(model), *further)
+    return classify.evaluate(run_of(model, ["logits"]), *further)
 
 
 def logits_of(model, *further):
-    return glue.logits_of(glue.forward_of(model), model.config.num_labels, *further)
+    return classify.logits_of(run_of(model, ["logits"]), model.config.num_labels, *further)
 
 
 def test_another_class_order_gives_the_same_accuracy(checkpoint, tokenizer, tmp_path):
     task = TASKS["mnli"]
-    model, labels, trained = glue.build_model(task, model_name_or_path=str(checkpoint))
+    model, labels, trained = classifier.build_model(task, model_name_or_path=str(checkpoint))
     assert labels == GOOGLE and trained
     assert model.config.id2label == dict(enumerate(GOOGLE))
     expected = evaluate(model, task, labels, {"dev_matched": dataset(task, "dev_matched", labels, tokenizer)}, 8, ONE)
@@ -84,18 +85,18 @@ def test_a_checkpoint_without_class_names_is_refused_unless_the_order_is_given(c
     path = checkpoint / "config.json"
     path.write_text(path.read_text().replace("contradiction", "LABEL_0").replace("entailment", "LABEL_1"))
     with pytest.raises(InputError, match=r"config.json: class names LABEL_0, LABEL_1, neutral cannot .*`label_order="):
-        glue.build_model(task, model_name_or_path=str(checkpoint))
-    model, labels, _ = glue.build_model(task, model_name_or_path=str(checkpoint), label_order=GOOGLE)
+        classifier.build_model(task, model_name_or_path=str(checkpoint))
+    model, labels, _ = classifier.build_model(task, model_name_or_path=str(checkpoint), label_order=GOOGLE)
     assert labels == GOOGLE and model.config.id2label[0] == "contradiction"
 
 
 @pytest.mark.parametrize("name", ["rte", "stsb"])
 def test_a_head_of_another_task_is_refused_and_init_from_replaces_it(checkpoint, name):
     task = TASKS[name]
-    with pytest.raises(InputError, match=r"config.json: .* use --init_from"):
-        glue.build_model(task, model_name_or_path=str(checkpoint))
-    model, labels, trained = glue.build_model(task, init_from=str(checkpoint))
-    mnli, _, _ = glue.build_model(TASKS["mnli"], model_name_or_path=str(checkpoint))
+    with pytest.raises(InputError, match=r"config.json: .* use `init_from="):
+        classifier.build_model(task, model_name_or_path=str(checkpoint))
+    model, labels, trained = classifier.build_model(task, init_from=str(checkpoint))
+    mnli, _, _ = classifier.build_model(TASKS["mnli"], model_name_or_path=str(checkpoint))
     assert not trained and labels == (task.labels or ("score",))
     assert model.classifier.weight.shape[1] == len(labels) == model.config.num_labels
     ours, theirs = (dict(net.mobilebert.named_parameters()) for net in (model, mnli))
@@ -104,20 +105,20 @@ def test_a_head_of_another_task_is_refused_and_init_from_replaces_it(checkpoint,
 
 def test_new_heads_follow_the_seed(checkpoint):
     heads = [
-        glue.build_model(TASKS["rte"], init_from=str(checkpoint), seed=seed)[0].classifier.weight.numpy()
+        classifier.build_model(TASKS["rte"], init_from=str(checkpoint), seed=seed)[0].classifier.weight.numpy()
         for seed in (1, 1, 2)
     ]
     assert np.array_equal(heads[0], heads[1]) and not np.array_equal(heads[0], heads[2])
 
 
 def test_one_source_is_needed(config):
-    with pytest.raises(InputError, match="exactly one of --model_name_or_path, --init_from and --config_name"):
-        glue.build_model(TASKS["rte"], config=config, init_from="somewhere")
+    with pytest.raises(InputError, match="exactly one of `model_name_or_path`, `init_from` and `config_name`"):
+        classifier.build_model(TASKS["rte"], config=config, init_from="somewhere")
 
 
 def test_logits_keep_the_order_of_the_examples(config, tokenizer):
     task = TASKS["rte"]
-    model, labels, _ = glue.build_model(task, config=config)
+    model, labels, _ = classifier.build_model(task, config=config)
     data = dataset(task, "dev", labels, tokenizer)
     logits = logits_of(model, data, 5, ONE)
     one_by_one = np.concatenate([logits_of(model, Single(data, index), 1, ONE) for index in range(len(data))])
@@ -137,27 +138,27 @@ class Single:
 
 def test_the_loss_is_the_mean_over_all_examples(config, tokenizer):
     task = TASKS["sst2"]
-    model, labels, _ = glue.build_model(task, config=config)
+    model, labels, _ = classifier.build_model(task, config=config)
     data = dataset(task, "dev", labels, tokenizer)  # 16 examples: the last batch of 5 has 1
     losses = [evaluate(model, task, labels, {"dev": data}, size, ONE)["loss"] for size in (5, 16)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
     logits, gold = np.array([[2.0, 0.0], [0.0, 1.0], [1.0, 1.0]], np.float32), np.array([0, 0, 1])
     by_hand = (np.log(1 + np.exp(-2)) + np.log(1 + np.exp(1)) + np.log(2)) / 3
-    assert glue.mean_loss(task, logits, gold) == pytest.approx(by_hand)
-    assert glue.mean_loss(TASKS["stsb"], np.array([[1.0], [4.0]]), np.array([2.0, 2.0])) == pytest.approx(2.5)
+    assert classify.mean_loss(task, logits, gold) == pytest.approx(by_hand)
+    assert classify.mean_loss(TASKS["stsb"], np.array([[1.0], [4.0]]), np.array([2.0, 2.0])) == pytest.approx(2.5)
 
 
 def test_both_mnli_sets_have_their_own_metrics(config, tokenizer):
     task = TASKS["mnli"]
-    model, labels, _ = glue.build_model(task, config=config)
+    model, labels, _ = classifier.build_model(task, config=config)
     sets = {split: dataset(task, split, labels, tokenizer) for split in task.dev_splits}
     assert set(evaluate(model, task, labels, sets, 8, ONE)) == {"loss", "accuracy", "loss_mm", "accuracy_mm"}
 
 
 def test_logits_that_are_not_finite_are_refused(config, tokenizer):
     task = TASKS["sst2"]
-    model, labels, _ = glue.build_model(task, config=config)
+    model, labels, _ = classifier.build_model(task, config=config)
     model.classifier.bias.set_value(np.array([np.nan, 0.0], np.float32))
     with pytest.raises(InputError, match="dev: the model's logits are not finite"):
         evaluate(model, task, labels, {"dev": dataset(task, "dev", labels, tokenizer)}, 8, ONE)
@@ -184,19 +185,19 @@ def test_the_digest_sees_every_column():
 
 def test_a_missing_mismatched_set_is_left_out(tmp_path, caplog):
     (tmp_path / "dev_matched.tsv").write_bytes((SAMPLES / "MNLI" / "dev_matched.tsv").read_bytes())
-    assert glue.Files(str(tmp_path), {}).splits(TASKS["mnli"], "dev") == ("dev_matched",)
+    assert classify.Files(str(tmp_path), {}).splits(TASKS["mnli"], "dev") == ("dev_matched",)
     assert "no dev_mismatched.tsv" in caplog.text
 
 
 def test_classes_of_a_task_of_ones_own(tmp_path, checkpoint):
     (tmp_path / "t.csv").write_text("text,stars\na,3\nb,1\nc,10\n")
-    files = glue.Files(None, {"train": str(tmp_path / "t.csv")})
+    files = classify.Files(None, {"train": str(tmp_path / "t.csv")})
     assert own_task(files, ("text",), "stars", (), False, None).labels == ("1", "3", "10")
     assert own_task(files, ("text",), "stars", ("10", "3", "1"), False, None).labels == ("10", "3", "1")
     assert own_task(files, ("text",), "stars", (), True, None).is_regression
-    assert own_task(glue.Files(None, {}), ("text",), "stars", (), False, str(checkpoint)).labels == GOOGLE
+    assert own_task(classify.Files(None, {}), ("text",), "stars", (), False, str(checkpoint)).labels == GOOGLE
     with pytest.raises(InputError, match="which classes are there"):
-        own_task(glue.Files(None, {}), ("text",), "stars", (), False, None)
+        own_task(classify.Files(None, {}), ("text",), "stars", (), False, None)
 
 
 def test_presets_are_complete_and_mnli_is_the_originals():
@@ -222,9 +223,9 @@ def test_depths_for_layerwise_decay():
 
 def test_padding_does_not_change_a_model_with_new_weights(config, tokenizer):
     # The trigram of the last token reads the [PAD] row: it is zero until training or a checkpoint makes it another.
-    model, labels, _ = glue.build_model(TASKS["sst2"], config=config)
+    model, labels, _ = classifier.build_model(TASKS["sst2"], config=config)
     data = dataset(TASKS["sst2"], "dev", labels, tokenizer)
-    longer = PackedDataset(data.rows, 0, fixed_length=40)
+    longer = PackedDataset(data.rows, 0, pad_to_multiple_of=40)
     np.testing.assert_allclose(logits_of(model, data, 1, ONE), logits_of(model, longer, 16, ONE), rtol=1e-4, atol=1e-5)
     table = model.get_input_embeddings().weight
     table.set_value(np.concatenate([np.ones_like(table[:1].numpy()), table[1:].numpy()]))

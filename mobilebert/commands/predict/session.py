@@ -37,7 +37,7 @@ class Model:
 
     def load(self) -> Predictor:
         """Load it."""
-        return Predictor(self.source.folder, self.engine, self.threads)
+        return Predictor(self.source, self.engine, self.threads)
 
 
 class Terminal:

@@ -1,0 +1,79 @@
+"""What a run is told: where its model comes from, what to do with it, where to write."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mobilebert.base.errors import InputError
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """Everything that runs of all tasks are told, but the training settings.
+
+    Attributes:
+        output_dir: all that the run writes is below it.
+        do_train, do_eval, do_predict: what to do; ``do_predict`` answers without scoring.
+        model_name_or_path, init_from, config_name: the model's source, one of them: a checkpoint; a checkpoint of
+            another task, whose head is replaced; the configuration of a model with random weights.
+        tokenizer_name: a folder, a file or a hub name; by default the model's source.
+        eval_batch_size: rows in one forward pass.
+        cache_dir: of token rows; None for no cache.
+        engine, threads: evaluate an exported model; see ``model.load_exported``.
+    """
+
+    output_dir: Path
+    do_train: bool = False
+    do_eval: bool = False
+    do_predict: bool = False
+    model_name_or_path: str | None = None
+    init_from: str | None = None
+    config_name: str | None = None
+    tokenizer_name: str | None = None
+    eval_batch_size: int = 32
+    cache_dir: str | None = None
+    engine: str | None = None
+    threads: int | None = None
+
+    def __post_init__(self):
+        if self.eval_batch_size < 1:
+            raise InputError(f"`eval_batch_size={self.eval_batch_size}`: expected at least 1")
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of data that the run reads: ``train``, ``dev``, ``test``."""
+        wanted = {"train": self.do_train, "dev": self.do_eval, "test": self.do_predict}
+        return tuple(kind for kind, is_wanted in wanted.items() if is_wanted)
+
+    def check(self, purpose: str) -> None:
+        """Refuse what goes together for no task.
+
+        Args:
+            purpose: what the model is for, for the message: ``"to answer"``.
+
+        Raises:
+            InputError: nothing to do, or no model to do it with.
+        """
+        if not self.kinds:
+            raise InputError("nothing to do: give `do_train`, `do_eval` or `do_predict`")
+        if self.engine is not None and self.do_train:
+            raise InputError(
+                f"`engine={self.engine}`: an exported model cannot be trained; "
+                "train its checkpoint and export that again"
+            )
+        if not self.do_train and self.model_name_or_path is None:
+            raise InputError(f"`model_name_or_path` is missing: which checkpoint is {purpose}?")
+        if self.config_name and not self.tokenizer_name:
+            raise InputError("`config_name` starts from random weights: give `tokenizer_name` (a vocab.txt) too")
+
+    def check_one_source(self, names: tuple[str, ...]) -> None:
+        """Refuse more or less than one source of the model.
+
+        Args:
+            names: fields that the task knows as sources.
+
+        Raises:
+            InputError: none or several of them are given.
+        """
+        if sum(getattr(self, name) is not None for name in names) != 1:
+            *first, last = (f"`{name}`" for name in names)
+            raise InputError(f"give exactly one of {', '.join(first)} and {last}")

@@ -1,0 +1,116 @@
+"""What a task has to say so that ``run`` can train, evaluate and predict: one class a task."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from paddle import nn
+
+from mobilebert.data.collate import PackedDataset
+from mobilebert.inference.rows import Run
+from mobilebert.model.config import MobileBertConfig
+from mobilebert.tasks.model import RunModel
+from mobilebert.tasks.plan import RunPlan
+from mobilebert.text.tokenizer import MobileBertTokenizer
+from mobilebert.train import Evaluation
+from mobilebert.train.parallel import World
+
+
+@dataclass(frozen=True)
+class Split:
+    """Data of one kind, as it was read and as the model takes it.
+
+    Attributes:
+        name: ``train``, ``dev``, ``test``, or ``dev_mismatched`` where there are several.
+        source: the file.
+        examples: the task's own.
+        data: token rows of the examples.
+        digest: fingerprint of the data; a resumed training must have the same.
+    """
+
+    name: str
+    source: str
+    examples: Any
+    data: PackedDataset
+    digest: str = ""
+
+
+class Task(ABC):
+    """A head and the data, metrics and files that belong to it.
+
+    Attributes:
+        head: a key of ``config.HEAD_CLASSES``.
+        head_name: what it is called in messages.
+        purpose: what a model is for, in messages.
+        outputs: fields of the head's output that scores and predictions are made of.
+        max_seq_length: tokens of a row.
+        answer_files: what ``save_answers`` writes; stands in ``best/`` and in the output folder.
+    """
+
+    head: str
+    head_name: str
+    purpose: str
+    outputs: tuple[str, ...]
+    max_seq_length: int
+    answer_files: tuple[str, ...] = ()
+
+    @abstractmethod
+    def check(self, plan: RunPlan) -> None:
+        """Refuse a plan that does not fit the task, before anything is loaded; raises ``InputError``."""
+
+    @abstractmethod
+    def build_model(self, plan: RunPlan, seed: int) -> tuple[nn.Layer, bool]:
+        """The model in evaluation mode, and whether its head came from the checkpoint."""
+
+    def adopt(self, config: MobileBertConfig, source: str) -> "Task":
+        """The task with what a model's configuration decides, such as the order of its classes; raises ``InputError``.
+
+        Args:
+            config: of the model.
+            source: where it is, for messages.
+        """
+        return self
+
+    def adopt_notes(self, model: RunModel, source: str) -> "Task":
+        """The task reading as the checkpoint notes, where the caller did not say; never for training."""
+        return self
+
+    @abstractmethod
+    def load(self, kind: str, plan: RunPlan, tokenizer: MobileBertTokenizer, world: World) -> list[Split]:
+        """Read and encode ``train``, ``dev`` or ``test``; raises ``InputError``."""
+
+    @abstractmethod
+    def note(self, config: MobileBertConfig) -> MobileBertConfig:
+        """The configuration with how this task reads, for whoever uses the trained checkpoint."""
+
+    @abstractmethod
+    def best_metric(self, dev: Sequence[Split]) -> str:
+        """The metric that chooses the best checkpoint."""
+
+    @abstractmethod
+    def score(self, run: Run, dev: Sequence[Split], batch_size: int, world: World) -> Evaluation:
+        """Score a model on the dev sets; ``outputs`` is what ``save_answers`` takes. The same on every rank."""
+
+    @abstractmethod
+    def save_answers(self, answers: Any, folder: Path) -> None:
+        """Write ``answer_files``."""
+
+    @abstractmethod
+    def report(self, dev: Sequence[Split], scores: dict[str, Any], seconds: float | None) -> dict[str, Any]:
+        """The content of ``eval_results.json``.
+
+        Args:
+            dev: the dev sets.
+            scores: ``evaluated``, or ``dev_selected`` and ``final``.
+            seconds: of the training; None without one.
+        """
+
+    @abstractmethod
+    def predict(self, run: Run, test: Sequence[Split], plan: RunPlan, world: World) -> None:
+        """Write the predictions for the test sets into the output folder."""
+
+    @abstractmethod
+    def prediction_files(self, plan: RunPlan) -> Sequence[str]:
+        """The names that ``predict`` writes in the output folder."""
