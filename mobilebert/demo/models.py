@@ -8,18 +8,13 @@ from typing import Any
 
 from mobilebert.base.errors import InputError
 from mobilebert.demo.pool import Pool, TurnTakingEngine
-from mobilebert.inference.manifest import MANIFEST, ONNX_FILE, PADDLE_PREFIX
+from mobilebert.inference.engines import ENGINES
+from mobilebert.inference.manifest import MANIFEST
 from mobilebert.inference.predictor import Predictor
 from mobilebert.inference.source import Source, read_source
 from mobilebert.model.config import CONFIG_NAME
 
 TASKS = ("question-answering", "sequence-classification")
-_WEIGHTS = {
-    "onnxruntime": (ONNX_FILE,),
-    "openvino": (ONNX_FILE,),
-    "paddle": (f"{PADDLE_PREFIX}.pdiparams",),
-    "dygraph": ("model.safetensors", "model_state.pdparams", "pytorch_model.bin"),
-}
 # Random weights, made to be timed; and a training's intermediate states.
 _LEFT_OUT = {"benchmark", "checkpoints"}
 
@@ -52,7 +47,7 @@ class Model:
         """The loaded model; loading it may raise InputError."""
         with self._lock:
             if self._predictor is None:
-                predictor = Predictor(self.source.folder, threads=self._threads)
+                predictor = Predictor(self.source, threads=self._threads)
                 predictor.engine = TurnTakingEngine(predictor.engine, self._pool)
                 self._predictor = predictor
             return self._predictor
@@ -60,7 +55,8 @@ class Model:
     def describe(self) -> dict[str, Any]:
         """For the page: name, task, precision, size in bytes, tokens of a row, labels, whether it takes pairs."""
         manifest, rules = self.source.manifest, self.source.rules
-        weights = [self.source.folder / name for engine in manifest.engines for name in _WEIGHTS.get(engine, ())]
+        engines = [ENGINES[name] for name in manifest.engines if name in ENGINES]
+        weights = [self.source.folder / name for engine in engines for name in engine.weight_files]
         return {
             "name": self.name,
             "task": manifest.head,

@@ -173,7 +173,6 @@ class TurnTakingEngine(Engine):
 
     def __init__(self, engine: Engine, pool: Pool):
         self.outputs: Sequence[str] = engine.outputs
-        self.per_token = engine.per_token
         self._engine, self._pool = engine, pool
 
     def run(self, batch: Mapping[str, np.ndarray]) -> list[np.ndarray]:

@@ -23,8 +23,7 @@ from mobilebert.export.fold import fold
 from mobilebert.export.program import Program
 from mobilebert.export.quantization import quantize
 from mobilebert.export.samples import Samples, read_samples
-from mobilebert.inference.batching import outputs_of
-from mobilebert.inference.engines import Engine, OnnxRuntimeEngine, PaddleEngine
+from mobilebert.inference.engines import Engine, EngineOptions, OnnxRuntimeEngine, PaddleEngine
 from mobilebert.inference.manifest import MANIFEST, ONNX_FILE, PADDLE_PREFIX, Manifest
 from mobilebert.inference.source import default_max_seq_length
 from mobilebert.model import heads, weights
@@ -198,7 +197,7 @@ def _write(
         else:
             half = plan.quantize == "fp16"
             _save_onnx(onnx_graph.build(program, portable=plan.portable, half_weights=half), path)
-        engine = OnnxRuntimeEngine(path, checkpoint.head, names)
+        engine = OnnxRuntimeEngine(folder, checkpoint.head, names, EngineOptions())
         errors["onnxruntime"] = error = largest_error(engine, names, inputs, truth)
         # int8 rounds as it must, but it gives numbers.
         _require(error, limit if plan.quantize is None else np.finfo(np.float32).max, "the ONNX file")
@@ -208,14 +207,18 @@ def _write(
             else:
                 plain = folder / "fp32.onnx"
                 _save_onnx(onnx_graph.build(program), plain)
-                metrics["fp32"] = measure(OnnxRuntimeEngine(plain, checkpoint.head, names), evaluation)
+                metrics["fp32"] = measure(
+                    OnnxRuntimeEngine(folder, checkpoint.head, names, EngineOptions(), plain.name), evaluation
+                )
                 plain.unlink()
                 metrics[plan.quantize] = measure(engine, evaluation)
     if plan.format in ("paddle", "all"):
         engines.append("paddle")
         # Fused products are the faster ones in Paddle.
         paddle_graph.save(program, folder / PADDLE_PREFIX)
-        errors["paddle"] = error = largest_error(PaddleEngine(folder, checkpoint.head, names), names, inputs, truth)
+        errors["paddle"] = error = largest_error(
+            PaddleEngine(folder, checkpoint.head, names, EngineOptions()), names, inputs, truth
+        )
         _require(error, limit, "the Paddle files")
     checkpoint.config.save_pretrained(folder)
     if plan.format == "all":
@@ -350,7 +353,7 @@ def largest_error(
 
 def measure(engine: Engine, samples: Samples) -> dict[str, float]:
     """The metrics of an engine on labelled text."""
-    return samples.score(outputs_of(engine, samples.rows, samples.pad_token_id))
+    return samples.measure(engine.run)
 
 
 def _relative(value: np.ndarray, expected: np.ndarray) -> float:

@@ -26,7 +26,7 @@ class HeldEngine(Engine):
     """Waits in every run until it is released."""
 
     def __init__(self, engine):
-        self.outputs, self.per_token, self.engine = engine.outputs, engine.per_token, engine
+        self.outputs, self.engine = engine.outputs, engine
         self.entered, self.release = threading.Semaphore(0), threading.Event()
         self.runs = 0
 

@@ -172,7 +172,7 @@ def test_errors(folder, tmp_path):
         Predictor(folder / "lm", engine="paddle")
     with pytest.raises(InputError, match="engine 'tflite': expected one of onnxruntime, paddle"):
         Predictor(folder / "qa", engine="tflite")
-    with pytest.raises(InputError, match="threads=0: expected at least 1"):
+    with pytest.raises(InputError, match="`threads=0`: expected at least 1"):
         Predictor(folder / "qa", threads=0)
     with pytest.raises(InputError, match=r"has neither export\.json nor config\.json; give a fine-tuned"):
         Predictor(tmp_path)
@@ -277,8 +277,6 @@ def test_question_tokens_do_not_crowd_out_the_answers(folder):
     class Partial:
         """Scores the question's tokens higher than the context's."""
 
-        per_token = (True, True)
-
         def run(self, batch):
             context = batch["token_type_ids"] * batch["attention_mask"]
             scores = (1 - context) * 50.0 + np.arange(context.shape[1]) * 0.1
@@ -323,5 +321,5 @@ def test_openvino_reads_the_portable_file(folder, tmp_path):
     reference, other = Predictor(folder / "qa"), Predictor(tmp_path / "portable", engine="openvino", threads=1)
     expected, got = (predictor.answer(QUESTION, CONTEXT, top_k=3) for predictor in (reference, other))
     assert [(answer.text, answer.start) for answer in got] == [(answer.text, answer.start) for answer in expected]
-    with pytest.raises(InputError, match=r"was not exported for openvino .*export again with --portable"):
+    with pytest.raises(InputError, match=r"was not exported for openvino .*export again with `portable`"):
         Predictor(folder / "qa", engine="openvino")

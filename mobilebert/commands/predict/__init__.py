@@ -8,8 +8,8 @@ from typing import NoReturn
 
 from mobilebert.base import cli
 from mobilebert.base.errors import InputError
+from mobilebert.inference.engines import ENGINES
 
-ENGINES = ("onnxruntime", "paddle", "dygraph", "openvino")
 QUESTION_ANSWERING, CLASSIFICATION = "question-answering", "sequence-classification"
 
 EXAMPLES = """\
