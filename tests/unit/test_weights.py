@@ -141,7 +141,8 @@ def test_predict_answers_from_bfloat16_as_from_float32(checkpoint, copy, run_scr
         answers.append(json.loads(output))
     assert answers[2] == answers[1] != answers[0]
     assert answers[2]["answer"] == answers[0]["answer"]
-    assert answers[2]["answers"][0]["score"] == pytest.approx(answers[0]["answers"][0]["score"], rel=0.02)
+    # A score is the sum of two logits of about 1, and may be near 0: held against their size, not its own.
+    assert answers[2]["answers"][0]["score"] == pytest.approx(answers[0]["answers"][0]["score"], abs=0.02)
 
 
 # Other floating-point types
