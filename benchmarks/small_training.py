@@ -18,7 +18,7 @@ from mobilebert.base import cli
 
 import paddle  # isort: skip
 
-from mobilebert.train import TrainSettings, parallel, train
+from mobilebert.train import Evaluation, Hooks, RunHeader, Start, TrainSettings, parallel, train
 
 VOCABULARY, WIDTH, MAX_LENGTH = 100, 48, 24
 SETTINGS = {
@@ -103,9 +103,10 @@ def main() -> int:
         share = world.share(len(dev))
         logits = model(paddle.to_tensor(dev.batch(share)["tokens"])).numpy()
         logits = parallel.gather_in_order(logits, len(dev), world)
-        return {"accuracy": float((logits.argmax(-1) == dev.labels).mean()), "logit_sum": float(logits.sum())}
+        accuracy = float((logits.argmax(-1) == dev.labels).mean())
+        return Evaluation({"accuracy": accuracy, "logit_sum": float(logits.sum())})
 
-    def save_best(folder):
+    def save_best(folder, _):
         weights = {name: tensor.numpy().tolist() for name, tensor in model.state_dict().items()}
         (folder / "weights.json").write_text(json.dumps(weights), encoding="utf-8")
 
@@ -115,11 +116,9 @@ def main() -> int:
         loss_fn,
         TrainSettings(**{**SETTINGS, **args.settings}),
         args.output_dir,
-        evaluate=evaluate,
-        save_best=save_best,
-        resume=args.resume,
-        resume_fallback=args.resume_fallback,
-        data_checksum=f"small-{args.examples}",
+        hooks=Hooks(evaluate=evaluate, save_best=save_best),
+        start=Start(resume=args.resume, resume_fallback=args.resume_fallback),
+        header=RunHeader(data_checksum=f"small-{args.examples}"),
     )
     return 0
 

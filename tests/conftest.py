@@ -11,6 +11,16 @@ import pytest
 from mobilebert.base import cli
 
 ROOT = Path(__file__).parents[1]
+MARK_OF_FIXTURE = {"data_folder": "real_data", "browser": "browser", "page": "browser"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by mark
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that read the real data sets, and those that open a browser, by the fixtures they use."""
+    for item in items:
+        for fixture, mark in MARK_OF_FIXTURE.items():
+            if fixture in getattr(item, "fixturenames", ()):
+                item.add_marker(mark)
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from mobilebert.data.qa.metrics import evaluate_v1, evaluate_v2
 from mobilebert.text.tokenizer import MobileBertTokenizer
 
 DATA = os.environ.get("MOBILEBERT_DATA")
-needs_data = pytest.mark.skipif(not DATA, reason="MOBILEBERT_DATA is not set: real SQuAD files needed")
+needs_data = pytest.mark.usefixtures("data_folder")
 FILES = {"dev v1.1": "dev-v1.1.json", "dev v2.0": "dev-v2.0.json", "train v1.1": "train-v1.1.json.gz"}
 
 

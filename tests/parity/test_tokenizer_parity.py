@@ -275,7 +275,7 @@ def test_paddlenlp_differences_by_kind(monkeypatch, tmp_path, vocab):
     assert "3 of 4 texts differ" in out.getvalue()
 
 
-@pytest.mark.skipif(not DATA, reason="MOBILEBERT_DATA is unset: real SQuAD and vocabulary are not there")
+@pytest.mark.usefixtures("data_folder")
 def test_real_squad_is_equal():
     code, text = run(
         files=[str(Path(DATA) / "squad" / "dev-v1.1.json")],

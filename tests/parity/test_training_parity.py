@@ -1,13 +1,12 @@
 """Fifty steps on real SQuAD features: our loop and Paddle against transformers, torch's AdamW and its LambdaLR."""
 
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import transformers
+from support.models import paddle_twin
 
 from mobilebert.data.collate import PackedDataset
 from mobilebert.data.qa.features import load_train_features
@@ -15,10 +14,6 @@ from mobilebert.model import weights
 from mobilebert.text.tokenizer import MobileBertTokenizer
 from mobilebert.train import TrainSettings, train
 from mobilebert.train.sampler import step_examples
-from tests.tiny import paddle_twin
-
-DATA = os.environ.get("MOBILEBERT_DATA")
-pytestmark = pytest.mark.skipif(not DATA, reason="MOBILEBERT_DATA is not set: needs squad/dev-v1.1.json and vocab.txt")
 
 STEPS, BATCH, LENGTH = 50, 4, 96
 SETTINGS = TrainSettings(
@@ -46,13 +41,13 @@ CONFIG = {
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
+def data(data_folder, tmp_path_factory):
     """Features of one real article."""
     folder = tmp_path_factory.mktemp("squad")
-    whole = json.loads(Path(DATA, "squad", "dev-v1.1.json").read_text(encoding="utf-8"))
+    whole = json.loads((data_folder / "squad" / "dev-v1.1.json").read_text(encoding="utf-8"))
     article = {"version": "1.1", "data": [{**whole["data"][0], "paragraphs": whole["data"][0]["paragraphs"][:12]}]}
     (folder / "train.json").write_text(json.dumps(article), encoding="utf-8")
-    tokenizer = MobileBertTokenizer.from_pretrained(str(Path(DATA, "vocab.txt")))
+    tokenizer = MobileBertTokenizer.from_pretrained(str(data_folder / "vocab.txt"))
     rows = load_train_features(
         str(folder / "train.json"),
         tokenizer,

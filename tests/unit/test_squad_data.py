@@ -17,7 +17,7 @@ from mobilebert.data.qa.squad_json import SquadExample
 from mobilebert.text.tokenizer import MobileBertTokenizer
 
 DATA = os.environ.get("MOBILEBERT_DATA")
-needs_data = pytest.mark.skipif(not DATA, reason="MOBILEBERT_DATA is not set: real SQuAD files needed")
+needs_data = pytest.mark.usefixtures("data_folder")
 
 CONTEXT = " The quick fox\u00a0jumps.\n"
 GOOD = {

@@ -12,8 +12,9 @@ import paddle
 import pytest
 import torch
 
+from mobilebert.base import outputs
 from mobilebert.base.errors import InputError
-from mobilebert.train import TrainSettings, loop, train
+from mobilebert.train import Evaluation, Hooks, Start, TrainSettings, loop, train
 from mobilebert.train.optim import learning_rate_at
 from mobilebert.train.sampler import step_examples
 
@@ -59,15 +60,9 @@ QUIET = {"learning_rate": 1e-2, "save_steps": 0, "eval_steps": 0, "log_steps": 1
 def run(folder, model=None, data=None, loss=loss_fn, evaluate=None, resume=None, save_best=None, **settings):
     model = model or network()
     settings = TrainSettings(**{**QUIET, "max_steps": 14, **settings})
+    hooks = Hooks(evaluate=evaluate, save_best=save_best, copy_from_best=("answers",))
     result = train(
-        model,
-        Rows() if data is None else data,
-        loss,
-        settings,
-        folder,
-        evaluate=evaluate,
-        resume=resume,
-        save_best=save_best,
+        model, Rows() if data is None else data, loss, settings, folder, hooks=hooks, start=Start(resume=resume)
     )
     return model, result
 
@@ -206,11 +201,13 @@ def test_best_final_and_early_stop(tmp_path):
     def evaluate(model):
         assert not model.training and not paddle.is_grad_enabled()
         paddle.rand([10])  # draws here must not change the run
-        return {"score": next(scores), "count": np.int64(3)}
+        score = next(scores)
+        return Evaluation({"score": score, "count": np.int64(3)}, outputs=f"answers of {score}")
 
-    def save_best(folder):
+    def save_best(folder, answers):
         saved.append(folder)
         (folder / "model").write_text(str(len(saved)))
+        (folder / "answers").write_text(answers)
 
     common = {"eval_steps": 2, "best_metric": "score", "early_stop_patience": 2, "max_steps": 20}
     model, result = run(tmp_path, network(0.3), evaluate=evaluate, save_best=save_best, **common)
@@ -221,6 +218,8 @@ def test_best_final_and_early_stop(tmp_path):
         tmp_path, "eval.jsonl"
     )
     assert (tmp_path / "best" / "model").read_text() == "2"
+    assert (tmp_path / "best" / "answers").read_text() == (tmp_path / "answers").read_text() == "answers of 0.7"
+    assert {"best/model", "best/answers", "answers"} <= outputs.recorded(tmp_path)
     run(tmp_path / "unwatched", network(0.3), max_steps=20)
     assert losses(tmp_path) == losses(tmp_path / "unwatched")[:8]
 
@@ -229,7 +228,7 @@ def test_a_lower_metric_can_be_the_better_one(tmp_path):
     values = iter([3.0, 1.0, 2.0])
     _, result = run(
         tmp_path,
-        evaluate=lambda model: {"perplexity": next(values)},
+        evaluate=lambda model: Evaluation({"perplexity": next(values)}),
         best_metric="perplexity",
         best_is_higher=False,
         eval_steps=5,
@@ -239,7 +238,14 @@ def test_a_lower_metric_can_be_the_better_one(tmp_path):
 
 def test_a_best_metric_that_the_evaluation_lacks_is_named(tmp_path):
     with pytest.raises(InputError, match="best_metric=f2: the evaluation gives f1, exact"):
-        run(tmp_path, evaluate=lambda model: {"f1": 1.0, "exact": 1.0}, best_metric="f2", eval_steps=1)
+        run(tmp_path, evaluate=lambda model: Evaluation({"f1": 1.0, "exact": 1.0}), best_metric="f2", eval_steps=1)
+
+
+def test_somebody_elses_file_is_not_replaced_by_a_copy_from_best(tmp_path):
+    (tmp_path / "answers").write_text("mine")
+    with pytest.raises(InputError, match="answers: is there already, and not as the output of a run"):
+        run(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["answers"]
 
 
 def test_an_empty_train_set_is_refused(tmp_path):
@@ -261,7 +267,7 @@ def test_epochs_may_be_fractions_and_end_with_a_short_batch(tmp_path):
 def test_everything_is_logged(tmp_path, monkeypatch):
     monkeypatch.undo()  # draw the curves
     settings = {
-        "evaluate": lambda model: {"f1": 0.5, "loss": 1.0},
+        "evaluate": lambda model: Evaluation({"f1": 0.5, "loss": 1.0}),
         "eval_steps": 5,
         "best_metric": "f1",
         "log_steps": 4,
@@ -302,7 +308,8 @@ def test_a_resumed_run_is_the_tail_of_the_straight_one(tmp_path, settings):
     whole = Rows().batch(np.arange(50))
 
     def evaluate(model):
-        return {"loss": float(loss_fn(model, {key: paddle.to_tensor(value) for key, value in whole.items()}))}
+        loss = loss_fn(model, {key: paddle.to_tensor(value) for key, value in whole.items()})
+        return Evaluation({"loss": float(loss)})
 
     straight, expected = run(tmp_path / "straight", network(0.4), evaluate=evaluate, max_steps=25, **settings)
     calls = 0
@@ -357,7 +364,7 @@ def test_an_earlier_run_is_neither_mixed_with_nor_deleted_unasked(tmp_path):
     with pytest.raises(InputError, match="holds an earlier run"):
         run(tmp_path, save_steps=5)
     settings = TrainSettings(**{**QUIET, "max_steps": 3})
-    train(network(), Rows(), loss_fn, settings, tmp_path, overwrite=True)
+    train(network(), Rows(), loss_fn, settings, tmp_path, start=Start(overwrite=True))
     assert len(records(tmp_path)) == 3 and (tmp_path / "args.json").exists()
     assert not (tmp_path / "checkpoints").exists()
 
