@@ -370,19 +370,16 @@ class MobileBertEncoder(nn.Layer):
     ) -> tuple[Tensor, tuple[Tensor, ...] | None, tuple[Tensor, ...] | None]:
         """[B, S, H] -> [B, S, H]; input and each layer's output; each layer's probabilities; none where not asked."""
         fast = None if output_attentions else fast_path(self, hidden, attention_bias)
-        hidden_states, attentions = [hidden], []
+        # What nobody asked for is let go at once: where no gradients are wanted, the next layer takes its memory.
+        hidden_states = (hidden,) if output_hidden_states else None
+        attentions = () if output_attentions else None
         for layer in self.layer:
             hidden, probabilities = layer(hidden, attention_bias, fast)
-            # What nobody asked for is let go: without gradients a layer's memory then serves the next.
-            if output_hidden_states:
-                hidden_states.append(hidden)
-            if output_attentions:
-                attentions.append(probabilities)
-        return (
-            hidden,
-            tuple(hidden_states) if output_hidden_states else None,
-            tuple(attentions) if output_attentions else None,
-        )
+            if hidden_states is not None:
+                hidden_states += (hidden,)
+            if attentions is not None:
+                attentions += (probabilities,)
+        return hidden, hidden_states, attentions
 
 
 class MobileBertPooler(nn.Layer):

@@ -1,5 +1,7 @@
 """Layers, backbone and heads, each detail by itself. tests/parity holds the whole against transformers."""
 
+import weakref
+
 import numpy as np
 import paddle
 import pytest
@@ -360,6 +362,28 @@ def test_every_head_returns_tuple_states_and_attentions_when_asked(head):
     values = model(ids, return_dict=False)
     assert isinstance(values, tuple) and len(values) == len(plain)
     np.testing.assert_allclose(values[0].numpy(), plain[0].numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("asked", [False, True])
+@pytest.mark.parametrize("fast", [False, True])
+def test_without_gradients_only_what_was_asked_for_is_held(asked, fast):
+    model = build(num_hidden_layers=4)
+    seen, held = [], []
+
+    def note(layer, inputs, outputs):
+        held.append(sum(reference() is not None for reference in seen))
+        seen.extend(weakref.ref(tensor) for tensor in outputs if tensor is not None)
+
+    for layer in model.encoder.layer:
+        layer.register_forward_post_hook(note)
+    dispatch.set_enabled(fast)
+    try:
+        with paddle.no_grad():
+            output = model(paddle.to_tensor(IDS), output_hidden_states=asked, output_attentions=asked)
+    finally:
+        dispatch.set_enabled(True)
+    assert (output.hidden_states is not None) is (output.attentions is not None) is asked
+    assert held == ([0, 2, 4, 6] if asked else [0, 1 + (not fast), 1 + (not fast), 1 + (not fast)])
 
 
 def test_the_pooler_is_raw_or_activated_or_absent():
