@@ -8,6 +8,7 @@
 #   OUTPUT=FOLDER bash scripts/eval_glue.sh TASK    another place
 
 source "$(dirname "$0")/_common.sh"
+source scripts/_launch.sh
 
 if [[ -z ${1:-} || $1 == -* ]]; then
     fail "which task? it comes first; see bash scripts/eval_glue.sh --help"
@@ -15,7 +16,7 @@ fi
 task=$1
 shift
 
-exec "$PYTHON" run_glue.py \
+launch run_glue.py \
     --task_name "$task" \
     --model_name_or_path "${MODEL_DIR:-task/$task}" \
     --output_dir "${OUTPUT:-outputs/eval_$task}" \

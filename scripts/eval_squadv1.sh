@@ -11,6 +11,5 @@ launch run_squad.py \
     --model_name_or_path "${MODEL_DIR:-task/squadv1}" \
     --output_dir "${OUTPUT:-outputs/eval_squadv1}" \
     --do_eval \
-    --max_seq_length 384 \
-    --doc_stride 128 \
+    --no-version_2_with_negative \
     "$@"

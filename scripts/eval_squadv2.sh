@@ -8,11 +8,9 @@ source "$(dirname "$0")/_common.sh"
 source scripts/_launch.sh
 
 launch run_squad.py \
+    --recipe squadv2 \
     --version_2_with_negative \
-    --null_score_diff_threshold -1.5 \
     --model_name_or_path "${MODEL_DIR:-task/squadv2}" \
     --output_dir "${OUTPUT:-outputs/eval_squadv2}" \
     --do_eval \
-    --max_seq_length 384 \
-    --doc_stride 128 \
     "$@"

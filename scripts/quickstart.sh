@@ -45,42 +45,24 @@ step "4/6 compare both, layer by layer"
     --head question-answering \
     --report "$output/compare.json"
 
-# The flags that reading needs: the same for training and for evaluation.
-reading=(
-    --dev_file "$output/data/dev.json"
-    --max_seq_length 96
-    --doc_stride 32
-    --max_answer_length 10
-    --cache_dir "$output/cache"
-)
-
 step "5/6 train, and keep the best"
 training_begin=$SECONDS
 "$PYTHON" run_squad.py \
+    --recipe quickstart \
     --model_name_or_path "$output/paddle" \
     --train_file "$output/data/train.json" \
-    "${reading[@]}" \
+    --dev_file "$output/data/dev.json" \
+    --cache_dir "$output/cache" \
     --output_dir "$output/training" \
     --do_train --do_eval \
-    --batch_size 32 \
-    --max_steps 1000 \
-    --learning_rate 2e-3 \
-    --min_lr 1e-5 \
-    --lr_schedule cosine \
-    --decay_ratio 1 \
-    --warmup_ratio 0.1 \
-    --weight_decay 0.01 \
-    --max_grad_norm 1 \
-    --eval_steps 250 \
-    --save_steps 0 \
-    --log_steps 50 \
     "$@"
 training_seconds=$((SECONDS - training_begin))
 
-step "6/6 evaluate the best on the dev set, in a process of its own"
+step "6/6 evaluate the best on the dev set, in a process of its own; the checkpoint notes how it reads"
 "$PYTHON" run_squad.py \
     --model_name_or_path "$output/training/best" \
-    "${reading[@]}" \
+    --dev_file "$output/data/dev.json" \
+    --cache_dir "$output/cache" \
     --output_dir "$output/evaluation" \
     --do_eval
 

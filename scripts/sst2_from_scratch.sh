@@ -17,21 +17,10 @@ fi
 
 exec "$PYTHON" run_glue.py \
     --task_name sst2 \
+    --recipe sst2_from_scratch \
     --config_name scripts/sst2_from_scratch.json \
     --tokenizer_name "${VOCAB:-google/mobilebert-uncased}" \
     ${data_flags[@]+"${data_flags[@]}"} \
     --output_dir "${OUTPUT:-output_sst2_from_scratch}" \
     --do_train --do_eval \
-    --max_seq_length 128 \
-    --batch_size 64 \
-    --num_train_epochs 2 \
-    --learning_rate 1e-3 \
-    --lr_schedule linear \
-    --warmup_ratio 0.1 \
-    --weight_decay 0.01 \
-    --adam_beta2 0.999 \
-    --max_grad_norm 1 \
-    --group_by_length \
-    --eval_steps 250 \
-    --log_steps 50 \
     "$@"

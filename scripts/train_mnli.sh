@@ -15,16 +15,4 @@ launch run_glue.py \
     --model_name_or_path "${MODEL:-weight/paddle}" \
     --output_dir "${OUTPUT:-output_mnli}" \
     --do_train --do_eval \
-    --max_seq_length 128 \
-    --batch_size 64 \
-    --num_train_epochs 6 \
-    --learning_rate 8e-5 \
-    --min_lr 5e-7 \
-    --lr_schedule cosine \
-    --decay_ratio 0.9 \
-    --warmup_ratio 0.1 \
-    --weight_decay 0.1 \
-    --adam_beta2 0.98 \
-    --max_grad_norm 0 \
-    --eval_steps 240 \
     "$@"

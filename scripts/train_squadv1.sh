@@ -11,20 +11,8 @@ source "$(dirname "$0")/_common.sh"
 source scripts/_launch.sh
 
 launch run_squad.py \
+    --recipe squadv1 \
     --model_name_or_path "${MODEL:-weight/paddle}" \
     --output_dir "${OUTPUT:-output_squadv1}" \
     --do_train --do_eval \
-    --max_seq_length 384 \
-    --doc_stride 128 \
-    --batch_size 64 \
-    --num_train_epochs 6 \
-    --learning_rate 8e-5 \
-    --min_lr 1e-6 \
-    --lr_schedule cosine \
-    --decay_ratio 0.7 \
-    --warmup_ratio 0.1 \
-    --weight_decay 0.1 \
-    --adam_beta2 0.98 \
-    --max_grad_norm 0 \
-    --eval_steps 240 \
     "$@"

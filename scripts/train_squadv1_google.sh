@@ -12,18 +12,8 @@ source "$(dirname "$0")/_common.sh"
 source scripts/_launch.sh
 
 launch run_squad.py \
+    --recipe squadv1_google \
     --model_name_or_path "${MODEL:-weight/paddle}" \
     --output_dir "${OUTPUT:-output_squadv1_google}" \
     --do_train --do_eval \
-    --max_seq_length 384 \
-    --doc_stride 128 \
-    --batch_size 32 \
-    --num_train_epochs 5 \
-    --learning_rate 4e-5 \
-    --lr_schedule linear \
-    --warmup_ratio 0.1 \
-    --weight_decay 0.01 \
-    --adam_beta2 0.999 \
-    --max_grad_norm 1.0 \
-    --eval_steps 500 \
     "$@"

@@ -16,7 +16,7 @@ from mobilebert.data.qa.answers import FILES, SquadAnswers, answers_of
 from mobilebert.data.qa.features import load_dev_features, load_train_features
 from mobilebert.data.qa.spans import AnswerRules, find_spans
 from mobilebert.inference.rows import Run, span_shapes
-from mobilebert.inference.source import ReadingSettings, noted_settings, reading_settings
+from mobilebert.inference.source import ReadingSettings, noted_settings
 from mobilebert.model.config import MobileBertConfig
 from mobilebert.model.heads import MobileBertForQuestionAnswering
 from mobilebert.tasks.model import RunModel, read_config
@@ -111,9 +111,12 @@ class QuestionAnswering(Task):
         """See ``Task``; says in the log what was taken from where."""
         try:
             noted = noted_settings(model.config, self.head)
-            reading = reading_settings(model.config, self.head, model.max_seq_length).override(**self.given)
         except InputError as error:
             raise InputError(f"{source}/{error}") from None
+        if model.max_seq_length is not None:
+            noted["max_seq_length"] = model.max_seq_length
+        longest = min(self.reading.max_seq_length, model.config.max_position_embeddings)
+        reading = replace(self.reading, **{"max_seq_length": longest, **noted}).override(**self.given)
         origin = {**dict.fromkeys(noted, "noted by the checkpoint"), **dict.fromkeys(self.given, "given")}
         names = ("max_seq_length", "doc_stride", "max_answer_length", "allow_no_answer", "null_score_diff_threshold")
         said = (f"{name} {getattr(reading, name)} ({origin.get(name, 'default')})" for name in names)

@@ -389,3 +389,41 @@ def test_the_real_command(place, tmp_path):
         else:
             assert len(lines) == 1 and (tmp_path / "out0" / "best" / "vocab.txt").exists()
     assert all(name in (place / "vocab.txt").read_text() for name in NAMES)
+
+
+# How a checkpoint is read: the flag, else its note, else the default.
+
+
+def test_evaluation_reads_as_the_checkpoint_notes_and_flags_win(place, tmp_path, run_script):
+    out, files = tmp_path / "out", ("--dev_file", place / "dev.json", "--cache_dir", "")
+    assert run_script(*train_from(place, "--output_dir", out, "--max_steps", "2", "--max_answer_length", "7"))[0] == 0
+
+    def read_with(name, *flags):
+        arguments = ("run_squad", "--model_name_or_path", out / "best", "--output_dir", tmp_path / name, "--do_eval")
+        code, output, errors = run_script(*arguments, *files, *flags)
+        assert code == 0, errors
+        return next(line for line in output.splitlines() if line.startswith("reading: "))
+
+    noted = read_with("noted")
+    for said in (
+        "max_seq_length 48 (noted by the checkpoint)", "doc_stride 8 (noted by the checkpoint)",
+        "max_answer_length 7 (noted by the checkpoint)", "allow_no_answer False (noted by the checkpoint)",
+    ):  # fmt: skip
+        assert said in noted
+    explicit = read_with("explicit", "--max_seq_length", "48", "--doc_stride", "8", "--max_answer_length", "7")
+    assert "max_seq_length 48 (given), doc_stride 8 (given), max_answer_length 7 (given)" in explicit
+    assert contents(tmp_path / "noted")["predictions.json"] == contents(tmp_path / "explicit")["predictions.json"]
+    assert "doc_stride 13 (given)" in read_with("flag", "--max_seq_length", "40", "--doc_stride", "13")
+
+    # predict.py answers the same, by the same rule; without notes both take the defaults, the stride cut to a third.
+    config = json.loads((out / "best" / "config.json").read_text())
+    del config["task_specific_params"]
+    (out / "best" / "config.json").write_text(json.dumps(config))
+    plain = read_with("plain")
+    assert "max_seq_length 48 (default), doc_stride 16 (default), max_answer_length 30 (default)" in plain
+    code, _, errors = run_script(
+        "predict", "qa", "--model", out / "best", "--input", place / "dev.json", "--output", tmp_path / "answers.jsonl"
+    )  # fmt: skip
+    assert code == 0, errors
+    rows = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
+    assert {row["id"]: row["answer"] for row in rows} == read(tmp_path / "plain" / "predictions.json")
