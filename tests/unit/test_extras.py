@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from deploy_models import save_checkpoint
+from mobilebert.deploy.export import Plan, export
 
 from mobilebert.base import extras
-from mobilebert.deploy.export import Plan, export
 from mobilebert.base.errors import InputError
 
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from mobilebert.base.errors import InputError
-from mobilebert.data.glue.files import read_examples, read_label_words, read_split
+from mobilebert.data.classify.examples import read_examples, read_label_words
+from mobilebert.data.glue.files import read_split
 from mobilebert.data.glue.tasks import NLI, TASKS, Task, get_task, ordered_labels
 
 SAMPLES = Path(__file__).parents[2] / "samples" / "glue"
