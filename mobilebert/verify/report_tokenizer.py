@@ -64,20 +64,12 @@ def run(
             peers = paddlenlp_tokenizer.compare(ours, folder / "vocab.txt", _batches(contents), max_length, stride)
             paddlenlp_tokenizer.print_differences(peers)
 
-    differences = sum(check.differences for check in checks)
+    differences, compared = (sum(getattr(check, what) for check in checks) for what in ("differences", "compared"))
     if report:
-        found = {
-            "tokenizer": name,
-            "transformers": references.version,
-            "unicode": unicodedata.unidata_version,
-            "max_length": max_length,
-            "stride": stride,
-            "differences": differences,
-            "checks": [vars(check) for check in checks],
-            "paddlenlp": [vars(peer) for peer in peers],
-        }
-        write_json(report, found)
-    compared = sum(check.compared for check in checks)
+        texts = {"tokenizer": name, "transformers": references.version, "unicode": unicodedata.unidata_version}
+        windows = {"max_length": max_length, "stride": stride}
+        found = {"checks": [vars(check) for check in checks], "paddlenlp": [vars(peer) for peer in peers]}
+        write_json(report, {**texts, **windows, "differences": differences, **found})
     print(f"\n{differences} differences in {compared:,} rows: {'FAILED' if differences else 'equal'}")
     return 1 if differences else 0
 
