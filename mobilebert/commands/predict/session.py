@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from mobilebert.base import cli
 from mobilebert.base.errors import InputError
 from mobilebert.base.files import read_text
 from mobilebert.commands.predict import view as view
@@ -97,7 +98,7 @@ class Terminal:
             except InputError as error:
                 if not self.is_interactive:
                     raise InputError(f"standard input, line {self.line_number}: {error}") from None
-                print(f"error: {error}", file=sys.stderr)
+                print(f"error: {cli.as_flags(str(error))}", file=sys.stderr)
 
 
 class AnsweringSession:
