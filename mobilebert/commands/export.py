@@ -6,6 +6,7 @@ from typing import NoReturn
 
 from mobilebert.base import cli
 from mobilebert.base.errors import InputError
+from mobilebert.export.targets import formats, quantizations
 
 EXAMPLES = """\
   %(prog)s --model task/squadv1 --out outputs/squad --format all
@@ -15,7 +16,7 @@ EXAMPLES = """\
 
 
 def parse_args() -> argparse.Namespace:
-    """The command line; the names are those of ``mobilebert.export.export.Plan``."""
+    """The command line; the names are those of ``mobilebert.export.plan.ExportPlan``."""
     parser = cli.ArgumentParser(__doc__, EXAMPLES)
     group = parser.add_argument_group("from where to where")
     group.add_argument(
@@ -26,13 +27,11 @@ def parse_args() -> argparse.Namespace:
 
     group = parser.add_argument_group("what to make")
     group.add_argument(
-        "--format", choices=("onnx", "paddle", "all"), default="onnx",
+        "--format", choices=formats(), default="onnx",
         help="all: both, and the checkpoint itself for dygraph",
     )  # fmt: skip
     group.add_argument("--portable", action="store_true", help="ONNX with the standard's operators only")
-    group.add_argument(
-        "--quantize", choices=("int8", "dynamic-int8", "fp16"), help="of the ONNX file; int8 needs --calibration"
-    )
+    group.add_argument("--quantize", choices=quantizations(), help="of the ONNX file; int8 needs --calibration")
     group.add_argument(
         "--max_seq_length", metavar="TOKENS", type=int, help="tokens (default: 384, or what the model has)"
     )
@@ -65,7 +64,7 @@ def main() -> None:
     from mobilebert.export import agreement, export
 
     cli.log_to_console()
-    plan = export.Plan(**{**args, "out": Path(args["out"])})
+    plan = export.ExportPlan(**{**args, "out": Path(args["out"])})
     manifest = export.export(plan)
     print(f"{plan.out}: {manifest.head} for {', '.join(manifest.engines)}")
     for path in sorted(plan.out.iterdir()):

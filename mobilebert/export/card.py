@@ -6,6 +6,7 @@ from mobilebert.base.files import write_text
 from mobilebert.inference.manifest import MANIFEST, ONNX_FILE, Manifest
 from mobilebert.model.config import MobileBertConfig
 
+CARD = "README.md"
 _IN_FLOAT = "attention, residual sums and the head's last product in float32"
 _PRECISIONS = {
     None: "float32",
@@ -18,7 +19,7 @@ _PRECISIONS = {
 def write(folder: Path, manifest: Manifest, config: MobileBertConfig, source: str) -> None:
     """Write ``README.md`` from what the folder holds."""
     labels = config.id2label.values()
-    files = sorted(path for path in folder.iterdir() if path.name not in (MANIFEST, "README.md"))
+    files = sorted(path for path in folder.iterdir() if path.name not in (MANIFEST, CARD))
     lines = [
         f"# {source}, exported",
         "",
@@ -63,4 +64,4 @@ def write(folder: Path, manifest: Manifest, config: MobileBertConfig, source: st
                 for precision, values in manifest.metrics.items()
             ),
         ]
-    write_text(folder / "README.md", "\n".join(lines) + "\n")
+    write_text(folder / CARD, "\n".join(lines) + "\n")

@@ -4,9 +4,6 @@ The graph is written operation by operation instead of being traced, so that its
 fastest: constant 2-D products (packed once at load), fused attention. ``portable`` keeps to the standard's operators.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -25,33 +22,11 @@ from mobilebert.export.program import (
     Vocabulary,
     Words,
 )
+from mobilebert.export.variant import Quantization
+from mobilebert.inference.manifest import ONNX_OPSET
 
-OPSET = 20  # the first with Gelu
 IR_VERSION = 10
 MICROSOFT = "com.microsoft"
-
-
-@dataclass(frozen=True)
-class QuantizedWeight:
-    """``values`` int8 [in, out], ``scale`` float32 [out]: weight = values * scale."""
-
-    values: np.ndarray
-    scale: np.ndarray
-
-
-@dataclass(frozen=True)
-class Quantization:
-    """What is int8 in a graph; all else stays float32.
-
-    Attributes:
-        weights: of ``Linear`` operations, by name.
-        tables: of embeddings, by name; ``values`` [rows, width], ``scale`` [rows].
-        activations: value -> (scale, zero point) of its uint8 form; a value that is not here is measured at run time.
-    """
-
-    weights: Mapping[str, QuantizedWeight] = field(default_factory=dict)
-    tables: Mapping[str, QuantizedWeight] = field(default_factory=dict)
-    activations: Mapping[str, tuple[float, int]] = field(default_factory=dict)
 
 
 def build(
@@ -154,7 +129,7 @@ class _Writer:
             outputs,
             [tensor for tensor in self.initializers.values() if tensor is not None],
         )
-        opsets = [helper.make_opsetid("", OPSET)]
+        opsets = [helper.make_opsetid("", ONNX_OPSET)]
         if not self.portable:
             opsets.append(helper.make_opsetid(MICROSOFT, 1))
         model = helper.make_model(

@@ -4,7 +4,6 @@ B batch   C choices   S tokens   A heads   d head size   E embedding_size
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 
 import numpy as np
 import paddle
@@ -136,16 +135,6 @@ def _linear(
     if residual is not None:
         result = result + residual
     return result if activation is None else ACTIVATION_FUNCTIONS[activation](result)
-
-
-def save(program: Program, prefix: Path) -> None:
-    """Write ``prefix.json`` and ``prefix.pdiparams`` for Paddle Inference; batch and length stay open."""
-    layer = ProgramLayer(program)
-    layer.eval()
-    shape = [-1, -1, -1] if program.choices else [-1, -1]
-    paddle.jit.save(
-        layer, str(prefix), input_spec=[paddle.static.InputSpec(shape, "int64", name) for name in INPUT_NAMES]
-    )
 
 
 def compute(

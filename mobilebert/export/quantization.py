@@ -19,9 +19,9 @@ from dataclasses import replace
 import numpy as np
 import paddle
 
-from mobilebert.export.onnx_graph import Quantization, QuantizedWeight
 from mobilebert.export.paddle_graph import compute
 from mobilebert.export.program import Attention, Linear, Operation, Positions, Program, Scale
+from mobilebert.export.variant import Quantization, QuantizedWeight
 
 LEAST_WEIGHT_SIZE = 4096  # smaller matrices (a head's last product) are not worth an error
 BALANCE = 0.5  # of the activation's range that moves into the weight

@@ -8,6 +8,7 @@ from mobilebert.base.files import read_json, write_json
 
 MANIFEST = "export.json"
 ONNX_FILE = "model.onnx"
+ONNX_OPSET = 20  # the first with Gelu
 PADDLE_PREFIX = "model"  # model.json and model.pdiparams
 FORMAT = 1
 

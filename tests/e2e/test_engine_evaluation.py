@@ -7,7 +7,7 @@ import pytest
 from deploy_models import SIZES, WORDS, save_checkpoint, write_squad
 from safetensors.numpy import load_file, save_file
 
-from mobilebert.export.export import Plan, export
+from mobilebert.export.export import ExportPlan, export
 from mobilebert.inference.source import ReadingSettings
 from mobilebert.tasks.model import load_exported, run_of
 from mobilebert.tasks.plan import RunPlan
@@ -24,8 +24,8 @@ def place(tmp_path_factory):
     save_checkpoint(folder / "qa", "question-answering")
     save_checkpoint(folder / "sst2", "sequence-classification", **LABELS)
     for name in ("qa", "sst2"):
-        export(Plan(str(folder / name), folder / f"{name}-all", format="all"))
-    export(Plan(str(folder / "qa"), folder / "qa-onnx"))
+        export(ExportPlan(str(folder / name), folder / f"{name}-all", format="all"))
+    export(ExportPlan(str(folder / "qa"), folder / "qa-onnx"))
     write_questions(folder / "squad.json")
     write_sentences(folder / "sst2.tsv")
     return folder
@@ -117,7 +117,7 @@ def test_the_engine_reads_its_own_files_not_the_checkpoint(place, tmp_path):
     tensors = load_file(tmp_path / "altered" / "model.safetensors")
     tensors["qa_outputs.weight"] = tensors["qa_outputs.weight"] * 1.01
     save_file(tensors, tmp_path / "altered" / "model.safetensors", {"format": "pd"})
-    export(Plan(str(tmp_path / "altered"), tmp_path / "out", format="all"))
+    export(ExportPlan(str(tmp_path / "altered"), tmp_path / "out", format="all"))
     task = QuestionAnswering(QaFiles(), ReadingSettings(64))
     model, _ = task.build_model(RunPlan(tmp_path, model_name_or_path=str(place / "qa")), 0)
     (expected, _) = run_of(model, task.outputs)(batch)

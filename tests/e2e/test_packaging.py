@@ -19,14 +19,12 @@ from packaging.requirements import Requirement
 
 from mobilebert import __version__
 from mobilebert.base.extras import EXTRAS
-from mobilebert.export.export import Plan, export
+from mobilebert.export.export import ExportPlan, export
 
 ROOT = Path(__file__).parents[2]
 # Modules that a library of an extra is imported with; all others start with the core and Paddle.
 NEED_EXTRAS = {
-    "mobilebert.export.export": "onnx",
     "mobilebert.export.onnx_graph": "onnx",
-    "mobilebert.export.quantization": "onnx",
     "mobilebert.demo.app": "starlette",
     "mobilebert.demo.guard": "starlette",
     "mobilebert.demo.serve": "uvicorn",
@@ -189,7 +187,7 @@ def checkpoint(tmp_path_factory):
     folder = tmp_path_factory.mktemp("checkpoint")
     save_checkpoint(folder / "model", "question-answering")
     shutil.copy(folder / "model" / "vocab.txt", folder / "vocab.txt")
-    export(Plan(str(folder / "model"), folder / "exported", portable=True))
+    export(ExportPlan(str(folder / "model"), folder / "exported", portable=True))
     return folder
 
 

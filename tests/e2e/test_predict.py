@@ -18,7 +18,7 @@ import pytest
 from deploy_models import SIZES, save_checkpoint
 
 from mobilebert.base.files import read_json, write_json
-from mobilebert.export.export import Plan, export
+from mobilebert.export.export import ExportPlan, export
 from mobilebert.model.config import MobileBertConfig
 from mobilebert.text.tokenizer import MobileBertTokenizer
 
@@ -33,7 +33,7 @@ def place(tmp_path_factory) -> Path:
     """Exported models and a passage."""
     folder = tmp_path_factory.mktemp("predict")
     for name, head in (("qa", "question-answering"), ("classes", "sequence-classification")):
-        export(Plan(str(save_checkpoint(folder / "checkpoint" / name, head)), folder / name))
+        export(ExportPlan(str(save_checkpoint(folder / "checkpoint" / name, head)), folder / name))
     (folder / "passage.txt").write_text(CONTEXT)
     return folder
 

@@ -9,7 +9,7 @@ from transformers import MobileBertConfig, MobileBertForQuestionAnswering, Mobil
 from mobilebert.data.collate import INPUT_NAMES, PackedDataset
 from mobilebert.data.qa.features import build_features
 from mobilebert.data.qa.squad_json import read_squad
-from mobilebert.export.export import Plan, export
+from mobilebert.export.export import ExportPlan, export
 from mobilebert.inference.engines import load
 from mobilebert.inference.predictor import logits_function
 from mobilebert.inference.rows import batches_by_tokens, run_rows, span_shapes
@@ -38,7 +38,7 @@ def torch_checkpoint(folder, kind):
 @pytest.mark.parametrize("kind", MODELS)
 def test_an_exported_transformers_checkpoint_is_transformers(tmp_path, kind):
     model = torch_checkpoint(tmp_path / "checkpoint", kind)
-    export(Plan(str(tmp_path / "checkpoint"), tmp_path / "out", format="all"))
+    export(ExportPlan(str(tmp_path / "checkpoint"), tmp_path / "out", format="all"))
     rng = np.random.default_rng(1)
     mask = np.arange(40) < np.array([40, 1, 17, 39])[:, None]
     arrays = rng.integers(0, len(WORDS), (4, 40)), mask.astype(np.int64), rng.integers(0, 2, (4, 40))
@@ -58,7 +58,7 @@ def test_an_exported_transformers_checkpoint_is_transformers(tmp_path, kind):
 def test_the_evaluation_loop_takes_an_exported_model(tmp_path):
     """``logits_function`` stands where a model's forward pass does, and gives the same logits."""
     checkpoint = save_checkpoint(tmp_path / "checkpoint", "question-answering")
-    export(Plan(str(checkpoint), tmp_path / "out", format="all"))
+    export(ExportPlan(str(checkpoint), tmp_path / "out", format="all"))
     tokenizer = MobileBertTokenizer.from_pretrained(checkpoint)
     examples, _ = read_squad(write_squad(tmp_path / "squad.json"))
     rows = build_features(examples, tokenizer, max_seq_length=64, doc_stride=20, is_training=False)

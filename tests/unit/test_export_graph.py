@@ -9,7 +9,7 @@ from deploy_models import SIZES, perturb
 from mobilebert.base import extras
 from mobilebert.data.collate import INPUT_NAMES
 from mobilebert.export.fold import fold
-from mobilebert.export.onnx_graph import Quantization, build
+from mobilebert.export.onnx_graph import build
 from mobilebert.export.paddle_graph import compute
 from mobilebert.export.quantization import (
     equalize,
@@ -19,6 +19,7 @@ from mobilebert.export.quantization import (
     quantize_weight,
     quantized_linears,
 )
+from mobilebert.export.variant import Quantization
 from mobilebert.model import weights
 from mobilebert.model.config import MobileBertConfig
 from mobilebert.model.heads import HEADS

@@ -12,7 +12,7 @@ from mobilebert.base import outputs
 from mobilebert.base.errors import InputError
 from mobilebert.commands.predict import view as predict_view
 from mobilebert.commands.predict.output import CHUNK, write_rows
-from mobilebert.export.export import Plan, export
+from mobilebert.export.export import ExportPlan, export
 from mobilebert.inference.predictor import Answer, Classification, Reading
 
 CONTEXT = "The engine was in it. Ada Lovelace wrote the notes in 1843. It is a program?"
@@ -31,7 +31,7 @@ def place(tmp_path_factory) -> Path:
         ("pairs", "sequence-classification", {"id2label": labels, "extra": pairs}),
         ("score", "sequence-classification", {"num_labels": 1}),
     ):
-        export(Plan(str(save_checkpoint(folder / "checkpoint" / name, head, **changes)), folder / name))
+        export(ExportPlan(str(save_checkpoint(folder / "checkpoint" / name, head, **changes)), folder / name))
     save_checkpoint(folder / "lm", "masked-lm")
     (folder / "passage.txt").write_text(CONTEXT)
     write_squad(folder / "squad.json")

@@ -11,7 +11,7 @@ import pytest
 from support.models import CHECKPOINT_SIZES, save_checkpoint
 
 from mobilebert.base.errors import InputError
-from mobilebert.export.export import Plan, export
+from mobilebert.export.export import ExportPlan, export
 from mobilebert.inference.manifest import MANIFEST
 from mobilebert.inference.predictor import Predictor, logits_function
 from mobilebert.inference.rows import batches_by_tokens
@@ -29,8 +29,8 @@ def folder(tmp_path_factory) -> Path:
     heads = {"qa": ("question-answering", {}), "classes": ("sequence-classification", {"id2label": labels})}
     for name, (head, changes) in heads.items():
         checkpoint = save_checkpoint(folder / "checkpoint" / name, head, **changes)
-        export(Plan(str(checkpoint), folder / name, format="all"))
-    export(Plan(str(save_checkpoint(folder / "checkpoint" / "lm", "masked-lm")), folder / "lm"))
+        export(ExportPlan(str(checkpoint), folder / name, format="all"))
+    export(ExportPlan(str(save_checkpoint(folder / "checkpoint" / "lm", "masked-lm")), folder / "lm"))
     return folder
 
 
@@ -198,7 +198,7 @@ def test_the_best_engine_is_chosen(folder, tmp_path):
         return type(Predictor(place).engine).__name__
 
     checkpoint = folder / "checkpoint" / "classes"
-    export(Plan(str(checkpoint), tmp_path / "paddle", format="paddle"))
+    export(ExportPlan(str(checkpoint), tmp_path / "paddle", format="paddle"))
     assert engine(folder / "classes") == "OnnxRuntimeEngine"
     assert engine(tmp_path / "paddle") == "PaddleEngine"
     assert engine(checkpoint) == "DygraphEngine"
@@ -226,8 +226,8 @@ def test_how_a_model_was_trained_goes_with_it(folder, tmp_path):
     noted = {"max_seq_length": 24, "doc_stride": 6, "max_answer_length": 2, "version_2_with_negative": True}
     extra = {"task_specific_params": {"question-answering": {**noted, "null_score_diff_threshold": -1e9}}}
     checkpoint = save_checkpoint(tmp_path / "checkpoint", "question-answering", extra=extra)
-    export(Plan(str(checkpoint), tmp_path / "exported"))
-    export(Plan(str(checkpoint), tmp_path / "longer", max_seq_length=40))
+    export(ExportPlan(str(checkpoint), tmp_path / "exported"))
+    export(ExportPlan(str(checkpoint), tmp_path / "longer", max_seq_length=40))
     plain = Predictor(folder / "qa")
     for name, length in (("checkpoint", 24), ("exported", 24), ("longer", 40)):
         predictor = Predictor(tmp_path / name)
@@ -317,7 +317,7 @@ def test_a_damaged_file(folder, tmp_path):
 
 def test_openvino_reads_the_portable_file(folder, tmp_path):
     pytest.importorskip("openvino", reason="the optional engine openvino is not installed")
-    export(Plan(str(folder / "checkpoint" / "qa"), tmp_path / "portable", portable=True))
+    export(ExportPlan(str(folder / "checkpoint" / "qa"), tmp_path / "portable", portable=True))
     reference, other = Predictor(folder / "qa"), Predictor(tmp_path / "portable", engine="openvino", threads=1)
     expected, got = (predictor.answer(QUESTION, CONTEXT, top_k=3) for predictor in (reference, other))
     assert [(answer.text, answer.start) for answer in got] == [(answer.text, answer.start) for answer in expected]

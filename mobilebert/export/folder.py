@@ -1,0 +1,74 @@
+"""The folder of an export: what it may replace, and how it appears complete or not at all."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from mobilebert.base import hub
+from mobilebert.base.errors import InputError
+from mobilebert.base.files import read_json
+from mobilebert.export.card import CARD
+from mobilebert.export.targets import TARGETS
+from mobilebert.inference.manifest import MANIFEST
+from mobilebert.model.tensor_files import SAFETENSORS
+
+
+def check_replaceable(out: Path, sources: Sequence[str]) -> None:
+    """Refuse to replace a folder that is more than an earlier export.
+
+    Args:
+        out: the folder to be written; may be missing.
+        sources: files and folders that are read; names of the hub's are passed over.
+
+    Raises:
+        InputError: a file, a link, no export, an export with other files in it, one that holds a source, or the folder
+            that the process works in.
+    """
+    if not os.path.lexists(out):
+        return
+    if out.is_symlink():
+        raise InputError(f"{out}: a link, and an export never replaces what a link points to; choose another folder")
+    if not out.is_dir():
+        raise InputError(f"{out}: a file, but a folder is to be written; choose another name")
+    place = out.resolve()
+    for source in [*sources, Path.cwd()]:
+        path = Path(source).resolve()
+        if Path(source).exists() and (path == place or place in path.parents):
+            what = "is" if path == place else "holds"
+            raise InputError(f"{out}: {what} {source}, which must not be replaced; choose another folder")
+    if any(out.iterdir()):
+        _check_is_export(out)
+
+
+def _check_is_export(folder: Path) -> None:
+    manifest = read_json(folder / MANIFEST) if (folder / MANIFEST).is_file() else None
+    if not isinstance(manifest, dict) or "head" not in manifest:
+        raise InputError(f"{folder}: holds no {MANIFEST} of an export, and only an export is replaced")
+    written = {name for target in TARGETS.values() for name in target.files()}
+    ours = {MANIFEST, CARD, *hub.CONFIG_FILES, *hub.TOKENIZER_FILES, *written, SAFETENSORS}
+    others = sorted(path.name for path in folder.iterdir() if path.name not in ours)
+    if others:
+        raise InputError(f"{folder}: holds {others[0]}, which no export wrote; move it away, or choose another folder")
+
+
+@contextmanager
+def new_folder(folder: Path, sources: Sequence[str]) -> Iterator[Path]:
+    """A temporary folder beside ``folder`` that takes its name when the block ends well."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        check_replaceable(folder, sources)  # again: minutes have passed
+        if folder.exists():
+            old = temporary.with_name(temporary.name + ".old")
+            os.replace(folder, old)
+            os.replace(temporary, folder)
+            shutil.rmtree(old)
+        else:
+            os.replace(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,26 @@
+"""The formats that a model can be written in: one module a format, with the names of ``base.Target``.
+
+A new target is a module here and its line in ``TARGETS``: ``--format`` and the export read from there what they need.
+"""
+
+from mobilebert.export.targets import onnx, paddle
+from mobilebert.export.targets.base import Target
+
+# Name -> target, in the order in which "all" writes them.
+TARGETS: dict[str, Target] = {
+    target.NAME: target
+    for target in (
+        onnx,
+        paddle,
+    )
+}
+
+
+def formats() -> list[str]:
+    """The values of ``--format``."""
+    return [*TARGETS, "all"]
+
+
+def quantizations() -> list[str]:
+    """The values of ``--quantize``: what at least one target can write."""
+    return list(dict.fromkeys(name for target in TARGETS.values() for name in target.QUANTIZATIONS))

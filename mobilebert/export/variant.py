@@ -1,0 +1,48 @@
+"""A program in the precision in which it is to be written; of no format."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mobilebert.export.program import Program
+
+
+@dataclass(frozen=True)
+class QuantizedWeight:
+    """``values`` int8 [in, out], ``scale`` float32 [out]: weight = values * scale."""
+
+    values: np.ndarray
+    scale: np.ndarray
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """What is int8; all else stays float32.
+
+    Attributes:
+        weights: of ``Linear`` operations, by name.
+        tables: of embeddings, by name; ``values`` [rows, width], ``scale`` [rows].
+        activations: value -> (scale, zero point) of its uint8 form; a value that is not here is measured at run time.
+    """
+
+    weights: Mapping[str, QuantizedWeight] = field(default_factory=dict)
+    tables: Mapping[str, QuantizedWeight] = field(default_factory=dict)
+    activations: Mapping[str, tuple[float, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What a target writes.
+
+    Attributes:
+        program: the operations and weights.
+        quantization: what is int8.
+        half_weights: store matrices as float16 (computed in float32) where they fit its range.
+        portable: use a standard's operators only, where the format has others too.
+    """
+
+    program: Program
+    quantization: Quantization = Quantization()
+    half_weights: bool = False
+    portable: bool = False
