@@ -8,7 +8,7 @@ from typing import NoReturn
 from mobilebert.base import cli
 from mobilebert.base.errors import InputError
 from mobilebert.data.glue.tasks import TASKS, get_task
-from mobilebert.tasks.flags import add_engine_flags, add_training_flags, settings_from, start_from
+from mobilebert.tasks.flags import add_engine_flags, add_training_flags, plan_from, settings_from, start_from
 from mobilebert.tasks.recipes import CLASSIFICATION_RECIPES, recipe_of
 
 EXAMPLES = """\
@@ -95,7 +95,6 @@ def main() -> None:
 
     from mobilebert.data.glue.download import fetch_task
     from mobilebert.tasks.classify import Classification, Files, own_task
-    from mobilebert.tasks.plan import RunPlan
     from mobilebert.tasks.run import run as run_task
     from mobilebert.train import parallel
 
@@ -116,23 +115,9 @@ def main() -> None:
         )
     recipe = recipe_of(task, args.recipe)
     max_seq_length = args.max_seq_length or recipe.reading["max_seq_length"]
-    plan = RunPlan(
-        output_dir=Path(args.output_dir),
-        do_train=args.do_train,
-        do_eval=args.do_eval,
-        do_predict=args.do_predict,
-        model_name_or_path=args.model_name_or_path,
-        init_from=args.init_from,
-        config_name=args.config_name,
-        tokenizer_name=args.tokenizer_name,
-        eval_batch_size=args.eval_batch_size,
-        cache_dir=args.cache_dir or None,
-        engine=args.engine,
-        threads=args.threads,
-    )
     run_task(
         Classification(task, files, max_seq_length, label_order, args.max_seq_length is not None),
-        plan,
+        plan_from(args),
         settings_from(args, recipe.settings),
         start_from(args),
         {**vars(args), "data_dir": data_dir, "max_seq_length": max_seq_length},

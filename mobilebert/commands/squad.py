@@ -1,11 +1,10 @@
 """Train, evaluate and predict on SQuAD v1.1 and v2.0, or on questions of one's own in SQuAD's format."""
 
 import argparse
-from pathlib import Path
 from typing import Any, NoReturn
 
 from mobilebert.base import cli
-from mobilebert.tasks.flags import add_engine_flags, add_training_flags, settings_from, start_from
+from mobilebert.tasks.flags import add_engine_flags, add_training_flags, plan_from, settings_from, start_from
 from mobilebert.tasks.recipes import QA_RECIPES, Recipe
 
 EXAMPLES = """\
@@ -95,7 +94,6 @@ def main() -> None:
     args = parse_args()
     recipe = QA_RECIPES[args.recipe]
 
-    from mobilebert.tasks.plan import RunPlan
     from mobilebert.tasks.qa import QaFiles, QuestionAnswering
     from mobilebert.tasks.run import run as run_task
 
@@ -108,21 +106,8 @@ def main() -> None:
         args.n_best_size,
         args.on_bad_answer,
     )
-    plan = RunPlan(
-        output_dir=Path(args.output_dir),
-        do_train=args.do_train,
-        do_eval=args.do_eval,
-        do_predict=args.do_predict,
-        model_name_or_path=args.model_name_or_path,
-        config_name=args.config_name,
-        tokenizer_name=args.tokenizer_name,
-        eval_batch_size=args.eval_batch_size,
-        cache_dir=args.cache_dir or None,
-        engine=args.engine,
-        threads=args.threads,
-    )
     resolved = {flag: getattr(reading, name) for flag, name in _READING.items()}
-    run_task(task, plan, settings_from(args, recipe.settings), start_from(args), {**vars(args), **resolved})
+    run_task(task, plan_from(args), settings_from(args, recipe.settings), start_from(args), {**vars(args), **resolved})
 
 
 def _reading(args: argparse.Namespace, recipe: Recipe) -> tuple[Any, dict[str, Any]]:

@@ -22,7 +22,7 @@ from mobilebert.data.qa.spans import AnswerRules, RankedSpans, Span, extract_spa
 from mobilebert.data.qa.squad_json import SquadExample
 from mobilebert.inference import engines
 from mobilebert.inference.rows import batches_by_tokens, run_rows, span_shapes
-from mobilebert.inference.source import ReadingSettings, Source, read_source
+from mobilebert.inference.source import Source, read_source
 from mobilebert.text.tokenizer import MobileBertTokenizer
 
 N_BEST = 20  # candidates of a question, among which the probabilities sum to 1
@@ -180,7 +180,13 @@ class Predictor:
         examples = self._examples(questions, contexts, ids)
         if not examples:
             return []
-        rows = self._rows(examples, settings)
+        rows = build_features(
+            examples,
+            self.tokenizer,
+            max_seq_length=self._length(settings.max_seq_length),
+            doc_stride=settings.doc_stride,
+            is_training=False,
+        )
         n_best_size = max(N_BEST, top_k)
         rules = AnswerRules(
             settings.allow_no_answer, n_best_size, settings.max_answer_length, settings.null_score_diff_threshold
@@ -244,15 +250,6 @@ class Predictor:
             SquadExample(name, question, context, (), ())
             for name, question, context in zip(names, questions, contexts, strict=True)
         ]
-
-    def _rows(self, examples: list[SquadExample], settings: ReadingSettings) -> PackedRows:
-        return build_features(
-            examples,
-            self.tokenizer,
-            max_seq_length=self._length(settings.max_seq_length),
-            doc_stride=settings.doc_stride,
-            is_training=False,
-        )
 
     def _find_spans(self, rows: PackedRows, rules: AnswerRules) -> list[RankedSpans]:
         logits = self._run(rows, span_shapes(rows.lengths))

@@ -2,9 +2,11 @@
 
 import argparse
 from dataclasses import fields, replace
+from pathlib import Path
 
 from mobilebert.base.errors import InputError
 from mobilebert.inference.engines import ENGINES
+from mobilebert.tasks.plan import RunPlan
 from mobilebert.train.settings import AMP_MODES, LR_SCHEDULES, ON_NAN, Start, TrainSettings
 
 _HELP = {
@@ -98,6 +100,17 @@ def settings_from(args: argparse.Namespace, defaults: TrainSettings) -> TrainSet
         return replace(defaults, **given)
     except InputError as error:
         raise InputError(f"--{error}") from None
+
+
+def plan_from(args: argparse.Namespace) -> RunPlan:
+    """What the flags of every task say about model, folder and what to do.
+
+    Raises:
+        InputError: a value out of range.
+    """
+    names = {item.name for item in fields(RunPlan)} & set(vars(args))
+    given = {name: getattr(args, name) for name in names}
+    return RunPlan(**{**given, "output_dir": Path(args.output_dir), "cache_dir": args.cache_dir or None})
 
 
 def start_from(args: argparse.Namespace) -> Start:

@@ -156,15 +156,8 @@ def build_features(
 
     question_lengths = np.diff(question_starts)
     context_lengths = np.diff(context_starts)[context_of]
-    room = max_seq_length - _SPECIAL_TOKENS - question_lengths
-    too_long = np.flatnonzero((context_lengths > room) & (room <= doc_stride))
-    if len(too_long):
-        worst = too_long[0]
-        raise QuestionTooLongError(
-            f"question {examples[worst].id}: its {question_lengths[worst]} tokens leave the context {room[worst]} of "
-            f"max_seq_length={max_seq_length}, not more than doc_stride={doc_stride}; raise the one or lower the other"
-        )
-    example_index, window_starts, window_lengths = _windows(context_lengths, room, doc_stride)
+    space = _context_space(examples, question_lengths, context_lengths, max_seq_length, doc_stride)
+    example_index, window_starts, window_lengths = _windows(context_lengths, space, doc_stride)
 
     second_starts = question_lengths[example_index] + 2
     row_starts = np.zeros(len(example_index) + 1, np.int64)
@@ -202,6 +195,25 @@ def build_features(
     )
 
 
+def _context_space(
+    examples: Sequence[SquadExample],
+    question_lengths: np.ndarray,
+    context_lengths: np.ndarray,
+    max_seq_length: int,
+    doc_stride: int,
+) -> np.ndarray:
+    """[N] tokens of a row that are left for the context; lengths [N] in tokens."""
+    space = max_seq_length - _SPECIAL_TOKENS - question_lengths
+    too_long = np.flatnonzero((context_lengths > space) & (space <= doc_stride))
+    if len(too_long):
+        worst = too_long[0]
+        raise QuestionTooLongError(
+            f"question {examples[worst].id}: its {question_lengths[worst]} tokens leave the context {space[worst]} of "
+            f"max_seq_length={max_seq_length}, not more than doc_stride={doc_stride}; raise the one or lower the other"
+        )
+    return space
+
+
 def _encode(
     texts: list[str], tokenizer: MobileBertTokenizer, with_offsets: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
@@ -220,19 +232,19 @@ def _encode(
 
 
 def _windows(
-    context_lengths: np.ndarray, room: np.ndarray, doc_stride: int
+    context_lengths: np.ndarray, space: np.ndarray, doc_stride: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Cut contexts into windows of at most ``room`` tokens, until one reaches the end.
+    """Cut contexts into windows of at most ``space`` tokens, until one reaches the end.
 
     Returns:
         For each window, ``[F]`` int64: its example, its first token in the context, its number of tokens.
     """
-    step = np.maximum(room - doc_stride, 1)
-    counts = 1 + np.maximum(-(-(context_lengths - room) // step), 0)
+    step = np.maximum(space - doc_stride, 1)
+    counts = 1 + np.maximum(-(-(context_lengths - space) // step), 0)
     example_index = np.repeat(np.arange(len(counts)), counts)
     number = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)  # 0, 1, ... in each example
     starts = number * step[example_index]
-    return example_index, starts, np.minimum(room[example_index], context_lengths[example_index] - starts)
+    return example_index, starts, np.minimum(space[example_index], context_lengths[example_index] - starts)
 
 
 def _labels(
