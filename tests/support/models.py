@@ -7,7 +7,7 @@ import numpy as np
 from mobilebert.model import weights
 from mobilebert.model.config import HEAD_CLASSES, MobileBertConfig
 from mobilebert.model.heads import HEADS
-from support.texts import VOCABULARY, tokenizer, write_long_squad, write_table
+from support.texts import CHECKPOINT_VOCABULARY, make_tokenizer, write_long_squad, write_table
 
 # No two sizes are equal, so a swapped axis cannot pass unseen; test_model_parity has the square cases.
 SIZES = {
@@ -40,9 +40,9 @@ FAST_PATH_CASES = {
     "wide_bottleneck": {"intra_bottleneck_size": 96, "num_attention_heads": 3},
     "odd_sizes": {"hidden_size": 50, "intermediate_size": 7, "intra_bottleneck_size": 33, "num_attention_heads": 3},
 }
-# Of a checkpoint that is exported, with the vocabulary of ``texts``.
+# Of a checkpoint that is exported.
 CHECKPOINT_SIZES = {
-    "vocab_size": len(VOCABULARY),
+    "vocab_size": len(CHECKPOINT_VOCABULARY),
     "hidden_size": 96,
     "num_hidden_layers": 2,
     "intermediate_size": 96,
@@ -129,7 +129,7 @@ def save_checkpoint(folder: Path, head: str, preset: str = "mobilebert", **chang
     table[0] = 0.0  # as in every real checkpoint: the trigram of a row's last token reads the padding
     words.set_value(table)
     model.save_pretrained(folder)
-    tokenizer().save_pretrained(folder)
+    make_tokenizer(CHECKPOINT_VOCABULARY).save_pretrained(folder)
     return folder
 
 

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from mobilebert.data.collate import INPUT_NAMES
 from mobilebert.inference.manifest import ONNX_FILE, Manifest
 from mobilebert.model.config import MobileBertConfig
-from support.texts import VOCABULARY, tokenizer
+from support.texts import VOCABULARY, make_tokenizer
 
 MAX_SEQ_LENGTH = 32
 HIGH = 10.0
@@ -58,7 +58,7 @@ def _save(
     MobileBertConfig.preset("mobilebert", **sizes, **({"id2label": id2label} if id2label else {})).save_pretrained(
         folder
     )
-    tokenizer().save_pretrained(folder)
+    make_tokenizer().save_pretrained(folder)
     graph = helper.make_graph(
         nodes,
         "table",

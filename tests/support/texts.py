@@ -9,18 +9,19 @@ from mobilebert.text.tokenizer import MobileBertTokenizer
 NAMES = ["anna", "boris", "clara", "david", "elena", "frank", "greta", "henry", "irene", "jakob", "karin", "lukas"]
 PLACES = ["harbour", "library", "station", "garden", "museum", "theatre", "bakery", "castle", "market", "school"]
 THINGS = ["lamp", "book", "chair", "violin", "kettle", "map", "clock", "basket", "mirror", "ladder"]
-_OTHERS = """
-    where is the put in a an of was wrote by ada lovelace grace hopper 1843 1952 who when it program notes engine first
-    good bad film great boring and man sleeps nobody awake b i
-"""
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-WORDS = list(dict.fromkeys([*NAMES, *PLACES, *THINGS, *_OTHERS.split(), *".,?!<>/=()"]))
-VOCABULARY = [*SPECIAL_TOKENS, *WORDS]
+_ENGINE_AND_FILM = (
+    "the a of in was wrote by ada lovelace 1843 who when it program notes engine good bad film great boring and is ? ."
+)
+_OTHERS = "where put an first grace hopper 1952 man sleeps nobody awake b i , ! < > / = ( )"
+# Of a checkpoint that is exported: small enough that the calibration of its int8 form sees most of it.
+CHECKPOINT_VOCABULARY = [*SPECIAL_TOKENS, *_ENGINE_AND_FILM.split()]
+VOCABULARY = [*CHECKPOINT_VOCABULARY, *NAMES, *PLACES, *THINGS, *_OTHERS.split()]
 
 
-def tokenizer() -> MobileBertTokenizer:
-    """A tokenizer of the vocabulary."""
-    return MobileBertTokenizer(vocab={word: index for index, word in enumerate(VOCABULARY)})
+def make_tokenizer(vocabulary: list[str] = VOCABULARY) -> MobileBertTokenizer:
+    """A tokenizer of one of the vocabularies."""
+    return MobileBertTokenizer(vocab={word: index for index, word in enumerate(vocabulary)})
 
 
 def write_vocabulary(path: Path) -> Path:
