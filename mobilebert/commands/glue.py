@@ -85,6 +85,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Parse, decide the task, run."""
     args = parse_args()
+    plan = plan_from(args)
     task = get_task(args.task_name) if args.task_name else None
     given = {kind: getattr(args, f"{kind}_file") for kind in ("train", "dev", "test") if getattr(args, f"{kind}_file")}
     label_order = tuple(name.strip() for name in args.label_order.split(",")) if args.label_order else ()
@@ -117,7 +118,7 @@ def main() -> None:
     max_seq_length = args.max_seq_length or recipe.reading["max_seq_length"]
     run_task(
         Classification(task, files, max_seq_length, label_order, args.max_seq_length is not None),
-        plan_from(args),
+        plan,
         settings_from(args, recipe.settings),
         start_from(args),
         {**vars(args), "data_dir": data_dir, "max_seq_length": max_seq_length},

@@ -92,6 +92,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Parse and run."""
     args = parse_args()
+    plan = plan_from(args)
     recipe = QA_RECIPES[args.recipe]
 
     from mobilebert.tasks.qa import QaFiles, QuestionAnswering
@@ -107,7 +108,7 @@ def main() -> None:
         args.on_bad_answer,
     )
     resolved = {flag: getattr(reading, name) for flag, name in _READING.items()}
-    run_task(task, plan_from(args), settings_from(args, recipe.settings), start_from(args), {**vars(args), **resolved})
+    run_task(task, plan, settings_from(args, recipe.settings), start_from(args), {**vars(args), **resolved})
 
 
 def _reading(args: argparse.Namespace, recipe: Recipe) -> tuple[Any, dict[str, Any]]:
