@@ -85,14 +85,14 @@ def trace(model: paddle.nn.Layer, inputs: Mapping[str, np.ndarray]) -> Any:
 def _without_noise() -> Iterator[None]:
     """Keep Paddle's C++ from writing one line to standard error; all others come when the block ends."""
     sys.stderr.flush()
-    kept = os.dup(2)
+    saved = os.dup(2)
     with tempfile.TemporaryFile() as caught:
         os.dup2(caught.fileno(), 2)
         try:
             yield
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(saved, 2)
+            os.close(saved)
             caught.seek(0)
             for line in caught:
                 if _NOISE not in line:

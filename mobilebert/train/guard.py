@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paddle
@@ -45,5 +46,6 @@ def dump(output_dir: Path, step: int, example_ids: Sequence[str], batch: dict[st
     """Write the step's batch and example ids into ``nonfinite_step<N>.npz``; returns its path."""
     path = output_dir / BATCHES.replace("*", str(step))
     with atomic_path(path) as temporary, open(temporary, "wb") as handle:
-        np.savez_compressed(handle, example_ids=np.array(example_ids), **batch)
+        arrays: dict[str, Any] = {"example_ids": np.array(example_ids), **batch}
+        np.savez_compressed(handle, **arrays)
     return path

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 
 class EvaluationInterrupted(BaseException):
@@ -23,10 +24,10 @@ class StopSignals:
         received: number of the signal, 0 while there was none.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.received = 0
         self._in_evaluation = False
-        self._previous: dict[int, object] = {}
+        self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> "StopSignals":
         if threading.current_thread() is threading.main_thread():  # the only one that may set handlers

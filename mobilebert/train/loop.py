@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
-from functools import partial, wraps
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -34,33 +34,7 @@ from mobilebert.train.step import (
 # With on_nan=skip: so many skipped steps in a row are no accident but a run that has diverged.
 MAX_SKIPS_IN_A_ROW = 10
 
-write_model = folder.write_model  # until tasks/ imports it from folder
 
-
-def _accept_old_keywords(train: Callable[..., TrainResult]) -> Callable[..., TrainResult]:
-    """Until the callers in tasks/ and benchmarks/ pass Hooks, Start and RunHeader."""
-
-    @wraps(train)
-    def accepting(model, train_set, loss_fn, settings, output_dir, **options) -> TrainResult:
-        evaluate, save_best = options.pop("evaluate", None), options.pop("save_best", None)
-        depth_of = options.pop("depth_of", None)
-        if evaluate or save_best or depth_of:
-            options["hooks"] = Hooks(
-                evaluate=(lambda net: Evaluation(evaluate(net))) if evaluate else None,
-                save_best=(lambda path, _: save_best(path)) if save_best else None,
-                depth_of=depth_of,
-            )
-        begin = {name: options.pop(name) for name in ("resume", "resume_fallback", "overwrite") if name in options}
-        if begin:
-            options["start"] = Start(**begin)
-        if not isinstance(options.get("header"), RunHeader):
-            options["header"] = RunHeader(options.get("header") or {}, options.pop("data_checksum", ""))
-        return train(model, train_set, loss_fn, settings, output_dir, **options)
-
-    return accepting
-
-
-@_accept_old_keywords
 def train(
     model: paddle.nn.Layer,
     train_set: TrainSet,

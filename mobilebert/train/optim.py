@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import paddle
@@ -150,8 +151,8 @@ def check_amp(amp: str) -> None:
     device = paddle.device.get_device()
     # Paddle calls bfloat16 "supported" on a CPU (oneDNN has it) but its autocast does nothing there, and a float16
     # matmul has no kernel.
-    able = {"bf16": paddle.amp.is_bfloat16_supported, "fp16": paddle.amp.is_float16_supported}[amp]
-    if device.startswith("cpu") or not able():
+    is_supported = {"bf16": paddle.amp.is_bfloat16_supported, "fp16": paddle.amp.is_float16_supported}[amp]
+    if device.startswith("cpu") or not is_supported():
         raise InputError(f"amp={amp}: Paddle cannot autocast to {amp} on this device ({device}); use amp=none")
 
 
@@ -186,10 +187,10 @@ class LossScaler:
         """Whether an overflow may be the scale's fault: at 1 it is the gradient's own."""
         return self.enabled and self.scale > 1.0
 
-    def state(self) -> dict[str, float]:
+    def state(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
         return {"scale": self.scale, "good_steps": self.good_steps}
 
-    def load(self, state: dict[str, float]) -> None:
+    def load(self, state: dict[str, Any]) -> None:
         """Inverse of ``state``."""
         self.scale, self.good_steps = state["scale"], state["good_steps"]

@@ -57,7 +57,7 @@ def start() -> World:
     if size == 1:
         return World(0, 1)
     if not dist.is_initialized():
-        _together(dist.init_parallel_env)
+        _run_collective(dist.init_parallel_env)
     return World(dist.get_rank(), size)
 
 
@@ -71,7 +71,7 @@ def broadcast_parameters(model: paddle.nn.Layer, world: World) -> None:
     if world.size > 1:
         barrier(world)
         for tensor in model.state_dict().values():
-            _together(dist.broadcast, tensor, src=0)
+            _run_collective(dist.broadcast, tensor, src=0)
 
 
 def sum_gradients(parameters: list[paddle.Tensor], extras: paddle.Tensor, world: World) -> paddle.Tensor:
@@ -89,11 +89,11 @@ def sum_gradients(parameters: list[paddle.Tensor], extras: paddle.Tensor, world:
         return extras
     present = paddle.to_tensor([float(p.grad is not None) for p in parameters], dtype=extras.dtype)
     head = paddle.concat([present, extras])
-    _together(dist.all_reduce, head)
+    _run_collective(dist.all_reduce, head)
     present = head[: len(parameters)].numpy()
     for bucket in _buckets([p for p, count in zip(parameters, present, strict=True) if count]):
         flat = paddle.concat([(paddle.zeros_like(p) if p.grad is None else p.grad).reshape([-1]) for p in bucket])
-        _together(dist.all_reduce, flat)
+        _run_collective(dist.all_reduce, flat)
         for p, piece in zip(bucket, paddle.split(flat, [p.size for p in bucket]), strict=True):
             p.grad = piece.reshape(p.shape)
     return head[len(parameters) :]
@@ -117,7 +117,7 @@ def gather_in_order(part: np.ndarray, total: int, world: World) -> np.ndarray:
     padded[: len(part)] = part
     barrier(world)
     pieces: list[paddle.Tensor] = []
-    _together(dist.all_gather, pieces, paddle.to_tensor(padded))
+    _run_collective(dist.all_gather, pieces, paddle.to_tensor(padded))
     return np.concatenate([piece.numpy()[:length] for piece, length in zip(pieces, lengths, strict=True)])
 
 
@@ -127,12 +127,12 @@ def gather_objects(value: Any, world: World) -> list[Any]:
         return [value]
     barrier(world)
     values: list[Any] = []
-    _together(dist.all_gather_object, values, value)
+    _run_collective(dist.all_gather_object, values, value)
     return values
 
 
 def on_main(action: Callable[[], Any], world: World) -> Any:
-    """Run ``action`` on rank 0 alone; its value, or its InputError, is everybody's."""
+    """Run ``action`` on rank 0 alone. All ranks return its value, or raise its InputError."""
     outcome = None
     if world.is_main:
         try:
@@ -167,27 +167,29 @@ def barrier(world: World) -> None:
     if world.size == 1:
         return
     if dist.get_backend() != "GLOO":
-        _together(dist.barrier)
+        _run_collective(dist.barrier)
         return
     _barriers += 1
     store, key = core.create_or_get_global_tcp_store(), f"mobilebert/barrier/{_barriers}"
-    _together(store.add, key, 1)
-    while _together(store.add, key, 0) < world.size:
+    _run_collective(store.add, key, 1)
+    while _run_collective(store.add, key, 0) < world.size:
         time.sleep(0.01)
 
 
 def _buckets(parameters: list[paddle.Tensor]) -> list[list[paddle.Tensor]]:
-    buckets, room = [], 0
+    """Consecutive parameters of one dtype, up to ``BUCKET_ELEMENTS`` numbers together; a larger one is alone."""
+    buckets: list[list[paddle.Tensor]] = []
+    elements_left = 0
     for p in parameters:
-        if not buckets or room < p.size or buckets[-1][0].dtype != p.dtype:
+        if not buckets or elements_left < p.size or buckets[-1][0].dtype != p.dtype:
             buckets.append([])
-            room = BUCKET_ELEMENTS
+            elements_left = BUCKET_ELEMENTS
         buckets[-1].append(p)
-        room -= p.size
+        elements_left -= p.size
     return buckets
 
 
-def _together(collective: Callable, *args, **kwargs) -> Any:
+def _run_collective(collective: Callable, *args, **kwargs) -> Any:
     """Run a collective; where it fails because another rank is gone, let that rank's error be seen first."""
     try:
         return collective(*args, **kwargs)

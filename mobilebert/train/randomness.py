@@ -16,20 +16,20 @@ def seed_all(seed: int) -> None:
 
 def capture() -> dict[str, Any]:
     """All random states; ``restore`` takes the same value, also after a trip through JSON."""
-    version, words, gauss = random.getstate()
-    name, keys, *rest = np.random.get_state()
+    version, mersenne_state, gauss = random.getstate()
+    name, keys, *rest = np.random.get_state(legacy=True)
     devices = dict.fromkeys(["cpu", paddle.device.get_device().split(":")[0]])
     return {
-        "python": [version, list(words), gauss],
-        "numpy": [name, keys.tolist(), *rest],
+        "python": [version, list(mersenne_state), gauss],
+        "numpy": [name, np.asarray(keys).tolist(), *rest],
         "paddle": {device: [_encode(state) for state in paddle.get_rng_state(device)] for device in devices},
     }
 
 
 def restore(states: dict[str, Any]) -> None:
     """Inverse of ``capture``, on a machine with the same kind and number of devices."""
-    version, words, gauss = states["python"]
-    random.setstate((version, tuple(words), gauss))
+    version, mersenne_state, gauss = states["python"]
+    random.setstate((version, tuple(mersenne_state), gauss))
     name, keys, *rest = states["numpy"]
     np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))
     for device, encoded in states["paddle"].items():
@@ -43,7 +43,7 @@ def _encode(state: Any) -> list:
     return [device, seed, offset, bytes(engine).decode("latin-1")]
 
 
-def _decode(value: list, kind: type) -> Any:
+def _decode(value: list, kind: Any) -> Any:
     device, seed, offset, engine = value
     state = kind.__new__(kind)
     state.__setstate__((device, seed, offset, list(engine.encode("latin-1"))))

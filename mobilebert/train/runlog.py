@@ -40,7 +40,9 @@ class RunLog:
     """
 
     def __init__(self, output_dir: Path, total_steps: int, first_step: int, evaluations: list[dict], enabled: bool):
-        self.output_dir, self.enabled, self.bar, self.visualdl = output_dir, enabled, None, None
+        self.output_dir, self.enabled = output_dir, enabled
+        self.bar: Any = None  # tqdm's, on a terminal
+        self.visualdl: Any = None  # its LogWriter, where it is installed
         if not enabled:
             return
         output_dir.mkdir(parents=True, exist_ok=True)

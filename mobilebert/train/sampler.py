@@ -3,7 +3,7 @@
 import math
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,7 +89,7 @@ def step_examples(
         yield order[position * examples_per_step : (position + 1) * examples_per_step]
 
 
-def prefetch(make: Callable[[Any], Any], jobs: Iterator[Any], depth: int = 2) -> Iterator[Any]:
+def prefetch(make: Callable[[Any], Any], jobs: Iterator[Any], depth: int = 2) -> Generator[Any, None, None]:
     """Yield ``make(job)`` for each job in order, made by one background thread up to ``depth`` ahead.
 
     An exception in ``make`` is raised where its result would have been yielded. Closing the iterator ends the thread.

@@ -1,4 +1,4 @@
-"""What a training run is told (one frozen, validated dataclass), given (its data) and what it reports at the end."""
+"""What a training run takes: settings, data, how it begins; and what it reports at the end."""
 
 import math
 import os

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ class Progress:
         """Whether ``early_stop_patience`` ends the run."""
         return 0 < settings.early_stop_patience <= self.evaluations_since_best
 
-    def note_evaluation(self, metrics: dict[str, float], settings: TrainSettings) -> bool:
+    def note_evaluation(self, metrics: Mapping[str, float], settings: TrainSettings) -> bool:
         """Account for an evaluation of this step; returns whether it is the best so far.
 
         Raises:
@@ -77,7 +78,7 @@ class Progress:
         sign = 1 if settings.best_is_higher else -1
         # The first evaluation is the best so far whatever it is; NaN compares as worse than anything after that.
         if not self.best_step or sign * metrics[name] > sign * self.best_metrics[name]:
-            self.best_step, self.best_metrics, self.evaluations_since_best = self.step, metrics, 0
+            self.best_step, self.best_metrics, self.evaluations_since_best = self.step, dict(metrics), 0
             return True
         self.evaluations_since_best += 1
         return False

@@ -1,7 +1,7 @@
 """One step of training: its batches, forward and backward passes, the sum over ranks, the update of the weights."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -53,7 +53,7 @@ class StepOutcome:
 
 def step_batches(
     train_set: TrainSet, settings: TrainSettings, length: RunLength, first_step: int, world: parallel.World
-) -> Iterator[StepBatch]:
+) -> Generator[StepBatch, None, None]:
     """The data of each step from ``first_step`` on, prepared by a background thread."""
 
     def make(examples: np.ndarray) -> StepBatch:
