@@ -1,9 +1,9 @@
 """What must be set before Paddle starts: threads, the math library's path, memory.
 
 Paddle reads these settings once, while it loads; left alone it takes one thread, and on AMD CPUs the slow path of its
-bundled math library. So the package has ``setup`` called when Paddle is imported (``watch``), by whomever, and not
-before. What the user has set in the environment is never changed, a GPU build with a visible GPU is left alone, and
-``MOBILEBERT_SETUP=0`` leaves everything alone. Measurements: docs/performance.md.
+bundled math library. So whoever imports anything of this package has ``setup`` called just before Paddle is imported
+(``watch``), and not earlier. What the user has set in the environment is never changed, a GPU build with a visible GPU
+is left alone, and ``MOBILEBERT_SETUP=0`` leaves everything alone. Measurements: docs/performance.md.
 """
 
 import contextlib
@@ -14,17 +14,18 @@ import platform
 import sys
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from importlib import util
 from pathlib import Path
+from types import ModuleType
 
 from mobilebert.base import cli
 
+_STRIDE_FLAG = "FLAGS_use_stride_kernel"
 _AMD_VENDORS = ("AuthenticAMD", "HygonGenuine")
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # mallopt's M_MMAP_THRESHOLD and M_TRIM_THRESHOLD
-_KEPT_BYTES = 1 << 30  # blocks below this size are kept for the next step instead of given back to the system
+_REUSED_BYTES = 1 << 30  # a freed block below this size serves the next step instead of going back to the system
 _CHECK_SECONDS = 0.1
 _CHECK_SIZE = 384  # rows and columns of the self-check's product: 0.1 GFLOP
 _POOR_SHARE = 0.3  # below this part of the nominal rate the math library is on a wrong path, not just busy
@@ -48,7 +49,7 @@ class Cpu:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Setup:
     """What to set, and the line that says so.
 
     Attributes:
@@ -106,17 +107,19 @@ def read_quota(root: Path = Path("/")) -> float | None:
         base = mount if not controllers else mount / "cpu"
         # Inside a container the path may be the host's; the mount point then is the container's own group.
         for folder in (base, *_descend(base, group)):
-            words = _read(folder / "cpu.max").split() or [
+            limit = _read(folder / "cpu.max").split() or [
                 _read(folder / "cpu.cfs_quota_us").strip(),
                 _read(folder / "cpu.cfs_period_us").strip(),
             ]
-            if len(words) == 2 and all(word.isdigit() for word in words) and int(words[1]) > 0:
-                quotas.append(int(words[0]) / int(words[1]))
+            if len(limit) == 2 and all(number.isdigit() for number in limit) and int(limit[1]) > 0:
+                quotas.append(int(limit[0]) / int(limit[1]))  # microseconds of CPU time / of real time
     return min(quotas, default=None)
 
 
-def plan(environment: Mapping[str, str], cpu: Cpu, quota: float | None, gpu: bool, glibc: bool) -> Plan:
-    """Decide what to set; touches nothing.
+def choose(
+    environment: Mapping[str, str], cpu: Cpu, quota: float | None, gpu: bool, glibc: bool, late: bool = False
+) -> Setup:
+    """Choose what to set; touches nothing.
 
     Args:
         environment: the environment variables.
@@ -124,41 +127,47 @@ def plan(environment: Mapping[str, str], cpu: Cpu, quota: float | None, gpu: boo
         quota: the control group's limit, in CPUs.
         gpu: whether Paddle is a GPU build and sees a GPU.
         glibc: whether malloc is glibc's, which has ``mallopt``.
+        late: whether Paddle has been imported: its threads then stay as they are.
     """
     if environment.get("MOBILEBERT_SETUP") == "0":
-        return Plan(threads=cpu.cores, line="runtime: nothing set (MOBILEBERT_SETUP=0)")
+        return Setup(threads=cpu.cores, line="runtime: nothing set (MOBILEBERT_SETUP=0)")
     if gpu:
-        return Plan(line="runtime: GPU build with a visible GPU; nothing changed")
+        return Setup(line="runtime: GPU build with a visible GPU; nothing changed")
     settings: dict[str, str] = {}
-    said = []
+    notes = []
 
     threads = min(cpu.cores, max(1, int(quota))) if quota else cpu.cores
-    if set_by_user := environment.get("OMP_NUM_THREADS"):
+    if late:
+        first = f"Paddle was imported before mobilebert; the other way round it has {threads}"
+        threads = int(environment.get("OMP_NUM_THREADS", "1"))  # Paddle itself has set it where nobody had
+        notes.append(f"OMP_NUM_THREADS={threads} ({first})")
+    elif set_by_user := environment.get("OMP_NUM_THREADS"):
         threads = int(set_by_user) if set_by_user.isdigit() else threads
-        said.append(f"OMP_NUM_THREADS={set_by_user} (yours)")
+        notes.append(f"OMP_NUM_THREADS={set_by_user} (yours)")
     else:
         settings["OMP_NUM_THREADS"] = str(threads)
         limit = f", limited to {quota:g} CPUs" if quota and quota < cpu.cores else ""
-        said.append(f"OMP_NUM_THREADS={threads} ({cpu.cores} physical cores{limit})")
+        notes.append(f"OMP_NUM_THREADS={threads} ({cpu.cores} physical cores{limit})")
 
     if "MKL_DEBUG_CPU_TYPE" in environment:
-        said.append(f"MKL_DEBUG_CPU_TYPE={environment['MKL_DEBUG_CPU_TYPE']} (yours)")
+        notes.append(f"MKL_DEBUG_CPU_TYPE={environment['MKL_DEBUG_CPU_TYPE']} (yours)")
     elif path := _math_path(cpu):
         settings["MKL_DEBUG_CPU_TYPE"] = path
-        said.append(f"MKL_DEBUG_CPU_TYPE={path} (AMD with {'AVX-512' if path == '7' else 'AVX2'})")
+        in_time = "; in time where nothing has been computed yet" if late else ""
+        notes.append(f"MKL_DEBUG_CPU_TYPE={path} (AMD with {'AVX-512' if path == '7' else 'AVX2'}{in_time})")
 
-    if "FLAGS_use_stride_kernel" in environment:
-        said.append(f"FLAGS_use_stride_kernel={environment['FLAGS_use_stride_kernel']} (yours)")
+    if _STRIDE_FLAG in environment:
+        notes.append(f"{_STRIDE_FLAG}={environment[_STRIDE_FLAG]} (yours)")
     else:
-        settings["FLAGS_use_stride_kernel"] = "False"
-        said.append("FLAGS_use_stride_kernel=False (contiguous copies are faster)")
+        settings[_STRIDE_FLAG] = "False"
+        notes.append(f"{_STRIDE_FLAG}=False (contiguous copies are faster)")
 
     user_malloc = any(name in environment for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"))
     user_malloc = user_malloc or "glibc.malloc" in environment.get("GLIBC_TUNABLES", "")
     keep_memory = glibc and not user_malloc
     if keep_memory:
-        said.append("malloc keeps freed memory (fewer page faults)")
-    return Plan(settings, keep_memory, threads, "runtime: " + ", ".join(said))
+        notes.append("malloc keeps freed memory (fewer page faults)")
+    return Setup(settings, keep_memory, threads, "runtime: " + ", ".join(notes))
 
 
 def watch() -> None:
@@ -166,29 +175,32 @@ def watch() -> None:
     if "paddle" in sys.modules:
         setup()
     else:
-        sys.meta_path.insert(0, _BeforePaddle())
+        sys.meta_path.insert(0, _AtImport("paddle", _set_up_and_load))
 
 
 @lru_cache(maxsize=1)
-def setup() -> Plan:
-    """Set what ``plan`` decides for this machine and print its line on standard error; a second call changes nothing.
+def setup() -> Setup:
+    """Set what ``choose`` says for this machine and print its line on standard error; a second call changes nothing.
 
     ``MOBILEBERT_QUIET=1`` hides the line; worker processes print none.
     """
-    decided = plan(os.environ, _this_cpu(), read_quota(), _visible_gpu(), platform.libc_ver()[0] == "glibc")
-    os.environ.update(decided.settings)
-    if "OMP_NUM_THREADS" in decided.settings:
-        sys.meta_path.insert(0, _QuietStart())
-    warnings.filterwarnings("ignore", message="No ccache found")
-    if decided.keep_memory:
+    paddle = sys.modules.get("paddle")
+    late = hasattr(paddle, "__version__")  # while Paddle is being imported it has none yet
+    glibc = platform.libc_ver()[0] == "glibc"
+    chosen = choose(os.environ, _this_cpu(), read_quota(), _visible_gpu(), glibc, late)
+    os.environ.update(chosen.settings)
+    if late and _STRIDE_FLAG in chosen.settings:
+        paddle.set_flags({_STRIDE_FLAG: False})  # the environment is read no more
+    if "OMP_NUM_THREADS" in chosen.settings:
+        sys.meta_path.insert(0, _AtImport("paddle.base", _load_quietly))
+    if chosen.settings:
+        warnings.filterwarnings("ignore", message="No ccache found")
+    if chosen.keep_memory:
         libc = ctypes.CDLL(None)
-        libc.mallopt(_MMAP_THRESHOLD, _KEPT_BYTES)
-        libc.mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
-    line = decided.line
-    if decided.settings and hasattr(sys.modules.get("paddle"), "__version__"):
-        line = "runtime: Paddle was imported before mobilebert, so its threads and math library stay as they were"
-    cli.notice(line)
-    return decided
+        libc.mallopt(_MMAP_THRESHOLD, _REUSED_BYTES)
+        libc.mallopt(_TRIM_THRESHOLD, _REUSED_BYTES)
+    cli.notice(chosen.line)
+    return chosen
 
 
 def judge(gflops: float, cpu: Cpu, threads: int) -> str | None:
@@ -232,54 +244,51 @@ def check_speed() -> float | None:
     return gflops
 
 
-class _BeforePaddle:
-    """Import hook that calls ``setup`` before the first line of Paddle runs."""
+Load = Callable[[ModuleType], None]
 
-    is_asking = False
+
+class _AtImport:
+    """Import hook: the first import of a module calls ``run`` with the module's own loading and the module.
+
+    Looking for the module without importing it, as ``importlib.util.find_spec`` does, runs nothing.
+    """
+
+    def __init__(self, name: str, run: Callable[[Load, ModuleType], None]):
+        self.name, self.run = name, run
 
     def find_spec(self, name, path=None, target=None):
-        if name != "paddle" or self.is_asking:
+        """The specification that the other finders have, with the loading wrapped."""
+        if name != self.name:
             return None
-        self.is_asking = True  # the others, who know where it is
-        try:
-            spec = util.find_spec(name)
-        finally:
-            self.is_asking = False
-        if spec is None:
-            return None
+        finders = (finder for finder in sys.meta_path if finder is not self and hasattr(finder, "find_spec"))
+        spec = next(filter(None, (finder.find_spec(name, path, target) for finder in finders)), None)
+        if spec is None or spec.loader is None:  # a mere folder of that name has no loader
+            return spec
         load = spec.loader.exec_module
 
-        def exec_module(module):
+        def exec_module(module: ModuleType) -> None:
             with contextlib.suppress(ValueError):
                 sys.meta_path.remove(self)
-            setup()
+            self.run(load, module)
+
+        spec.loader.exec_module = exec_module
+        return spec
+
+
+def _set_up_and_load(load: Load, module: ModuleType) -> None:
+    setup()
+    load(module)
+
+
+def _load_quietly(load: Load, module: ModuleType) -> None:
+    """Drop Paddle's note on ``OMP_NUM_THREADS``, which is printed although MKL uses the threads."""
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(printed):
             load(module)
-
-        spec.loader.exec_module = exec_module
-        return spec
-
-
-class _QuietStart:
-    """Import hook that drops Paddle's note on ``OMP_NUM_THREADS``, which is printed although MKL uses the threads."""
-
-    def find_spec(self, name, path=None, target=None):
-        if name != "paddle.base":
-            return None
-        sys.meta_path.remove(self)
-        spec = util.find_spec(name)
-        load = spec.loader.exec_module
-
-        def exec_module(module):
-            printed = io.StringIO()
-            try:
-                with contextlib.redirect_stderr(printed):
-                    load(module)
-            finally:
-                lines = printed.getvalue().splitlines(keepends=True)
-                sys.stderr.writelines(line for line in lines if "OMP_NUM_THREADS" not in line)
-
-        spec.loader.exec_module = exec_module
-        return spec
+    finally:
+        lines = printed.getvalue().splitlines(keepends=True)
+        sys.stderr.writelines(line for line in lines if "OMP_NUM_THREADS" not in line)
 
 
 def _math_path(cpu: Cpu) -> str | None:

@@ -1,3 +1,6 @@
+import importlib
+import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -5,20 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from mobilebert import process
+
 ROOT = Path(__file__).parents[2]
+STRIDE = "FLAGS_use_stride_kernel"
 EPYC_9004 = {"vendor_id": "AuthenticAMD", "flags": "fpu avx avx2 fma avx512f avx512bw", "cpu MHz": "2600.000"}
 EPYC_7002 = {"vendor_id": "AuthenticAMD", "flags": "fpu avx avx2 fma", "cpu MHz": "2250.000"}
 OPTERON = {"vendor_id": "AuthenticAMD", "flags": "fpu avx", "cpu MHz": "2300.000"}
 XEON = {"vendor_id": "GenuineIntel", "flags": "fpu avx avx2 fma avx512f", "cpu MHz": "2300.000"}
 ARM = {"Features": "fp asimd evtstrm"}
-
-# Importing the module acts on this process; the tests look at its pure parts and at child processes instead.
-KEPT = dict(os.environ)
-os.environ["MOBILEBERT_QUIET"] = "1"
-from mobilebert import process  # noqa: E402
-
-os.environ.clear()
-os.environ.update(KEPT)
 
 
 def cpuinfo(model: dict, processors: int, threads_per_core: int = 1, numbered: bool = True) -> str:
@@ -33,7 +31,7 @@ def cpuinfo(model: dict, processors: int, threads_per_core: int = 1, numbered: b
 
 
 def decide(model: dict, environment: dict | None = None, cores: int = 4, quota=None, gpu=False, glibc=True):
-    return process.plan(environment or {}, process.read_cpu(cpuinfo(model, cores)), quota, gpu, glibc)
+    return process.choose(environment or {}, process.read_cpu(cpuinfo(model, cores)), quota, gpu, glibc)
 
 
 @pytest.mark.parametrize(
@@ -133,17 +131,26 @@ def test_quota_of_control_groups_version_1(tmp_path):
     ],
 )
 def test_a_slow_math_library_is_noticed(model, gflops, advice):
-    said = process.judge(gflops, process.read_cpu(cpuinfo(model, 2)), threads=2)
-    assert (said is None) == (advice is None)
-    assert advice is None or advice in said
+    warning = process.judge(gflops, process.read_cpu(cpuinfo(model, 2)), threads=2)
+    assert (warning is None) == (advice is None)
+    assert advice is None or advice in warning
+
+
+def clean_environment() -> dict[str, str]:
+    """This process's environment without what ``process`` may set or read."""
+    names = ("OMP_NUM_THREADS", "MKL_DEBUG_CPU_TYPE", STRIDE, "MOBILEBERT_QUIET", "MOBILEBERT_SETUP")
+    return {key: value for key, value in os.environ.items() if key not in names}
 
 
 def child(program: str, **environment: str) -> subprocess.CompletedProcess:
-    settings = ("OMP_NUM_THREADS", "MKL_DEBUG_CPU_TYPE", "FLAGS_use_stride_kernel", "MOBILEBERT_QUIET")
-    clean = {key: value for key, value in os.environ.items() if key not in settings}
-    return subprocess.run(
-        [sys.executable, "-c", program], env=clean | environment, cwd=ROOT, capture_output=True, text=True, timeout=300
-    )
+    command = [sys.executable, "-c", program]
+    settings = clean_environment() | environment
+    return subprocess.run(command, env=settings, cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+def expected() -> process.Setup:
+    """What is chosen on this machine where nobody has set anything."""
+    return process.choose({}, process._this_cpu(), process.read_quota(), False, True)
 
 
 def test_the_import_is_enough_and_prints_one_line():
@@ -153,9 +160,7 @@ def test_the_import_is_enough_and_prints_one_line():
     )
     outcome = child(program)
     assert outcome.returncode == 0
-    assert (
-        outcome.stdout == f"False {process.plan({}, process._this_cpu(), process.read_quota(), False, True).threads}\n"
-    )
+    assert outcome.stdout == f"False {expected().threads}\n"
     assert outcome.stderr.startswith("runtime: OMP_NUM_THREADS=")
     assert outcome.stderr.count("\n") == 1
     assert child(program, MOBILEBERT_QUIET="1").stderr == ""
@@ -180,6 +185,164 @@ print(process.check_speed() > 0)
     assert threads == 1 or "WISELY" in child("import paddle", OMP_NUM_THREADS="2").stderr
 
 
+# Prints a process's settings, the flag as Paddle has it, and the threads that a product may take.
+STATE = """
+import ctypes, json, os, pathlib, warnings, paddle
+openmp = ctypes.CDLL(str(pathlib.Path(paddle.__file__).parent / "libs" / "libiomp5.so"))
+print(json.dumps({
+    "MKL_DEBUG_CPU_TYPE": os.environ.get("MKL_DEBUG_CPU_TYPE"),
+    "FLAGS_use_stride_kernel": str(paddle.get_flags("FLAGS_use_stride_kernel")["FLAGS_use_stride_kernel"]),
+    "threads": openmp.omp_get_max_threads(),
+    "filters": sum("No ccache" in str(entry[1]) for entry in warnings.filters),
+}))
+"""
+UNTOUCHED = {"MKL_DEBUG_CPU_TYPE": None, STRIDE: "True", "threads": 1, "filters": 0}
+
+
+def set_up(**changes) -> dict:
+    """The state of a process that is set up for this machine."""
+    chosen = expected()
+    path = chosen.settings.get("MKL_DEBUG_CPU_TYPE")
+    return {"MKL_DEBUG_CPU_TYPE": path, STRIDE: "False", "threads": chosen.threads, "filters": 1, **changes}
+
+
+def state(outcome: subprocess.CompletedProcess) -> dict:
+    assert outcome.returncode == 0, outcome.stderr
+    return json.loads(outcome.stdout.splitlines()[-1])
+
+
+IMPORTS = [
+    "from mobilebert import MobileBertModel",
+    "from mobilebert.model.heads import MobileBertForQuestionAnswering",
+    "from mobilebert.model import modeling",
+    "import mobilebert.text.vocabulary, paddle",
+    "import mobilebert; import paddle.nn.functional",
+]
+
+
+@pytest.mark.parametrize("imports", IMPORTS)
+def test_whoever_imports_the_package_has_the_process_set_up(imports):
+    outcome = child(imports + STATE)
+    assert state(outcome) == set_up()
+    assert outcome.stderr.count("runtime: ") == 1
+    assert "Paddle was imported before" not in outcome.stderr
+
+
+def test_without_the_package_nothing_is_set():
+    assert state(child(STATE)) == UNTOUCHED != set_up()
+
+
+@pytest.mark.parametrize("imports", IMPORTS[:2])
+def test_switched_off_it_leaves_everything_alone_and_says_so(imports):
+    outcome = child(imports + STATE, MOBILEBERT_SETUP="0")
+    assert state(outcome) == UNTOUCHED
+    assert "runtime: nothing set (MOBILEBERT_SETUP=0)" in outcome.stderr
+
+
+def test_looking_for_paddle_sets_nothing():
+    looking = """
+import importlib.util, os, sys, mobilebert
+before = dict(os.environ)
+assert importlib.util.find_spec("paddle").loader
+assert dict(os.environ) == before and "paddle" not in sys.modules
+"""
+    outcome = child(looking)
+    assert outcome.returncode == 0 and outcome.stderr == ""
+    outcome = child(looking + STATE)
+    assert state(outcome) == set_up() and outcome.stderr.count("runtime: ") == 1
+
+
 def test_too_late_is_said():
     program = "import paddle; from mobilebert import process"
     assert "Paddle was imported before mobilebert" in child(program).stderr
+
+
+def test_after_paddle_what_still_can_be_set_is_set():
+    program = "import paddle; from mobilebert import MobileBertModel" + STATE
+    outcome = child(program)
+    assert state(outcome) == set_up(threads=1)
+    line = f"OMP_NUM_THREADS=1 (Paddle was imported before mobilebert; the other way round it has {expected().threads})"
+    assert line in outcome.stderr
+    assert "(yours)" not in outcome.stderr
+    mine = {"OMP_NUM_THREADS": "2", STRIDE: "True"}
+    assert state(child(program, **mine)) == set_up(threads=2, **{STRIDE: "True"})
+    assert state(child(program, MOBILEBERT_SETUP="0")) == UNTOUCHED
+
+
+WORKERS = """
+import multiprocessing, sys
+
+def look():
+    import mobilebert.data.packed, state
+
+if __name__ == "__main__":
+    import mobilebert
+    worker = multiprocessing.get_context(sys.argv[1]).Process(target=look)
+    worker.start()
+    worker.join()
+    sys.exit(worker.exitcode)
+"""
+
+
+@pytest.mark.parametrize("method", ["spawn", "fork", "forkserver"])
+def test_worker_processes_are_set_up_and_print_nothing(method, tmp_path):
+    (tmp_path / "state.py").write_text(STATE)
+    (tmp_path / "workers.py").write_text(WORKERS)
+    command = [sys.executable, tmp_path / "workers.py", method]
+    environment = clean_environment() | {"PYTHONPATH": str(ROOT)}
+    outcome = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert state(outcome) == set_up()
+    assert "runtime: " not in outcome.stderr
+
+
+@pytest.mark.slow
+def test_processes_of_a_launched_job_are_set_up(tmp_path):
+    (tmp_path / "job.py").write_text("import mobilebert.model.heads" + STATE)
+    launch = ["-m", "paddle.distributed.launch", "--nproc_per_node", "2", "--log_dir", tmp_path / "logs"]
+    command = [sys.executable, *launch, tmp_path / "job.py"]
+    environment = clean_environment() | {"PYTHONPATH": str(ROOT)}
+    subprocess.run(command, env=environment, cwd=tmp_path, check=True, capture_output=True, timeout=300)
+    logs = [path.read_text() for path in sorted((tmp_path / "logs").glob("workerlog.*"))]
+    assert len(logs) == 2
+    for log in logs:
+        (line,) = [line for line in log.splitlines() if line.startswith("{")]
+        # The launcher imports Paddle, which sets OMP_NUM_THREADS=1 where it is not set, and its processes inherit that.
+        assert json.loads(line) == set_up(threads=1)
+
+
+@pytest.fixture
+def watched(tmp_path, monkeypatch):
+    """A module ``watched_module`` with a hook. -> the list of what happened."""
+    (tmp_path / "watched_module.py").write_text("import os\nloaded = os.environ['WATCHED']\n")
+    events = []
+
+    def run(load, module):
+        events.append("before")
+        monkeypatch.setenv("WATCHED", "set")
+        load(module)
+        events.append("after")
+
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "meta_path", [process._AtImport("watched_module", run), *sys.meta_path])
+    yield events
+    sys.modules.pop("watched_module", None)
+
+
+def test_the_hook_acts_at_the_first_import_only(watched):
+    assert importlib.util.find_spec("watched_module") and watched == []
+    module = importlib.import_module("watched_module")
+    assert module.loaded == "set" and watched == ["before", "after"]
+    assert "watched_module" not in [getattr(finder, "name", None) for finder in sys.meta_path]
+    importlib.reload(module)
+    assert watched == ["before", "after"]
+
+
+def test_the_hook_leaves_a_mere_folder_and_what_is_missing_alone(watched, tmp_path):
+    (tmp_path / "watched_module.py").unlink()
+    importlib.invalidate_caches()
+    with pytest.raises(ModuleNotFoundError, match="No module named 'watched_module'"):
+        importlib.import_module("watched_module")
+    (tmp_path / "watched_module").mkdir()
+    importlib.invalidate_caches()
+    assert importlib.import_module("watched_module").__file__ is None
+    assert watched == []
