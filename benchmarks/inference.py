@@ -93,15 +93,22 @@ def batch_of(batch: int, length: int, seed: int, padded: bool = False) -> dict[s
 
 def make_models(folder: Path, seed: int) -> None:
     """The checkpoint, what transformers makes of it, and what this repository makes of it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"word{i}" for i in range(30522 - 5))]
+    make_checkpoint(folder, rng, words)
+    make_transformers_exports(folder, seed)
+    make_our_exports(folder, rng, words)
+    (folder / "complete").write_text(made_from(seed))
+
+
+def make_checkpoint(folder: Path, rng: np.random.Generator, words: list[str]) -> None:
+    """``checkpoint``: random weights at full size, with a tokenizer of ``words``."""
     import torch
     from transformers import MobileBertConfig, MobileBertForQuestionAnswering
 
-    from mobilebert.export.export import ExportPlan, export
     from mobilebert.text.tokenizer import MobileBertTokenizer
 
-    quantization = extras.load("onnxruntime.quantization")
-    folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(seed)
     model = MobileBertForQuestionAnswering(MobileBertConfig(classifier_activation=False)).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -115,8 +122,16 @@ def make_models(folder: Path, seed: int) -> None:
                 value = rng.normal(0, 0.35 * parameter.shape[-1] ** -0.5, parameter.shape)
             parameter.copy_(torch.from_numpy(value))
     model.save_pretrained(folder / "checkpoint")
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"word{i}" for i in range(30522 - 5))]
     MobileBertTokenizer(vocab={word: i for i, word in enumerate(words)}).save_pretrained(folder / "checkpoint")
+
+
+def make_transformers_exports(folder: Path, seed: int) -> None:
+    """``transformers*.onnx``: by both of PyTorch's exporters, and quantized by ONNX Runtime."""
+    import torch
+    from transformers import MobileBertForQuestionAnswering
+
+    quantization = extras.load("onnxruntime.quantization")
+    model = MobileBertForQuestionAnswering.from_pretrained(folder / "checkpoint").eval()
 
     class Logits(torch.nn.Module):
         def __init__(self):
@@ -147,6 +162,11 @@ def make_models(folder: Path, seed: int) -> None:
             per_channel=per_channel,
         )
 
+
+def make_our_exports(folder: Path, rng: np.random.Generator, words: list[str]) -> None:
+    """``ours*``: what export.py writes."""
+    from mobilebert.export.export import ExportPlan, export
+
     def text(count: int) -> str:
         return " ".join(words[i] for i in rng.integers(1000, 30000, count))
 
@@ -162,7 +182,6 @@ def make_models(folder: Path, seed: int) -> None:
         "ours-int8": {"quantize": "int8", "calibration": str(calibration)},
     }.items():
         export(ExportPlan(str(folder / "checkpoint"), folder / name, force=True, **options))
-    (folder / "complete").write_text(made_from(seed))
 
 
 def made_from(seed: int) -> str:

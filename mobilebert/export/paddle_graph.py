@@ -1,9 +1,13 @@
 """A program as a Paddle layer: the judge of a fold in float64, the source of calibration, and, saved, Paddle Inference.
 
+A program's matrices [n, width] are [B, S, width] here ([B, 1, width] of [CLS] alone), so that no shape has to be
+computed: Paddle Inference spends about 10 us on every operation, however small.
+
 B batch   C choices   S tokens   A heads   d head size   E embedding_size
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import paddle
@@ -16,6 +20,7 @@ from mobilebert.export.program import (
     FirstToken,
     LayerNorm,
     Linear,
+    Output,
     Positions,
     Program,
     Scale,
@@ -23,6 +28,17 @@ from mobilebert.export.program import (
     Words,
 )
 from mobilebert.model.modeling import ACTIVATION_FUNCTIONS
+
+
+@dataclass
+class _Run:
+    """One forward pass: its inputs, and the values made so far by name."""
+
+    weight: Callable[[str], Tensor]
+    input_ids: Tensor  # [B, S]
+    token_type_ids: Tensor  # [B, S]
+    bias: Tensor  # [B, 1, 1, S], added to attention scores
+    values: dict[str, Tensor] = field(default_factory=dict)
 
 
 class ProgramLayer(nn.Layer):
@@ -50,12 +66,7 @@ class ProgramLayer(nn.Layer):
         return getattr(self, self.keys[name])
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> list[Tensor]:
-        """Int64 inputs [B, S] ([B, C, S] for multiple choice) -> the program's outputs, in order.
-
-        A program's matrices [n, width] are [B, S, width] here ([B, 1, width] of [CLS] alone), so that no shape has to
-        be computed: Paddle Inference spends about 10 us on every operation, however small.
-        """
-        weight = self._weight
+        """Int64 inputs [B, S] ([B, C, S] for multiple choice) -> the program's outputs, in order."""
         choices = paddle.shape(input_ids)[:2] if self.program.choices else None
         if self.program.choices:
             input_ids, attention_mask, token_type_ids = (
@@ -63,62 +74,38 @@ class ProgramLayer(nn.Layer):
             )
         lowest = float(np.finfo(np.float32).min)
         bias = ((1 - attention_mask.astype(self.float_type)) * lowest).unsqueeze([1, 2])  # [B, 1, 1, S]
-        values: dict[str, Tensor] = {}
+        run = _Run(self._weight, input_ids, token_type_ids, bias)
         for op in self.program.operations:
-            if isinstance(op, Words):
-                rows = F.embedding(input_ids, weight(op.table))  # [B, S, E]
-                if op.trigram:
-                    # Not F.pad: under oneDNN, Paddle 3.3 pads the wrong axis of an NLC tensor.
-                    nothing = paddle.zeros_like(rows[:, :1])
-                    padded = paddle.concat([nothing, rows, nothing], axis=1)
-                    rows = paddle.concat([padded[:, 2:], rows, padded[:, :-2]], axis=2)
-                values[op.output] = rows
-            elif isinstance(op, Positions):
-                position_ids = paddle.arange(paddle.shape(input_ids)[1]).unsqueeze(0)
-                rows = F.embedding(token_type_ids, weight(op.token_types)) + F.embedding(
-                    position_ids, weight(op.positions)
-                )
-                values[op.output] = rows
-            elif isinstance(op, Linear):
-                bias_row = None if op.bias is None else weight(op.bias)
-                residual = None if op.residual is None else values[op.residual]
-                values[op.output] = _linear(values[op.input], weight(op.weight), bias_row, residual, op.activation)
-            elif isinstance(op, Scale):
-                result = values[op.input] * weight(op.factor)
-                values[op.output] = result if op.offset is None else result + weight(op.offset)
-            elif isinstance(op, LayerNorm):
-                hidden = values[op.input]
-                values[op.output] = F.layer_norm(
-                    hidden, hidden.shape[-1:], weight(op.weight), weight(op.bias), op.epsilon
-                )
-            elif isinstance(op, Attention):
-                heads = (
-                    values[name].reshape([0, 0, op.num_heads, values[name].shape[-1] // op.num_heads])
-                    for name in (op.query, op.key, op.value)
-                )  # [B, S, A, d]
-                query, key, value = (tensor.transpose([0, 2, 1, 3]) for tensor in heads)  # [B, A, S, d]
-                probabilities = F.softmax(paddle.matmul(query, key, transpose_y=True) + bias, axis=-1)
-                context = paddle.matmul(probabilities, value).transpose([0, 2, 1, 3])
-                values[op.output] = context.reshape([0, 0, values[op.value].shape[-1]])
-            elif isinstance(op, FirstToken):
-                values[op.output] = values[op.input][:, :1]
-            elif isinstance(op, Vocabulary):
-                decoder = paddle.concat([weight(op.words), weight(op.dense)], axis=1)
-                values[op.output] = paddle.matmul(values[op.input], decoder, transpose_y=True) + weight(op.bias)
+            run.values[op.output] = _OPERATIONS[type(op)](op, run)
             if self.observe is not None:
-                self.observe(op.output, values[op.output].flatten(0, 1))
-        results = []
-        for output in self.program.outputs:
-            result = values[output.value][:, :, output.start : output.stop]
-            if not output.per_token:
-                result = result.squeeze(1)
-            if output.squeeze:
-                result = result.squeeze(-1)
-            results.append(result.reshape(choices) if self.program.choices else result)
-        return results
+                self.observe(op.output, run.values[op.output].flatten(0, 1))
+        results = [_result(output, run) for output in self.program.outputs]
+        return [result.reshape(choices) for result in results] if self.program.choices else results
 
 
-def _linear(
+def _words(op: Words, run: _Run) -> Tensor:
+    rows = F.embedding(run.input_ids, run.weight(op.table))  # [B, S, E]
+    if not op.trigram:
+        return rows
+    # Not F.pad: under oneDNN, Paddle 3.3 pads the wrong axis of an NLC tensor.
+    nothing = paddle.zeros_like(rows[:, :1])
+    padded = paddle.concat([nothing, rows, nothing], axis=1)
+    return paddle.concat([padded[:, 2:], rows, padded[:, :-2]], axis=2)  # [B, S, 3E]
+
+
+def _positions(op: Positions, run: _Run) -> Tensor:
+    position_ids = paddle.arange(paddle.shape(run.input_ids)[1]).unsqueeze(0)
+    token_types = F.embedding(run.token_type_ids, run.weight(op.token_types))
+    return token_types + F.embedding(position_ids, run.weight(op.positions))
+
+
+def _linear(op: Linear, run: _Run) -> Tensor:
+    bias = None if op.bias is None else run.weight(op.bias)
+    residual = None if op.residual is None else run.values[op.residual]
+    return _product(run.values[op.input], run.weight(op.weight), bias, residual, op.activation)
+
+
+def _product(
     hidden: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None, activation: str | None
 ) -> Tensor:
     """activation(hidden @ weight + bias + residual), without what is None."""
@@ -135,6 +122,55 @@ def _linear(
     if residual is not None:
         result = result + residual
     return result if activation is None else ACTIVATION_FUNCTIONS[activation](result)
+
+
+def _scale(op: Scale, run: _Run) -> Tensor:
+    result = run.values[op.input] * run.weight(op.factor)
+    return result if op.offset is None else result + run.weight(op.offset)
+
+
+def _layer_norm(op: LayerNorm, run: _Run) -> Tensor:
+    hidden = run.values[op.input]
+    return F.layer_norm(hidden, hidden.shape[-1:], run.weight(op.weight), run.weight(op.bias), op.epsilon)
+
+
+def _attention(op: Attention, run: _Run) -> Tensor:
+    heads = (
+        run.values[name].reshape([0, 0, op.num_heads, run.values[name].shape[-1] // op.num_heads])
+        for name in (op.query, op.key, op.value)
+    )  # [B, S, A, d]
+    query, key, value = (tensor.transpose([0, 2, 1, 3]) for tensor in heads)  # [B, A, S, d]
+    probabilities = F.softmax(paddle.matmul(query, key, transpose_y=True) + run.bias, axis=-1)
+    context = paddle.matmul(probabilities, value).transpose([0, 2, 1, 3])
+    return context.reshape([0, 0, run.values[op.value].shape[-1]])
+
+
+def _first_token(op: FirstToken, run: _Run) -> Tensor:
+    return run.values[op.input][:, :1]
+
+
+def _vocabulary(op: Vocabulary, run: _Run) -> Tensor:
+    decoder = paddle.concat([run.weight(op.words), run.weight(op.dense)], axis=1)
+    return paddle.matmul(run.values[op.input], decoder, transpose_y=True) + run.weight(op.bias)
+
+
+_OPERATIONS = {
+    Words: _words,
+    Positions: _positions,
+    Linear: _linear,
+    Scale: _scale,
+    LayerNorm: _layer_norm,
+    Attention: _attention,
+    FirstToken: _first_token,
+    Vocabulary: _vocabulary,
+}
+
+
+def _result(output: Output, run: _Run) -> Tensor:
+    result = run.values[output.value][:, :, output.start : output.stop]
+    if not output.per_token:
+        result = result.squeeze(1)
+    return result.squeeze(-1) if output.squeeze else result
 
 
 def compute(
