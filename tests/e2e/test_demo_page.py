@@ -18,7 +18,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from table_models import save_classifier, save_reader
+from support.table_models import save_classifier, save_reader
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "mobilebert.commands.demo"]

@@ -4,8 +4,9 @@ import json
 
 import numpy as np
 import pytest
-from deploy_models import SIZES, WORDS, save_checkpoint, write_squad
 from safetensors.numpy import load_file, save_file
+from support.models import CHECKPOINT_SIZES, save_checkpoint
+from support.texts import CHECKPOINT_VOCABULARY, write_long_squad
 
 from mobilebert.export.export import ExportPlan, export
 from mobilebert.inference.source import ReadingSettings
@@ -33,11 +34,14 @@ def place(tmp_path_factory):
 
 def write_questions(path):
     """Questions with different contexts, most of two windows; the answers are where a random model may find them."""
-    write_squad(path)
+    write_long_squad(path)
     data = json.loads(path.read_text())
     paragraphs = []
     for seed in range(12):
-        words = [WORDS[5 + i] for i in np.random.default_rng(seed).integers(0, len(WORDS) - 5, 20 + 5 * seed)]
+        words = [
+            CHECKPOINT_VOCABULARY[5 + i]
+            for i in np.random.default_rng(seed).integers(0, len(CHECKPOINT_VOCABULARY) - 5, 20 + 5 * seed)
+        ]
         answers = [{"text": word, "answer_start": len(" ".join(words[:i])) + (i > 0)} for i, word in enumerate(words)]
         questions = [{"id": f"{seed}", "question": "Who wrote it ?", "answers": answers[:3]}]
         paragraphs.append({"context": " ".join(words), "qas": questions})
@@ -48,7 +52,8 @@ def write_questions(path):
 def write_sentences(path):
     rng = np.random.default_rng(0)
     rows = [
-        " ".join(WORDS[5 + i] for i in rng.integers(0, len(WORDS) - 5, length)) + f"\t{length % 2}\n"
+        " ".join(CHECKPOINT_VOCABULARY[5 + i] for i in rng.integers(0, len(CHECKPOINT_VOCABULARY) - 5, length))
+        + f"\t{length % 2}\n"
         for length in range(3, 60)
     ]
     path.write_text("sentence\tlabel\n" + "".join(rows))
@@ -57,7 +62,8 @@ def write_sentences(path):
 def squad_arguments(place, model, out):
     return (
         "run_squad", "--model_name_or_path", model, "--output_dir", out, "--dev_file", place / "squad.json",
-        "--do_eval", "--max_seq_length", SIZES["max_position_embeddings"], "--doc_stride", 16, "--cache_dir", "",
+        "--do_eval", "--max_seq_length", CHECKPOINT_SIZES["max_position_embeddings"], "--doc_stride", 16,
+        "--cache_dir", "",
     )  # fmt: skip
 
 
@@ -105,7 +111,7 @@ def test_the_engine_reads_its_own_files_not_the_checkpoint(place, tmp_path):
     """The negative control: other weights in the exported folder, other logits, whatever the checkpoint says."""
     rng = np.random.default_rng(0)
     batch = {
-        "input_ids": rng.integers(0, SIZES["vocab_size"], (2, 16)),
+        "input_ids": rng.integers(0, CHECKPOINT_SIZES["vocab_size"], (2, 16)),
         "attention_mask": np.ones((2, 16), np.int64),
         "token_type_ids": np.zeros((2, 16), np.int64),
     }

@@ -6,8 +6,8 @@ import json
 import numpy as np
 import onnx
 import pytest
-from deploy_models import save_checkpoints_and_text
 from safetensors.numpy import load_file, save_file
+from support.models import save_checkpoints_and_text
 
 from mobilebert.export.fold.writer import Writer
 from mobilebert.inference.predictor import Predictor

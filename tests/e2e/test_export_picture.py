@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from deploy_models import save_checkpoint, save_checkpoints_and_text
+from support.models import save_checkpoint, save_checkpoints_and_text
 
 from mobilebert.base import plots
 from mobilebert.export.agreement import outputs_of_both

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from deploy_models import save_checkpoint, save_checkpoints_and_text
-from tiny import write_squad, write_vocabulary
+from support.models import save_checkpoint, save_checkpoints_and_text
+from support.texts import write_squad, write_vocabulary
 
 from mobilebert.base import outputs
 from mobilebert.model.config import MobileBertConfig

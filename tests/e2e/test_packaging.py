@@ -14,8 +14,9 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-from deploy_models import save_checkpoint, write_squad
 from packaging.requirements import Requirement
+from support.models import save_checkpoint
+from support.texts import write_long_squad
 
 from mobilebert import __version__
 from mobilebert.base.extras import EXTRAS
@@ -193,7 +194,7 @@ def checkpoint(tmp_path_factory):
 
 def test_a_model_is_trained_and_converted_with_the_core(core, checkpoint, tmp_path):
     """Only Paddle is needed; the run says what else it would have written, and with which extra."""
-    data = write_squad(tmp_path / "squad.json")
+    data = write_long_squad(tmp_path / "squad.json")
     result = run(
         core / "mobilebert-squad", "--model", checkpoint / "model", "--out", "out", "--do_train", "--do_eval",
         "--train_file", data, "--dev_file", data, "--max_seq_length", 64, "--doc_stride", 16, "--max_steps", 2,

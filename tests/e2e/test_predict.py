@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
-from deploy_models import SIZES, save_checkpoint
+from support.models import CHECKPOINT_SIZES, save_checkpoint
 
 from mobilebert.base.files import read_json, write_json
 from mobilebert.export.export import ExportPlan, export
@@ -254,7 +254,7 @@ def test_real_passages(data_folder, tmp_path):
     from mobilebert.model.heads import MobileBertForQuestionAnswering
 
     tokenizer = MobileBertTokenizer(vocab_file=data_folder / "vocab.txt")
-    sizes = {**SIZES, "vocab_size": len(tokenizer), "max_position_embeddings": 128}
+    sizes = {**CHECKPOINT_SIZES, "vocab_size": len(tokenizer), "max_position_embeddings": 128}
     config = MobileBertConfig.preset("mobilebert", **sizes)
     MobileBertForQuestionAnswering(config).save_pretrained(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny import NAMES, squad, write_squad, write_vocabulary
+from support.texts import NAMES, squad, write_squad, write_vocabulary
 
 from mobilebert.inference.source import ReadingSettings
 from mobilebert.model.config import MobileBertConfig

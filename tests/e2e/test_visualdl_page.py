@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import write_squad, write_vocabulary
+from support.texts import write_squad, write_vocabulary
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = (

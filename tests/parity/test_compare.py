@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from tiny import torch_model
+from support.models import torch_model
 
 from mobilebert.convert import convert as hf
 from mobilebert.model import tensor_files

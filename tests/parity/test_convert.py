@@ -14,7 +14,8 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import save_file
-from tiny import torch_model, write_vocabulary
+from support.models import torch_model
+from support.texts import write_vocabulary
 
 from mobilebert.base.errors import InputError
 from mobilebert.convert.convert import convert

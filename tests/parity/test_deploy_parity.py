@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from deploy_models import SIZES, WORDS, save_checkpoint, write_squad
+from support.models import CHECKPOINT_SIZES, save_checkpoint
+from support.texts import CHECKPOINT_VOCABULARY, write_long_squad
 from transformers import MobileBertConfig, MobileBertForQuestionAnswering, MobileBertForSequenceClassification
 
 from mobilebert.data.collate import INPUT_NAMES, PackedDataset
@@ -20,7 +21,7 @@ MODELS = {"question-answering": MobileBertForQuestionAnswering, "classes": Mobil
 
 def torch_checkpoint(folder, kind):
     torch.manual_seed(0)
-    model = MODELS[kind](MobileBertConfig(**SIZES, num_labels=2)).eval()
+    model = MODELS[kind](MobileBertConfig(**CHECKPOINT_SIZES, num_labels=2)).eval()
     rng = np.random.default_rng(0)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -31,7 +32,7 @@ def torch_checkpoint(folder, kind):
             else:
                 parameter.mul_(4)
     model.save_pretrained(folder)
-    MobileBertTokenizer(vocab={word: index for index, word in enumerate(WORDS)}).save_pretrained(folder)
+    MobileBertTokenizer(vocab={word: index for index, word in enumerate(CHECKPOINT_VOCABULARY)}).save_pretrained(folder)
     return model
 
 
@@ -41,7 +42,7 @@ def test_an_exported_transformers_checkpoint_is_transformers(tmp_path, kind):
     export(ExportPlan(str(tmp_path / "checkpoint"), tmp_path / "out", format="all"))
     rng = np.random.default_rng(1)
     mask = np.arange(40) < np.array([40, 1, 17, 39])[:, None]
-    arrays = rng.integers(0, len(WORDS), (4, 40)), mask.astype(np.int64), rng.integers(0, 2, (4, 40))
+    arrays = rng.integers(0, len(CHECKPOINT_VOCABULARY), (4, 40)), mask.astype(np.int64), rng.integers(0, 2, (4, 40))
     batch = dict(zip(INPUT_NAMES, arrays, strict=True))
     with torch.no_grad():
         double = model.double()(**{name: torch.from_numpy(array) for name, array in batch.items()})
@@ -60,7 +61,7 @@ def test_the_evaluation_loop_takes_an_exported_model(tmp_path):
     checkpoint = save_checkpoint(tmp_path / "checkpoint", "question-answering")
     export(ExportPlan(str(checkpoint), tmp_path / "out", format="all"))
     tokenizer = MobileBertTokenizer.from_pretrained(checkpoint)
-    examples, _ = read_squad(write_squad(tmp_path / "squad.json"))
+    examples, _ = read_squad(write_long_squad(tmp_path / "squad.json"))
     rows = build_features(examples, tokenizer, max_seq_length=64, doc_stride=20, is_training=False)
     data = PackedDataset(rows, tokenizer.pad_token_id)
     batch = {name: array for name, array in data.batch(np.arange(len(rows))).items() if name in INPUT_NAMES}

@@ -5,7 +5,7 @@ import paddle
 import pytest
 import torch
 import transformers
-from tiny import SIZES, paddle_twin, torch_model
+from support.models import SIZES, paddle_twin, torch_model
 
 from mobilebert.base.errors import InputError
 from mobilebert.model import weights

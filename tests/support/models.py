@@ -84,7 +84,7 @@ def randomise(model, seed: int = 0):
     return model
 
 
-def batch_of_lengths(lengths: tuple[int, ...] = (13, 7, 0), length: int = 13):
+def make_batch(length: int = 13, lengths: tuple[int, ...] = (13, 7, 0)):
     """Token ids and attention mask, [len(lengths), length], as Paddle tensors; of each row so many tokens count."""
     import paddle
 

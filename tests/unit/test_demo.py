@@ -9,7 +9,7 @@ import time
 
 import pytest
 import uvicorn
-from table_models import save_classifier, save_reader
+from support.table_models import save_classifier, save_reader
 
 from mobilebert.base.errors import InputError
 from mobilebert.demo.app import Limits, make_app

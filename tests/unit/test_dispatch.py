@@ -4,7 +4,7 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 import pytest
-from layer_cases import CLAIMED, SMALL, make_batch
+from support.models import FAST_PATH_CASES, FAST_PATH_SIZES, make_batch
 
 from mobilebert.accel import dispatch, dropout, reference
 from mobilebert.model.config import MobileBertConfig
@@ -24,7 +24,7 @@ def _restore():
 def make_model(dtype="float64", **changes):
     paddle.set_default_dtype(dtype)
     paddle.seed(3)
-    model = MobileBertModel(MobileBertConfig(**{**SMALL, **changes}))
+    model = MobileBertModel(MobileBertConfig(**{**FAST_PATH_SIZES, **changes}))
     for name, parameter in model.named_parameters():  # no NoNorm at its start: weights 1, biases 0
         if "LayerNorm" in name or name.endswith("bias"):
             parameter.set_value(parameter + 0.2 * paddle.randn(parameter.shape))
@@ -63,7 +63,7 @@ def assert_same(model, batch, tolerance):
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("changes", CLAIMED.values(), ids=CLAIMED.keys())
+@pytest.mark.parametrize("changes", FAST_PATH_CASES.values(), ids=FAST_PATH_CASES.keys())
 def test_loss_and_every_gradient(changes, dtype):
     model = make_model(dtype, **changes)
     assert all(dispatch.supports(layer, paddle.ones([1], dtype)) for layer in model.encoder.layer)
@@ -170,7 +170,7 @@ def test_losses_of_twenty_steps():
     for enabled in (False, True):
         paddle.set_default_dtype("float32")
         paddle.seed(3)
-        model, batch = MobileBertModel(MobileBertConfig(**{**SMALL, "initializer_range": 0.02})), make_batch()
+        model, batch = MobileBertModel(MobileBertConfig(**{**FAST_PATH_SIZES, "initializer_range": 0.02})), make_batch()
         dispatch.set_enabled(enabled)
         optimizer = paddle.optimizer.AdamW(1e-3, parameters=model.parameters(), epsilon=1e-6)
         losses.append([])

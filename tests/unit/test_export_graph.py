@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import paddle
 import pytest
-from deploy_models import SIZES, perturb
+from support.models import CHECKPOINT_SIZES, randomise
 
 from mobilebert.base import extras
 from mobilebert.data.collate import INPUT_NAMES
@@ -28,8 +28,8 @@ onnxruntime = extras.load("onnxruntime")
 
 
 def model_of(head, preset="mobilebert", **changes):
-    model = HEADS[head](MobileBertConfig.preset(preset, **{**SIZES, **changes}))
-    perturb(model)
+    model = HEADS[head](MobileBertConfig.preset(preset, **{**CHECKPOINT_SIZES, **changes}))
+    randomise(model)
     return model
 
 
@@ -38,7 +38,7 @@ def batch_of(head, seed=1, batch=3, length=9):
     shape = (batch, 2, length) if head == "multiple-choice" else (batch, length)
     mask = (rng.random(shape) < 0.8).astype(np.int64)
     mask[0] = 0  # a row that may see nothing attends evenly
-    arrays = rng.integers(0, SIZES["vocab_size"], shape), mask, rng.integers(0, 2, shape)
+    arrays = rng.integers(0, CHECKPOINT_SIZES["vocab_size"], shape), mask, rng.integers(0, 2, shape)
     return dict(zip(INPUT_NAMES, arrays, strict=True))
 
 

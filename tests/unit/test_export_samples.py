@@ -4,14 +4,14 @@ import json
 
 import numpy as np
 import pytest
-from deploy_models import WORDS
+from support.texts import CHECKPOINT_VOCABULARY
 
 from mobilebert.base.errors import InputError
 from mobilebert.export.samples import read_samples
 from mobilebert.model.config import MobileBertConfig
 from mobilebert.text.tokenizer import MobileBertTokenizer
 
-TOKENIZER = MobileBertTokenizer(vocab={word: index for index, word in enumerate(WORDS)})
+TOKENIZER = MobileBertTokenizer(vocab={word: index for index, word in enumerate(CHECKPOINT_VOCABULARY)})
 ANSWER = "the program engine notes"
 CONTEXT = f"{ANSWER} was good in a film and the great film was boring"
 

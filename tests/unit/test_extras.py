@@ -8,8 +8,8 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-from deploy_models import save_checkpoint
 from mobilebert.deploy.export import Plan, export
+from support.models import save_checkpoint
 
 from mobilebert.base import extras
 from mobilebert.base.errors import InputError

@@ -5,7 +5,7 @@ import weakref
 import numpy as np
 import paddle
 import pytest
-from tiny import SIZES, perturb
+from support.models import SIZES, random_values
 
 from mobilebert.accel import dispatch
 from mobilebert.base.errors import InputError
@@ -36,7 +36,7 @@ def build(head="model", **changes):
 def randomise(model):
     generator = np.random.default_rng(0)
     for name, parameter in model.named_parameters():
-        parameter.set_value(perturb(name, tuple(parameter.shape), generator).astype("float32"))
+        parameter.set_value(random_values(name, tuple(parameter.shape), generator).astype("float32"))
 
 
 def run(model, ids=IDS, **inputs):

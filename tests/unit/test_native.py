@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import paddle
 import pytest
-from layer_cases import CLAIMED, SMALL, make_batch
+from support.models import FAST_PATH_CASES, FAST_PATH_SIZES, make_batch
 
 from mobilebert.accel import build, dispatch, native
 from mobilebert.model.config import MobileBertConfig
@@ -37,7 +37,7 @@ def make_models(**changes):
     models = []
     for dtype in ("float32", "float64"):
         paddle.set_default_dtype(dtype)
-        model = MobileBertModel(MobileBertConfig(**{**SMALL, **changes}))
+        model = MobileBertModel(MobileBertConfig(**{**FAST_PATH_SIZES, **changes}))
         generator = np.random.default_rng(3)
         for name, parameter in model.named_parameters():
             array = 0.15 * generator.standard_normal(parameter.shape)
@@ -77,7 +77,7 @@ def errors(changes, ids, mask):
 
 
 @needs_library
-@pytest.mark.parametrize("changes", CLAIMED.values(), ids=CLAIMED.keys())
+@pytest.mark.parametrize("changes", FAST_PATH_CASES.values(), ids=FAST_PATH_CASES.keys())
 def test_output_and_every_gradient(changes):
     error, reference_error = errors(changes, *make_batch())
     assert error <= max(10 * reference_error, 5e-6)

@@ -17,6 +17,7 @@ import pytest
 from paddle.autograd import PyLayer
 from paddle.base import core
 from paddle.base.framework import _dygraph_tracer
+from support.models import SIZES, random_values
 
 from mobilebert.accel import dispatch
 from mobilebert.base.errors import InputError
@@ -25,7 +26,6 @@ from mobilebert.model.config import MobileBertConfig
 from mobilebert.model.heads import HEADS
 from mobilebert.train import TrainSettings, loop, train
 from mobilebert.train.optim import LossScaler
-from tests.tiny import SIZES, perturb
 
 HALF = {"bf16": "bfloat16", "fp16": "float16"}
 FLOAT16_MAX = 65504
@@ -122,7 +122,7 @@ def large_model(head, **config):
     model = HEADS[head](MobileBertConfig.from_dict({**SIZES, "hidden_dropout_prob": 0.0, **config}))
     generator = np.random.default_rng(1)
     for name, parameter in model.named_parameters():
-        value = perturb(name, tuple(parameter.shape), generator).astype("float32")
+        value = random_values(name, tuple(parameter.shape), generator).astype("float32")
         if "output.bottleneck.LayerNorm.weight" in name:
             value *= 50
         elif "bottleneck" in name and "output" not in name and name.endswith("LayerNorm.weight"):

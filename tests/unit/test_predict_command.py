@@ -6,7 +6,8 @@ import multiprocessing
 from pathlib import Path
 
 import pytest
-from deploy_models import save_checkpoint, write_squad
+from support.models import save_checkpoint
+from support.texts import write_long_squad
 
 from mobilebert.base import outputs
 from mobilebert.base.errors import InputError
@@ -34,7 +35,7 @@ def place(tmp_path_factory) -> Path:
         export(ExportPlan(str(save_checkpoint(folder / "checkpoint" / name, head, **changes)), folder / name))
     save_checkpoint(folder / "lm", "masked-lm")
     (folder / "passage.txt").write_text(CONTEXT)
-    write_squad(folder / "squad.json")
+    write_long_squad(folder / "squad.json")
     return folder
 
 

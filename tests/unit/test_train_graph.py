@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import paddle
 import pytest
-from tiny import SIZES
+from support.models import SIZES
 
 from mobilebert.model.config import MobileBertConfig
 from mobilebert.model.heads import HEADS

@@ -11,8 +11,8 @@ import numpy as np
 import paddle
 import pytest
 import safetensors.paddle
-from deploy_models import save_checkpoint
 from safetensors.numpy import load_file, save_file
+from support.models import save_checkpoint
 
 from mobilebert.base.errors import InputError
 from mobilebert.model import tensor_files, weights
