@@ -325,11 +325,11 @@ def _ranked(ranked: RankedSpans, context: str, n_best_size: int) -> list[Answer]
     score_at: dict[tuple[int, int], float] = {}
     for span in ranked.spans:
         score_at.setdefault(place(span), float(span.start_logit) + float(span.end_logit))
-    kept = [item for rank, item in enumerate(score_at.items()) if rank < n_best_size or item[0] == none]
-    weights = np.exp(np.array([score for _, score in kept]) - max(score for _, score in kept))
+    places = [item for rank, item in enumerate(score_at.items()) if rank < n_best_size or item[0] == none]
+    weights = np.exp(np.array([score for _, score in places]) - max(score for _, score in places))
     answers = [
         Answer("" if where == none else context[slice(*where)], *where, float(probability), score)
-        for (where, score), probability in zip(kept, weights / weights.sum(), strict=True)
+        for (where, score), probability in zip(places, weights / weights.sum(), strict=True)
     ]
     # The threshold may prefer another than the likeliest: no answer, or the best that is one.
     chosen = ranked.best.text(context) if ranked.best.has_text else ""

@@ -128,7 +128,7 @@ class Backend:
         """The tokenizer of one truncation, with windows that share ``stride`` tokens.
 
         Raises:
-            InputError: ``stride`` leaves no room for new tokens.
+            InputError: ``stride`` leaves no place for new tokens.
         """
         if truncation is None:
             return self.base
@@ -180,8 +180,10 @@ class Backend:
             if truncation.strategy == "only_second" and not is_pair:
                 raise InputError("truncation='only_second': there is no second text; use only_first or give text_pair")
             if truncation.stride or truncation.doc_stride is not None:
-                room = truncation.max_length - special
-                encodings = self._encode_windows(inputs, truncation, room, add_special_tokens, is_split, first_index)
+                available = truncation.max_length - special
+                encodings = self._encode_windows(
+                    inputs, truncation, available, add_special_tokens, is_split, first_index
+                )
             else:
                 encodings = self._encode_batch(inputs, truncation, add_special_tokens, is_split, first_index)
         if padding:
@@ -206,7 +208,7 @@ class Backend:
         self,
         inputs: list,
         truncation: Truncation,
-        room: int,
+        available: int,
         add_special_tokens: bool,
         is_split: bool,
         first_index: int,
@@ -235,18 +237,18 @@ class Backend:
         for index, parts in enumerate(zip(*encoded, strict=True), first_index):
             lengths = [len(part) for part in parts]
             stride = truncation.stride
-            if sum(lengths) > room > 0:  # with no room at all the library leaves the special tokens alone
+            if sum(lengths) > available > 0:  # with no token available the library leaves the special tokens alone
                 if cuts_both:
-                    kept = split_room(*lengths, room)
+                    shares = longest_first_lengths(*lengths, available)
                 else:
-                    kept = list(lengths)
-                    kept[cut] += room - sum(lengths)
-                    if kept[cut] < 1:
+                    shares = list(lengths)
+                    shares[cut] += available - sum(lengths)
+                    if shares[cut] < 1:
                         raise _too_short(truncation, index)
                     if truncation.doc_stride is not None:
-                        # Google's windows: a step beyond the room is the room, so that no token is left out.
-                        stride = max(0, kept[cut] - truncation.doc_stride)
-                for length, rest in zip(lengths, kept, strict=True):
+                        # Google's windows: a step beyond the available tokens is cut to them, so that no token is left out.
+                        stride = max(0, shares[cut] - truncation.doc_stride)
+                for length, rest in zip(lengths, shares, strict=True):
                     if 0 < rest < length and stride >= rest:
                         raise _stride_too_large(stride, rest, f" of text[{index}]")
             tokenizer = self.truncating(truncation, stride)
@@ -358,15 +360,15 @@ def choose_padding(
     return Padding(max_length if padding == "max_length" else None, multiple_of, side, pad_id, pad_token)
 
 
-def split_room(n_first: int, n_second: int, room: int) -> tuple[int, int]:
-    """Tokens that each of two texts keeps where both together are longer than the room, longest first.
+def longest_first_lengths(n_first: int, n_second: int, available: int) -> tuple[int, int]:
+    """Tokens that each of two texts keeps where both together are longer than `available` tokens, longest first.
 
     Source: ``truncate_encodings`` of tokenizers 0.23.
     """
     shorter, longer = sorted((n_first, n_second))
-    longer = shorter if shorter > room else max(shorter, room - shorter)
-    if shorter + longer > room:
-        shorter, longer = room // 2, room // 2 + room % 2
+    longer = shorter if shorter > available else max(shorter, available - shorter)
+    if shorter + longer > available:
+        shorter, longer = available // 2, available // 2 + available % 2
     return (longer, shorter) if n_first > n_second else (shorter, longer)
 
 
@@ -421,9 +423,9 @@ def _encode_distinct(tokenizer: Tokenizer, texts: Sequence, is_split: bool) -> l
     return [encodings[key] for key in keys]
 
 
-def _stride_too_large(stride: int, room: int, where: str = "") -> InputError:
+def _stride_too_large(stride: int, available: int, where: str = "") -> InputError:
     return StuckWindowsError(
-        f"stride={stride}: windows{where} have room for {room} tokens and would never advance; "
+        f"stride={stride}: windows{where} have room for {available} tokens and would never advance; "
         "lower stride or raise max_length"
     )
 
