@@ -26,7 +26,7 @@ def write(folder: Path, manifest: Manifest, config: MobileBertConfig, source: st
         f"MobileBERT for {manifest.head}: {config.num_hidden_layers} layers, labels {', '.join(labels)}.",
         "",
         "```python",
-        "from mobilebert.inference.predictor import Predictor",
+        "from mobilebert import Predictor",
         "",
         f'predictor = Predictor("{source}-exported")  # this folder',
         "```",

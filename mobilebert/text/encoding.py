@@ -246,7 +246,7 @@ class Backend:
                     if shares[cut] < 1:
                         raise _too_short(truncation, index)
                     if truncation.doc_stride is not None:
-                        # Google's windows: a step beyond the available tokens is cut to them, so that no token is left out.
+                        # Google's windows: the step is at most the available tokens, so that none is left out.
                         stride = max(0, shares[cut] - truncation.doc_stride)
                 for length, rest in zip(lengths, shares, strict=True):
                     if 0 < rest < length and stride >= rest:

@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 # Modules that a library of an extra is imported with; all others start with the core and Paddle.
 NEED_EXTRAS = {
     "mobilebert.export.onnx_graph": "onnx",
+    "mobilebert.export.onnx_writer": "onnx",
     "mobilebert.demo.app": "starlette",
     "mobilebert.demo.guard": "starlette",
     "mobilebert.demo.serve": "uvicorn",
