@@ -1,0 +1,148 @@
+"""A new engine and a new target are one file each, and a line in their registry: the commands know them at once."""
+
+import importlib
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from support.models import save_checkpoint
+
+from mobilebert.base.errors import InputError
+from mobilebert.demo import models, pool
+from mobilebert.export.export import ExportPlan, export
+from mobilebert.export.targets import TARGETS
+from mobilebert.inference import engines
+from mobilebert.inference.predictor import Predictor
+from mobilebert.inference.source import read_source
+
+ENGINE = '''
+"""Runs a program that was pickled."""
+
+import pickle
+
+from mobilebert.export.paddle_graph import compute
+from mobilebert.inference.engines import Engine
+
+
+class ToyEngine(Engine):
+    name = "toy"
+    library = "pickle"
+    weight_files = ("model.toy",)
+    made_with = "`format=toy`"
+
+    def __init__(self, folder, head, outputs, options):
+        self.outputs = list(outputs)
+        self.program = pickle.loads((folder / "model.toy").read_bytes())
+
+    def run(self, batch):
+        (values,) = compute(self.program, [batch])
+        return [values[name] for name in self.outputs]
+'''
+TARGET = '''
+"""Pickles a program."""
+
+import pickle
+
+from mobilebert.inference.engines import ENGINES, EngineOptions
+
+NAME = "toy"
+TITLE = "toy"
+ENGINE = "toy"
+QUANTIZATIONS = ()
+LIBRARIES = {}
+
+
+def write(variant, folder):
+    (folder / "model.toy").write_bytes(pickle.dumps(variant.program))
+
+
+def files():
+    return ("model.toy",)
+
+
+def load(folder, head, outputs):
+    return ENGINES[ENGINE](folder, head, outputs, EngineOptions())
+'''
+
+
+@pytest.fixture
+def toys(tmp_path, monkeypatch):
+    """Both, as a file each and a line each."""
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "toy_engine.py").write_text(ENGINE)
+    (tmp_path / "modules" / "toy_target.py").write_text(TARGET)
+    monkeypatch.syspath_prepend(tmp_path / "modules")
+    monkeypatch.setitem(engines.ENGINES, "toy", importlib.import_module("toy_engine").ToyEngine)
+    monkeypatch.setitem(TARGETS, "toy", importlib.import_module("toy_target"))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    labels = {0: "negative", 1: "positive"}
+    return save_checkpoint(tmp_path_factory.mktemp("checkpoint") / "sst2", "sequence-classification", id2label=labels)
+
+
+def test_the_commands_export_and_predict_with_toys(checkpoint, tmp_path, toys, run_script):
+    out = tmp_path / "out"
+    code, output, errors = run_script("export", "--model", checkpoint, "--out", out, "--format", "toy")
+    assert code == 0, errors
+    assert "sequence-classification for toy" in output and "error of toy" in output
+    assert 0 < json.loads((out / "export.json").read_text())["errors"]["toy"] < 1e-5
+    said = {}
+    for model, engine in ((out, ("--engine", "toy")), (out, ()), (checkpoint, ())):
+        code, text, errors = run_script("predict", "classify", "--model", model, *engine, "--text", "good", "--json")
+        assert code == 0, errors
+        said[model, engine] = json.loads(text)
+    named, chosen, dygraph = said.values()
+    assert named == chosen and named["label"] == dygraph["label"]
+    assert named["scores"] == pytest.approx(dygraph["scores"], abs=1e-5)
+
+
+def test_the_demo_and_the_folder_know_them(checkpoint, tmp_path, toys):
+    out = tmp_path / "out"
+    export(ExportPlan(str(checkpoint), out, format="toy"))
+    assert engines.best_engine(read_source(out)) == "toy"
+    (model,) = models.load([out], pool.Pool(1, 1, 1.0), 1)
+    assert model.describe()["bytes"] == (out / "model.toy").stat().st_size
+    export(ExportPlan(str(checkpoint), out, format="toy", force=True))  # its files are an export's, which may go
+    with pytest.raises(InputError, match="`quantize=fp16` is for ONNX; use `format=onnx` or all"):
+        ExportPlan(str(checkpoint), tmp_path / "other", format="toy", quantize="fp16")
+
+
+def test_all_formats_are_written_together(checkpoint, tmp_path, toys):
+    manifest = export(ExportPlan(str(checkpoint), tmp_path / "out", format="all"))
+    assert manifest.engines == ["onnxruntime", "paddle", "toy", "dygraph"]
+    results = [Predictor(tmp_path / "out", engine=name).classify("good film") for name in manifest.engines]
+    scores = np.array([list(result.scores.values()) for result in results])
+    assert np.abs(scores - scores[0]).max() < 1e-5
+
+
+def test_without_the_line_they_are_unknown(checkpoint, tmp_path, run_script):
+    with pytest.raises(InputError, match=r"`format=toy`: expected one of onnx, paddle, all"):
+        ExportPlan(str(checkpoint), tmp_path / "out", format="toy")
+    with pytest.raises(InputError, match="engine 'toy': expected one of onnxruntime, paddle, dygraph, openvino"):
+        Predictor(checkpoint, engine="toy")
+    code, _, errors = run_script("predict", "classify", "--model", checkpoint, "--engine", "toy", "--text", "good")
+    assert code == 2 and "toy" in errors
+
+
+def test_an_engine_names_the_export_that_it_needs(checkpoint, toys, tmp_path):
+    export(ExportPlan(str(checkpoint), tmp_path / "out"))
+    with pytest.raises(InputError, match=r"was not exported for toy \(only for onnxruntime\); .* with `format=toy`"):
+        Predictor(tmp_path / "out", engine="toy")
+
+
+def test_paddle_is_exported_without_onnx(checkpoint, tmp_path):
+    """Nor is int8 of any format: its choice needs no ONNX."""
+    script = (
+        "import sys; sys.modules['onnx'] = sys.modules['onnxruntime'] = None\n"
+        "import mobilebert.export.quantization\n"
+        "from pathlib import Path; from mobilebert.export.export import ExportPlan, export\n"
+        "export(ExportPlan(sys.argv[1], Path(sys.argv[2]), format='paddle'))"
+    )
+    command = [sys.executable, "-c", script, checkpoint, tmp_path / "out"]
+    outcome = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert outcome.returncode == 0, outcome.stderr
+    assert (tmp_path / "out" / "model.pdiparams").is_file()
