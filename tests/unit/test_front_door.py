@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.models import save_checkpoint
 
 import mobilebert
 from mobilebert.base.errors import InputError
@@ -54,8 +55,7 @@ def test_load_gives_a_predictor(checkpoint):
 
 @pytest.fixture
 def checkpoint(tmp_path):
-    deploy_models = pytest.importorskip("deploy_models")
-    deploy_models.save_checkpoint(tmp_path / "model", "question-answering")
+    save_checkpoint(tmp_path / "model", "question-answering")
     return tmp_path / "model", "who", "ada wrote it"
 
 
