@@ -15,7 +15,15 @@ from urllib.parse import urlsplit
 from mobilebert.commands import VERBS
 
 ROOT = Path(__file__).parents[2]
-WHERE = ("*.md", "docs/*.md", "samples/**/*.md", "benchmarks/results/*.md", "weight/README.md", "task/README.md")
+WHERE = (
+    "*.md",
+    "docs/*.md",
+    "findings/*.md",
+    "samples/**/*.md",
+    "benchmarks/results/*.md",
+    "weight/README.md",
+    "task/README.md",
+)
 PLACES = (".", "scripts", "mobilebert", "mobilebert/*", "samples", "docs", "benchmarks/results")  # of bare names
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"(?:[A-Z_]+=\S* )*(?:bash|python|\.venv/bin/python|make|mobilebert(?:-\w+)?)(?: |$)")
