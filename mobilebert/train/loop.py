@@ -5,21 +5,18 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import paddle
 
 from mobilebert.base.errors import InputError
-from mobilebert.train import checkpoint, folder, guard, parallel, randomness, runlog
+from mobilebert.train import folder, guard, parallel, randomness, runlog
 from mobilebert.train.hooks import Evaluation, Hooks
 from mobilebert.train.interrupt import EvaluationInterrupted, StopSignals
-from mobilebert.train.optim import LossScaler, build_adamw, check_amp, learning_rate_at
-from mobilebert.train.sampler import RunLength
+from mobilebert.train.optim import learning_rate_at
+from mobilebert.train.run import Run, begin
 from mobilebert.train.settings import RunHeader, Start, TrainResult, TrainSet, TrainSettings
-from mobilebert.train.state import RunState, identify
 from mobilebert.train.step import (
     LossFn,
     StepBatch,
@@ -76,7 +73,7 @@ def train(
         SystemExit: code 143 (SIGTERM) or 130 (SIGINT), after the step was finished and a checkpoint written.
     """
     with parallel.lock_output(Path(output_dir), parallel.start()):
-        run = _begin(model, train_set, settings, Path(output_dir), hooks, start, header)
+        run = begin(model, train_set, settings, Path(output_dir), hooks, start, header)
         with StopSignals() as signals, closing(run.log):
             stop_signal = _loop(run, loss_fn, signals)
             if stop_signal:
@@ -88,85 +85,7 @@ def train(
     return result
 
 
-@dataclass
-class _Run:
-    """The parts of a run that the functions below share.
-
-    Attributes:
-        state: what a checkpoint holds.
-        train_set, settings, output_dir, hooks: as given to ``train``.
-        length: of the run, in steps.
-        log, meter: what it writes down, and its speed.
-        saved_step: step of the newest checkpoint; -1 where there is none.
-    """
-
-    state: RunState
-    train_set: TrainSet
-    settings: TrainSettings
-    output_dir: Path
-    hooks: Hooks
-    length: RunLength
-    log: runlog.RunLog
-    meter: runlog.Meter
-    saved_step: int
-
-
-def _begin(
-    model: paddle.nn.Layer,
-    train_set: TrainSet,
-    settings: TrainSettings,
-    output_dir: Path,
-    hooks: Hooks,
-    start: Start,
-    header: RunHeader,
-) -> _Run:
-    """Check everything, then build the run's parts: new, or exactly as a checkpoint left them."""
-    if len(train_set) == 0:
-        raise InputError("the train set is empty; check the train file")
-    if settings.early_stop_patience and hooks.evaluate is None:
-        raise InputError(f"early_stop_patience={settings.early_stop_patience}: there is no evaluation (no dev set)")
-    check_amp(settings.amp)
-    world, lengths = parallel.start(), np.asarray(train_set.lengths)
-    length = RunLength.of(len(lengths), settings, world.size)
-
-    randomness.seed_all(settings.seed + world.rank)
-    optimizer = build_adamw(model, settings, depth_of=hooks.depth_of)
-    scaler = LossScaler(enabled=settings.amp == "fp16")
-    identity = identify(settings, world.size, lengths, header.data_checksum)
-    state = RunState(model, optimizer, scaler, identity, world)
-    if start.resume is None:
-        notes, saved_step = [], -1
-        parallel.on_main(lambda: folder.prepare(output_dir, start.overwrite, hooks.copy_from_best), world)
-        parallel.broadcast_parameters(model, world)
-    else:
-        notes = _resume(state, output_dir, start, hooks)
-        saved_step = state.progress.step
-
-    progress = state.progress
-    log = runlog.RunLog(output_dir, length.total_steps, progress.step, progress.history, world.is_main)
-    for line in runlog.first_lines({**header.arguments, **settings.as_dict()}, world.size):
-        log.line(line)
-    log.line(f"data: {len(lengths)} examples, {lengths.sum()} tokens, checksum {header.data_checksum or 'not given'}")
-    log.line(str(length))
-    for note in notes:
-        log.line(note)
-    log.hyper_parameters(settings, header)
-    log.graph(model, train_set.batch(np.arange(1)))
-    meter = runlog.Meter(first_step=progress.step, seconds_before=progress.seconds)
-    return _Run(state, train_set, settings, output_dir, hooks, length, log, meter, saved_step)
-
-
-def _resume(state: RunState, output_dir: Path, start: Start, hooks: Hooks) -> list[str]:
-    """Bring ``state`` to where a checkpoint left it. Returns lines for the log."""
-    notes: list[str] = []
-    find = partial(checkpoint.find, output_dir, start.resume, start.resume_fallback, notes.append)
-    found = parallel.on_main(find, state.world)
-    state.restore(found)
-    parallel.on_main(lambda: folder.prepare_to_resume(output_dir, found, hooks.copy_from_best), state.world)
-    return [*notes, f"resumed at step {state.progress.step}"]
-
-
-def _loop(run: _Run, loss_fn: LossFn, signals: StopSignals) -> int:
+def _loop(run: Run, loss_fn: LossFn, signals: StopSignals) -> int:
     """Train to the end, or until a signal. Returns the number of that signal, 0 for none."""
     state, settings, length, progress = run.state, run.settings, run.length, run.state.progress
     mixed_precision = autocast(settings.amp)
@@ -211,7 +130,7 @@ def _loop(run: _Run, loss_fn: LossFn, signals: StopSignals) -> int:
                 _log_step(run, outcome, learning_rate)
 
 
-def _evaluate(run: _Run, signals: StopSignals) -> int:
+def _evaluate(run: Run, signals: StopSignals) -> int:
     """Evaluate, and keep the model if it is the best so far. Returns the signal that interrupted it, or 0."""
     state = run.state
     # Many ranks finish the evaluation, because they must agree on the step where they stop.
@@ -247,7 +166,7 @@ def _evaluate_model(
     return Evaluation(plain, evaluation.outputs)
 
 
-def _save_checkpoint(run: _Run) -> None:
+def _save_checkpoint(run: Run) -> None:
     """Write a checkpoint of this step, unless there is one."""
     progress = run.state.progress
     if progress.step != run.saved_step:
@@ -256,7 +175,7 @@ def _save_checkpoint(run: _Run) -> None:
         run.saved_step = progress.step
 
 
-def _skip_update(run: _Run, batch: StepBatch, outcome: StepOutcome, learning_rate: float) -> None:
+def _skip_update(run: Run, batch: StepBatch, outcome: StepOutcome, learning_rate: float) -> None:
     """Account for a step with a NaN or infinite number, whose batch is kept for inspection.
 
     Raises:
@@ -276,7 +195,7 @@ def _skip_update(run: _Run, batch: StepBatch, outcome: StepOutcome, learning_rat
     run.log.line(f"warning: {what}; update skipped ({progress.skipped_steps} so far)")
 
 
-def _log_step(run: _Run, outcome: StepOutcome, learning_rate: float) -> None:
+def _log_step(run: Run, outcome: StepOutcome, learning_rate: float) -> None:
     """Write the record of a log step."""
     progress, length = run.state.progress, run.length
     mean_loss = progress.take_mean_loss()
@@ -294,7 +213,7 @@ def _log_step(run: _Run, outcome: StepOutcome, learning_rate: float) -> None:
     run.log.step(record, length.total_steps)
 
 
-def _finish(run: _Run) -> TrainResult:
+def _finish(run: Run) -> TrainResult:
     """Draw the curves, sum the run up, and write the sum into the log."""
     progress = run.state.progress
     if run.state.world.is_main:

@@ -349,7 +349,7 @@ class TrainSet:
 @pytest.fixture
 def loop_losses(monkeypatch, tmp_path):
     """Losses of a run through ``train`` whose autocast is the emulated one."""
-    monkeypatch.setattr(loop, "check_amp", lambda amp: None)
+    monkeypatch.setattr("mobilebert.train.run.check_amp", lambda amp: None)
     monkeypatch.setattr(loop, "autocast", lambda amp: nullcontext if amp == "none" else lambda: autocast(amp))
     monkeypatch.setattr(loop.runlog, "draw_curves", lambda output_dir: None)
 

@@ -177,7 +177,7 @@ def test_a_run_that_skips_every_step_ends(tmp_path):
 
 def test_fp16_loss_scale_changes_nothing_but_survives_overflow(tmp_path, monkeypatch, capsys):
     # A CPU has no fp16; what is tried here is the scale, on float32.
-    monkeypatch.setattr(loop, "check_amp", lambda amp: None)
+    monkeypatch.setattr("mobilebert.train.run.check_amp", lambda amp: None)
     monkeypatch.setattr(loop, "autocast", lambda amp: nullcontext)
     data = Rows(dtype="float32")
     plain, _ = run(tmp_path / "plain", network(dtype="float32"), data, max_grad_norm=0.2)
