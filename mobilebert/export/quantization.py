@@ -144,11 +144,7 @@ def equalize(program: Program, largest: Mapping[str, np.ndarray]) -> Program:
         GELU or LayerNorm made, what a head or [CLS] reads) stay as they are.
     """
     weights = dict(program.weights)
-    producers = {
-        output: operation
-        for operation in program.operations
-        for output in getattr(operation, "outputs", None) or (operation.output,)
-    }
+    producers = {operation.output: operation for operation in program.operations}
     consumers = program.consumers()
     for value, peak in largest.items():
         readers = [
