@@ -22,6 +22,8 @@ from mobilebert import __version__
 from mobilebert.base.extras import EXTRAS
 from mobilebert.export.export import ExportPlan, export
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 # Modules that a library of an extra is imported with; all others start with the core and Paddle.
 NEED_EXTRAS = {

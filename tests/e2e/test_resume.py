@@ -17,6 +17,8 @@ sys.path.insert(0, str(BENCHMARKS))
 
 import kill_campaign  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 

@@ -138,6 +138,7 @@ def test_version_2_has_null_odds_and_a_threshold_that_works(place, tmp_path, run
         assert read(folder / "eval_results.json")["evaluated"]["NoAns_exact"] == (100 if empty else 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["1.1", "2.0"])
 def test_real_files(version, data_folder, tmp_path, run_script):
     """A slice of the real dev set as train and dev set, long contexts in several windows."""
@@ -365,6 +366,7 @@ def test_flags_that_make_no_sense_are_named(arguments, message, tmp_path, run_sc
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_the_real_command(place, tmp_path):
     """As a user meets it: exit codes, one line for an error beside the line of runtime, no traceback."""
     content = squad(12)

@@ -38,6 +38,7 @@ def changed(folders, tmp_path):
     return change
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_good_conversion_is_equal_in_every_tensor(dtype, folders, tmp_path, run_script):
     report, plot = tmp_path / "out" / "report.json", tmp_path / "out" / "plot.png"
@@ -163,6 +164,7 @@ def test_bad_arguments_end_with_one_line(arguments, message, folders, run_script
     assert errors.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["sequence-classification", "token-classification", "multiple-choice"])
 def test_a_classifier_is_compared_with_its_own_weights(head, tmp_path, run_script):
     torch_model(head, "float32", num_labels=5).save_pretrained(tmp_path / "torch")

@@ -563,6 +563,7 @@ def test_the_command_prints_what_it_did(tmp_path, run_script):
     assert float(summary["seconds"]) >= 0 and len(summary["sha256"].split()[0]) == 64
 
 
+@pytest.mark.slow
 def test_the_real_command_ends_with_one_line_and_two(tmp_path):
     write(tmp_path / "torch")
     shutil.copytree(tmp_path / "torch", tmp_path / "bad")

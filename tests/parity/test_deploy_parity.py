@@ -36,6 +36,7 @@ def torch_checkpoint(folder, kind):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", MODELS)
 def test_an_exported_transformers_checkpoint_is_transformers(tmp_path, kind):
     model = torch_checkpoint(tmp_path / "checkpoint", kind)

@@ -46,6 +46,7 @@ def reference_labels(offsets, sequence_ids, answer_starts, answers):
     return start, end
 
 
+@pytest.mark.slow
 @needs_data
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize(("max_seq_length", "doc_stride"), [(384, 128), (96, 40)])
@@ -209,6 +210,7 @@ def test_the_comparison_of_answers_can_fail():
     assert answers.predictions != reference_answers(arguments, True, 20, 4, -99.0)[0]
 
 
+@pytest.mark.slow
 @needs_data
 @pytest.mark.parametrize("name", ["dev v1.1", "dev v2.0"])
 def test_answers_on_real_features(name):

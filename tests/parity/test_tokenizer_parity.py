@@ -275,6 +275,7 @@ def test_paddlenlp_differences_by_kind(monkeypatch, tmp_path, vocab):
     assert "3 of 4 texts differ" in out.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("data_folder")
 def test_real_squad_is_equal():
     code, text = run(

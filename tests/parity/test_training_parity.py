@@ -15,6 +15,8 @@ from mobilebert.text.tokenizer import MobileBertTokenizer
 from mobilebert.train import TrainSettings, train
 from mobilebert.train.sampler import step_examples
 
+pytestmark = pytest.mark.slow
+
 STEPS, BATCH, LENGTH = 50, 4, 96
 SETTINGS = TrainSettings(
     max_steps=STEPS,

@@ -166,6 +166,19 @@ def test_int8_of_every_head(head):
             assert 1e-6 < relative_error(value, expected[name]) < 0.25
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["mobilebert-without-opt", "ib-bert-large"])
+def test_int8_of_a_layer_norm_model(preset):
+    """Its residual sums read what its products read, and must not be taken for products."""
+    model = model_of("question-answering", preset)
+    program = fold(model.config, weights.model_state(model), "question-answering", divide=False)
+    batches = [batch_of("question-answering", seed, 4, 32) for seed in range(3)]
+    (expected,) = compute(program, batches[:1], "float64")
+    quantized, choice = quantize(program, batches[1:])
+    for name, value in run_onnx(build(quantized, quantization=choice), batches[0]).items():
+        assert 1e-6 < relative_error(value, expected[name]) < 0.25
+
+
 def test_calibration_beats_one_scale_a_matrix_where_channels_differ():
     """In the geometric mean over random models: for one of them alone it may gain nothing."""
     model = model_of("question-answering")

@@ -6,7 +6,7 @@ import pytest
 
 from mobilebert.base.errors import InputError
 from mobilebert.data.collate import INPUT_NAMES
-from mobilebert.export.fold import fold, writer
+from mobilebert.export.fold import fold, narrow_to_first_token, writer
 from mobilebert.export.paddle_graph import compute
 from mobilebert.export.program import Linear, Scale
 from mobilebert.model import weights
@@ -121,6 +121,30 @@ def test_folding_leaves_nothing_of_the_norms():
     per_layer = 3 + 2 + 1 + 2 * model.config.num_feedforward_networks + 1
     linears = [operation for operation in program.operations if isinstance(operation, Linear)]
     assert len(linears) == per_layer * model.config.num_hidden_layers + 2
+
+
+@pytest.mark.parametrize("preset", CONFIGS)
+def test_the_last_layer_computes_cls_alone(preset, monkeypatch):
+    """A pass over the program: the same function, with one row a text from the last query on."""
+    model, state = model_and_state(config_of(preset), "sequence-classification")
+    narrowed = fold(model.config, state, "sequence-classification")
+    monkeypatch.setattr("mobilebert.export.fold.narrow_to_first_token", lambda program: program)
+    whole = fold(model.config, state, "sequence-classification")
+    inputs, rows = inputs_of("sequence-classification"), {}
+
+    def run(program):
+        counts = rows[id(program)] = {}
+        (values,) = compute(program, [inputs], "float64", lambda name, value: counts.update({name: len(value)}))
+        return values["logits"], counts
+
+    (expected, all_rows), (logits, few_rows) = run(whole), run(narrowed)
+    assert np.abs(logits - expected).max() < 1e-12 * np.abs(expected).max()
+    texts, tokens = len(inputs["input_ids"]), inputs["input_ids"].size
+    for part in ("query", "context", "attention.output", "ffn0.output"):
+        assert (all_rows[f"layer2.{part}"], few_rows[f"layer2.{part}"]) == (tokens, texts)
+        assert few_rows[f"layer1.{part}"] == tokens
+    assert few_rows["layer2.key"] == few_rows["layer2.value"] == tokens
+    assert narrow_to_first_token(narrowed) is narrowed
 
 
 def test_without_division_one_multiplication_a_sum_stays():

@@ -252,6 +252,7 @@ def test_cache_key_covers_content_and_settings(tmp_path):
     assert len(list(folder.iterdir())) == 5
 
 
+@pytest.mark.slow
 @needs_data
 def test_real_dev_features():
     """The counts that transformers' run_qa gives for the official dev file, and offsets that give the text back."""
