@@ -8,11 +8,11 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-from mobilebert.deploy.export import Plan, export
 from support.models import save_checkpoint
 
 from mobilebert.base import extras
 from mobilebert.base.errors import InputError
+from mobilebert.export.export import ExportPlan, export
 
 ROOT = Path(__file__).parents[2]
 ASK = (
@@ -27,7 +27,11 @@ DEAD_END = {"https_proxy": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("exported")
-    export(Plan(str(save_checkpoint(folder / "qa", "question-answering")), folder / "out", format="all", portable=True))
+    export(
+        ExportPlan(
+            str(save_checkpoint(folder / "qa", "question-answering")), folder / "out", format="all", portable=True
+        )
+    )
     return {"dygraph": folder / "qa", **dict.fromkeys(("onnxruntime", "paddle", "openvino"), folder / "out")}
 
 
