@@ -54,7 +54,7 @@ class Setup:
 
     Attributes:
         settings: environment variables to set; none that the user has set.
-        keep_memory: whether malloc is told to keep large blocks.
+        keep_memory: whether malloc shall keep large blocks.
         threads: threads of a matrix product.
         line: one line for the user.
     """

@@ -436,7 +436,7 @@ class MobileBertPreTrainedModel(nn.Layer):
     def from_pretrained(cls: type[AnyModel], name_or_path: str | os.PathLike, **overrides: Any) -> AnyModel:
         """Load config and weights from a folder, or from the hub where ``name_or_path`` is no folder.
 
-        Reads Paddle's ``model.safetensors`` or ``model_state.pdparams``, and a PyTorch ``model.safetensors`` (told by
+        Reads Paddle's ``model.safetensors`` or ``model_state.pdparams``, and a PyTorch ``model.safetensors`` (known by
         its header). What the checkpoint lacks (a new head) is freshly initialised and listed in
         ``model.load_report.initialised``.
 
@@ -468,10 +468,10 @@ class MobileBertPreTrainedModel(nn.Layer):
         config = replace(self.config, vocab_size=num_tokens)  # refuses an impossible size before anything changes
         for layer, name in self._vocabulary_parameters():
             old = getattr(layer, name)
-            kept = old[: min(num_tokens, old.shape[0])]
-            added = num_tokens - kept.shape[0]
+            rows = old[: min(num_tokens, old.shape[0])]
+            added = num_tokens - rows.shape[0]
             mean = old.mean(axis=0, keepdim=True)
-            value = paddle.concat([kept, mean.expand([added, *old.shape[1:]])]) if added else kept
+            value = paddle.concat([rows, mean.expand([added, *old.shape[1:]])]) if added else rows
             new = layer.create_parameter(value.shape, dtype=old.dtype)
             new.set_value(value)
             setattr(layer, name, new)

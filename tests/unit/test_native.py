@@ -216,6 +216,7 @@ BREAKS = {
 
 
 @needs_compiler
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", BREAKS)
 def test_the_c_program_passes_and_finds_what_is_broken(broken, tmp_path):
     name, old, new = BREAKS[broken]
@@ -274,8 +275,8 @@ shapes += [(d, 4), (4,), (4, d), (d,), (d,), (d,), (d, h), (h,), (h,), (h,)]
 parameters = [paddle.ones(shape) for shape in shapes]
 hidden = paddle.ones([batch, length, h])
 output = paddle.empty_like(hidden)
-kept = native.forward(layer, hidden, parameters, output)
-d_hidden, gradients = native.backward(layer, hidden, parameters, kept, output)
+saved = native.forward(layer, hidden, parameters, output)
+d_hidden, gradients = native.backward(layer, hidden, parameters, saved, output)
 assert d_hidden.shape == hidden.shape
 print([g.shape for g in gradients] == [p.shape for p in parameters], sum(float(g.abs().sum()) for g in gradients))
 """
@@ -285,9 +286,9 @@ print([g.shape for g in gradients] == [p.shape for p in parameters], sum(float(g
 @pytest.mark.parametrize("shape, zero", [((0, 5), True), ((2, 0), True), ((0, 0), True), ((2, 5), False)])
 def test_no_tokens_end_nothing_and_change_nothing(shape, zero):
     """In a process of its own: a division by zero in C would end this one. The last shape is the control."""
-    words = [sys.executable, "-c", EMPTY, *map(str, shape)]
+    command = [sys.executable, "-c", EMPTY, *map(str, shape)]
     environment = {**os.environ, "PYTHONPATH": str(Path(native.__file__).parents[2])}
-    done = subprocess.run(words, env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, (done.returncode, done.stderr)
     shapes_agree, total = done.stdout.split()[-2:]
     assert shapes_agree == "True" and (float(total) == 0) == zero
@@ -324,7 +325,7 @@ def test_built_once_and_found_again(tmp_path):
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """A sound file as the layer is kept."""
+    """A sound file, as the layer lies in the cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         build.load_or_build()
@@ -375,8 +376,8 @@ def test_a_file_that_is_not_as_it_was_built_is_built_anew(damage, built, cache, 
     path = Path(shutil.copy(built, cache))
     DAMAGE[damage](path)
     assert load(capfd) == (damage != "none")
-    (kept,) = cache.glob("layer_train-*")
-    assert build._is_sound(kept) and kept.stat().st_mode & 0o777 == 0o600
+    (found,) = cache.glob("layer_train-*")
+    assert build._is_sound(found) and found.stat().st_mode & 0o777 == 0o600
     assert not load(capfd)
 
 
@@ -416,8 +417,8 @@ def no_home(cache, monkeypatch):
 
 
 def full(cache, monkeypatch):
-    (kept,) = cache.iterdir()
-    kept.rename(cache / "another")
+    (found,) = cache.iterdir()
+    found.rename(cache / "another")
     monkeypatch.setattr(shutil, "copyfile", lambda *_: raise_(OSError(errno.ENOSPC, "No space left on device")))
 
 
@@ -456,11 +457,11 @@ def test_reasons_why_not(tmp_path):
     assert not there and "runs in Python, not in C (cc: error: out of order)" in log
     assert not list((tmp_path / ".cache" / "mobilebert").iterdir())
 
-    for words, said in (("cc: erreur : d\xe9sordre", r"(cc: erreur : d\xe9sordre)"), (" ", "exit status 1.)")):
-        script = f"#!/bin/sh\necho '{words}'\n[ $1 = --version ] && exit 0\necho '{words}' >&2\nexit 1\n"
+    for message, shown in (("cc: erreur : d\xe9sordre", r"(cc: erreur : d\xe9sordre)"), (" ", "exit status 1.)")):
+        script = f"#!/bin/sh\necho '{message}'\n[ $1 = --version ] && exit 0\necho '{message}' >&2\nexit 1\n"
         compiler.write_text(script, encoding="latin-1")
         log, there = run_python(tmp_path, PATH=str(tmp_path))
-        assert not there and "runs in Python, not in C" in log and said in log
+        assert not there and "runs in Python, not in C" in log and shown in log
 
     log, there = run_python(tmp_path, PATH="/usr/bin:/bin", MOBILEBERT_NATIVE="0")
     assert not there and "not in C" not in log

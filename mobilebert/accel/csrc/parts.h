@@ -31,7 +31,7 @@ typedef struct {
     size_t sums; /* floats of a thread's share */
 } Parts;
 
-/* What the forward pass saves for the backward pass. [N, D] where not said. */
+/* What the forward pass saves for the backward pass. [N, D] unless noted. */
 typedef struct {
     float *bottleneck, *shared, *query, *key, *value, *context;
     float *inner[MB_MAX_NETWORKS + 1]; /* input of each feed-forward network, and of the way out */
