@@ -6,7 +6,6 @@ import numpy as np
 
 from mobilebert.export.samples import read_samples
 from mobilebert.inference import engines
-from mobilebert.inference.manifest import Manifest
 from mobilebert.inference.source import read_source
 from mobilebert.text.tokenizer import MobileBertTokenizer
 
@@ -28,11 +27,10 @@ def outputs_of_both(
     Raises:
         InputError: a folder or a file that cannot be read, or a head that no engine answers with.
     """
-    exported = Path(exported)
-    manifest, source = Manifest.load(exported), read_source(exported)
-    tokenizer = MobileBertTokenizer.from_pretrained(exported)
+    source = read_source(exported)
+    manifest, tokenizer = source.manifest, MobileBertTokenizer.from_pretrained(source.folder)
     samples = read_samples(text, manifest.head, source.config, tokenizer, manifest.max_seq_length, limit)
-    both = engines.load(Path(checkpoint), "dygraph"), engines.load(exported, manifest.engines[0])
+    both = engines.load(checkpoint, "dygraph"), engines.load(source, manifest.engines[0])
     found: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {name: [] for name in manifest.outputs}
     for batch in samples.batches():
         real = batch["attention_mask"] > 0

@@ -1,6 +1,6 @@
 """The last layer for [CLS] alone, where nothing else of it is read: a pass over a finished program.
 
-Every token is needed as key and value of the last attention. From its query on, [CLS] alone goes its way.
+Every token is needed as key and value of the last attention; its query, and all that comes after it, of [CLS] alone.
 """
 
 from dataclasses import replace
@@ -18,7 +18,7 @@ def narrow_to_first_token(program: Program) -> Program:
         The same function with fewer rows in its last layer; the program itself where its head reads every token.
     """
     taken = [operation for operation in program.operations if isinstance(operation, FirstToken)]
-    if not taken:
+    if len(taken) != 1:  # none reads [CLS], or it has been narrowed
         return program
     (take,) = taken
     if len(program.consumers()[take.input]) > 1 or any(output.value == take.input for output in program.outputs):
@@ -26,15 +26,17 @@ def narrow_to_first_token(program: Program) -> Program:
     before, attention, after = _split_at_last_attention(program.operations)
     (source,) = (operation.input for operation in before if operation.output == attention.query)
 
-    # Before the attention, [CLS] alone is what reads the query's input, without key and value, and what follows of it.
+    # Before the attention, whatever reads the query's input is needed for [CLS] alone, except key and value.
     everywhere: list[Operation] = []
     alone: list[Operation] = []
     single = {source}
     for operation in before:
-        is_single = operation.output not in (attention.key, attention.value) and single & set(reads(operation).values())
-        (alone if is_single else everywhere).append(operation)
-        single |= {operation.output} if is_single else set()
-    single.discard(source)  # itself it is there for every token
+        if operation.output in (attention.key, attention.value) or single.isdisjoint(reads(operation).values()):
+            everywhere.append(operation)
+        else:
+            alone.append(operation)
+            single.add(operation.output)
+    single.remove(source)  # is there for every token
 
     narrowed = _Narrowed(everywhere, single)
     for operation in alone:
