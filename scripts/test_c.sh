@@ -9,6 +9,10 @@ if [[ ${1:-} == -h || ${1:-} == --help ]]; then
     sed -n '2,/^$/ s/^# \{0,1\}//p' "$0"
     exit 0
 fi
+if [[ ${1:-} == -* ]]; then
+    echo "error: unknown argument $1; see bash scripts/test_c.sh --help" >&2
+    exit 2
+fi
 cd "$(dirname "$0")/.."
 
 sources="${1:-mobilebert/accel/csrc}"
