@@ -2,7 +2,6 @@
 
 from mobilebert.errors import InputError
 
-PACKAGE = "mobilebert-paddle"
 # Extra -> the modules that it brings and that this package imports; pyproject.toml names the libraries.
 EXTRAS = {
     "cpu": ("paddle",),
@@ -24,4 +23,6 @@ def missing(module: str) -> InputError:
     """What to tell a user who lacks a module of an extra."""
     extra = extra_of(module)
     gpu = "; for a GPU, paddlepaddle-gpu from Paddle's own package index" if extra == "cpu" else ""
-    return InputError(f"{module.split('.')[0]} is not installed: pip install '{PACKAGE}[{extra}]'{gpu}")
+    library = module.split(".")[0]
+    # Not the package's name, which is a stranger's to take on the index.
+    return InputError(f"{library} is not installed: pip install '.[{extra}]' in the repository's folder{gpu}")

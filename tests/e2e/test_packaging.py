@@ -176,7 +176,7 @@ def test_a_missing_extra_is_named(case, request, checkpoint, tmp_path):
     before = sorted(tmp_path.rglob("*"))
     place = request.getfixturevalue(environment)
     result = run(place / f"mobilebert-{command}", *arguments, cwd=tmp_path, code=2)
-    said = f"error: {library} is not installed: pip install 'mobilebert-paddle[{extra}]'"
+    said = f"error: {library} is not installed: pip install '.[{extra}]' in the repository's folder"
     assert result.stderr.splitlines()[-1].startswith(said), result.stderr
     assert "Traceback" not in result.stderr
     assert sorted(tmp_path.rglob("*")) == before
@@ -201,6 +201,7 @@ def test_a_model_is_trained_and_converted_with_the_core(core, checkpoint, tmp_pa
         "--batch_size", 2, "--save_steps", 0, "--cache_dir", "", cwd=tmp_path,
     )  # fmt: skip
     for missed, library in (("curves for VisualDL", "visualdl"), ("picture of the curves", "matplotlib")):
-        assert f"no {missed}: {library} is not installed: pip install 'mobilebert-paddle[train]'" in result.stdout
+        advice = "pip install '.[train]' in the repository's folder"
+        assert f"no {missed}: {library} is not installed: {advice}" in result.stdout
     run(core / "mobilebert-convert", "--reverse", "--src", "out/best", "--dst", "torch", cwd=tmp_path)
     assert (tmp_path / "torch" / "model.safetensors").is_file()
