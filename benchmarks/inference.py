@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from train_step import peak_mib
 
-from mobilebert import cli
+from mobilebert import cli, extras
 from mobilebert.errors import InputError
 
 ROOT = Path(__file__).parents[1]
@@ -74,7 +74,7 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     has_openvino = find_spec("openvino") is not None
     if not has_openvino and any("openvino" in name for name in args.engines or ()):
-        raise InputError("openvino is not installed; pip install openvino, or name other engines")
+        raise extras.missing("openvino")
     args.engines = args.engines or [name for name in ENGINES if has_openvino or "openvino" not in name]
     return args
 
@@ -94,13 +94,13 @@ def batch_of(batch: int, length: int, seed: int, padded: bool = False) -> dict[s
 def make_models(folder: Path, seed: int) -> None:
     """The checkpoint, what transformers makes of it, and what this repository makes of it."""
     import torch
-    from onnxruntime.quantization import QuantType, quantize_dynamic
     from transformers import MobileBertConfig, MobileBertForQuestionAnswering
 
     from mobilebert import runtime  # noqa: F401 (before Paddle)
     from mobilebert.deploy.export import Plan, export
     from mobilebert.tokenizer import MobileBertTokenizer
 
+    quantization = extras.load("onnxruntime.quantization")
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     model = MobileBertForQuestionAnswering(MobileBertConfig(classifier_activation=False)).eval()
@@ -141,7 +141,12 @@ def make_models(folder: Path, seed: int) -> None:
     )  # fmt: skip
     for name, per_channel in (("int8", False), ("int8-channel", True)):
         target = folder / f"transformers-{name}.onnx"
-        quantize_dynamic(folder / "transformers.onnx", target, weight_type=QuantType.QInt8, per_channel=per_channel)
+        quantization.quantize_dynamic(
+            folder / "transformers.onnx",
+            target,
+            weight_type=quantization.QuantType.QInt8,
+            per_channel=per_channel,
+        )
 
     def text(count: int) -> str:
         return " ".join(words[i] for i in rng.integers(1000, 30000, count))
@@ -259,9 +264,9 @@ class Worker:
 
 def gemm_gflops(threads: int) -> float:
     """The rate of ONNX Runtime's own large float32 product: what the machine gives at best right now."""
-    import onnxruntime
     from onnx import TensorProto, helper, numpy_helper
 
+    onnxruntime = extras.load("onnxruntime")
     size = GEMM_SIZE
     weight = numpy_helper.from_array(np.ones((size, size), np.float32), "w")
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [size, size]) for name in ("x", "y")]

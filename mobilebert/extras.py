@@ -1,4 +1,12 @@
-"""The optional libraries: which extra of the package brings which, and what to say where one is missing."""
+"""The optional libraries: which extra of the package brings which, and what to say where one is missing.
+
+Some libraries report on who uses them, from their import on: ``silence`` turns that off, unless the user has chosen.
+"""
+
+import os
+import sys
+from importlib import import_module
+from types import ModuleType
 
 from mobilebert.errors import InputError
 
@@ -11,6 +19,46 @@ EXTRAS = {
     "openvino": ("openvino",),
     "demo": ("starlette", "uvicorn"),
 }
+# Library -> the environment variable, read at its import, that keeps it from reporting.
+_SWITCHES = {"onnxruntime": "ORT_DISABLE_TELEMETRY", "huggingface_hub": "HF_HUB_DISABLE_TELEMETRY"}
+# OpenVINO's reporter has no variable, only the user's answer to its command opt_in_out, in this file.
+_OPENVINO_ANSWER = os.path.join("~", "intel", "openvino_telemetry")
+
+
+def silence(library: str) -> None:
+    """Keep a library from reporting on its user; to be called before its first import.
+
+    ONNX Runtime (1.32) writes an id of the machine and a database of events below the home folder and sends them;
+    OpenVINO (2026.4) writes an id and sends an event; huggingface_hub (2.4) asks the hub for a list of programs and
+    tells it which one it runs under. What the user has set in the environment, or answered OpenVINO, is left as it is.
+
+    Args:
+        library: a module's name, such as ``"onnxruntime"``; any other is let be.
+    """
+    if library in _SWITCHES:
+        os.environ.setdefault(_SWITCHES[library], "1")
+    elif library == "openvino" and not os.path.exists(os.path.expanduser(_OPENVINO_ANSWER)):
+        sys.modules.setdefault("openvino_telemetry", None)  # as if not installed, which OpenVINO is prepared for
+
+
+def load(module: str) -> ModuleType:
+    """Import a module of an extra, silenced.
+
+    Args:
+        module: ``"openvino"``, ``"onnxruntime.quantization"``.
+
+    Raises:
+        InputError: its library is not installed, or cannot be imported.
+    """
+    library = module.split(".")[0]
+    silence(library)
+    try:
+        return import_module(module)
+    except ImportError as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == library:
+            raise missing(library) from None
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(f"{library} is installed but cannot be imported ({reason}); install it again") from None
 
 
 def extra_of(module: str | None) -> str | None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from mobilebert import cli
+from mobilebert import cli, extras
 from mobilebert.errors import InputError
 from mobilebert.files import file_digest
 
@@ -115,6 +115,7 @@ def _endpoint() -> str:
 
 def _list_files(name: str, patterns: Sequence[str], endpoint: str, by_hand: str) -> tuple[str, list[str]]:
     """The commit and the names of the files wanted; ``by_hand`` says where a user could put them."""
+    extras.silence("huggingface_hub")
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HTTPError, RepositoryNotFoundError
     from huggingface_hub.utils import HFValidationError

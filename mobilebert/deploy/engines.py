@@ -1,6 +1,7 @@
 """What runs an exported folder or a checkpoint: ONNX Runtime, Paddle Inference, dygraph or OpenVINO behind one method.
 
-Each library is imported when its engine is asked for: ONNX Runtime's starts without Paddle.
+Each library is imported when its engine is asked for: ONNX Runtime's starts without Paddle. None reports on its user,
+see ``extras.silence``.
 
     B batch   S tokens
 """
@@ -57,10 +58,7 @@ class OnnxRuntimeEngine(Engine):
 
     def __init__(self, path: Path, head: str, outputs: Sequence[str], threads: int | None = None):
         super().__init__(head, outputs)
-        try:
-            import onnxruntime
-        except ImportError:
-            raise extras.missing("onnxruntime") from None
+        onnxruntime = extras.load("onnxruntime")
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         if threads is not None:
@@ -135,10 +133,7 @@ class OpenVinoEngine(Engine):
 
     def __init__(self, path: Path, head: str, outputs: Sequence[str], threads: int | None, precision: str):
         super().__init__(head, outputs)
-        try:
-            import openvino
-        except ImportError:
-            raise extras.missing("openvino") from None
+        openvino = extras.load("openvino")
         settings = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = threads

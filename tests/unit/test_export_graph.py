@@ -2,12 +2,11 @@
 
 import numpy as np
 import onnx
-import onnxruntime
 import paddle
 import pytest
 from deploy_models import SIZES, perturb
 
-from mobilebert import weights
+from mobilebert import extras, weights
 from mobilebert.config import MobileBertConfig
 from mobilebert.deploy.fold import fold
 from mobilebert.deploy.onnx_graph import Quantization, build
@@ -22,6 +21,8 @@ from mobilebert.deploy.quantize import (
     quantized_linears,
 )
 from mobilebert.heads import HEADS
+
+onnxruntime = extras.load("onnxruntime")
 
 
 def model_of(head, preset="mobilebert", **changes):

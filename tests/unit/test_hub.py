@@ -262,6 +262,18 @@ def test_the_command_ends_with_one_line_and_leaves_the_folder(tmp_path):
     assert (tmp_path / "config.json").read_text() == "mine"
 
 
+@pytest.mark.parametrize(("setting", "asked"), [({}, False), ({"HF_HUB_DISABLE_TELEMETRY": "0"}, True)])
+def test_nothing_is_asked_that_is_not_for_the_files_unless_the_user_wants_it(server, tmp_path, setting, asked):
+    """huggingface_hub asks for a list of programs, to report under which one it runs."""
+    off = ("HF_HUB_DISABLE_TELEMETRY", "DISABLE_TELEMETRY", "DO_NOT_TRACK")
+    environment = {name: value for name, value in os.environ.items() if name not in off}
+    command = [sys.executable, "-m", "mobilebert.hub", NAME, str(tmp_path / "out")]
+    environment |= {"HF_HOME": str(tmp_path / "home"), **setting}
+    subprocess.run(command, env=environment, cwd=ROOT, check=True, capture_output=True, timeout=60)
+    others = [path for _, path, _ in server.requests if NAME not in path]
+    assert bool(others) == asked, others
+
+
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as found:
         return found.getsockname()[1]
