@@ -32,15 +32,15 @@ def text(page):
 
 
 def test_public_classes_are_there_with_their_shapes(pages):
-    page = (pages / "heads.html").read_text(encoding="utf-8")
+    page = (pages / "model" / "heads.html").read_text(encoding="utf-8")
     for name in ("PreTraining", "MaskedLM", "QuestionAnswering", "SequenceClassification", "TokenClassification"):
         assert f'id="MobileBertFor{name}.forward"' in page
-    assert "[B, S, V]" in text(pages / "heads.html") and "doc_stride" in text(pages / "tokenizer.html")
-    assert "Raises" in text(pages / "tokenizer.html")
+    assert "[B, S, V]" in text(pages / "model" / "heads.html") and "doc_stride" in text(pages / "text" / "tokenizer.html")
+    assert "Raises" in text(pages / "text" / "tokenizer.html")
 
 
 def test_what_is_private_is_not(pages):
-    assert 'id="_' not in (pages / "heads.html").read_text(encoding="utf-8")
+    assert 'id="_' not in (pages / "model" / "heads.html").read_text(encoding="utf-8")
 
 
 def test_pages_need_no_network(pages):
