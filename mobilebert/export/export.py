@@ -21,7 +21,7 @@ from mobilebert.export.targets import TARGETS, Target
 from mobilebert.export.variant import Variant
 from mobilebert.inference.engines import Engine
 from mobilebert.inference.manifest import ONNX_OPSET, Manifest
-from mobilebert.inference.source import default_max_seq_length
+from mobilebert.inference.source import reading_settings
 from mobilebert.model import weights
 
 __all__ = ["ExportPlan", "export"]
@@ -52,7 +52,7 @@ def export(plan: ExportPlan) -> Manifest:
 
 def _max_seq_length(plan: ExportPlan, checkpoint: Checkpoint) -> int:
     length, positions = plan.max_seq_length, checkpoint.config.max_position_embeddings
-    length = length or default_max_seq_length(checkpoint.config)
+    length = length or reading_settings(checkpoint.config, checkpoint.head).max_seq_length
     if not 4 <= length <= positions:
         raise InputError(
             f"`max_seq_length={length}`: expected 4 to {positions} tokens, what the model has positions for"

@@ -21,6 +21,10 @@ _OUTPUTS = {
 }
 
 
+class _NoteError(InputError):
+    """A note in the configuration that cannot be; the message begins with the file's name."""
+
+
 @dataclass(frozen=True)
 class ReadingSettings:
     """How a model reads texts and answers; what a caller does not say is as the model was trained.
@@ -97,23 +101,18 @@ def read_source(name_or_path: "str | os.PathLike | Source") -> Source:
     is_exported = (folder / MANIFEST).exists()
     manifest = Manifest.load(folder) if is_exported else None
     config = MobileBertConfig.from_pretrained(folder)
-    if manifest is None:
-        manifest = _of_checkpoint(folder, config)
     try:
-        rules = reading_settings(config, manifest.head, manifest.max_seq_length)
-    except InputError as error:
+        if manifest is not None:
+            rules = reading_settings(config, manifest.head, manifest.max_seq_length)
+        else:
+            rules = reading_settings(config, config.head or "")
+            manifest = _of_checkpoint(folder, config, rules.max_seq_length)
+    except _NoteError as error:
         raise InputError(f"{folder}/{error}") from None
     return Source(folder, config, manifest, is_exported, rules)
 
 
-def default_max_seq_length(config: MobileBertConfig) -> int:
-    """Tokens of a row where nobody says: what the model was trained with, or 384, or all positions that it has."""
-    noted = config.task_params(config.head or "").get("max_seq_length")
-    length = noted if _is_count(noted) else DEFAULT_MAX_SEQ_LENGTH
-    return min(length, config.max_position_embeddings)
-
-
-def _of_checkpoint(folder: Path, config: MobileBertConfig) -> Manifest:
+def _of_checkpoint(folder: Path, config: MobileBertConfig, max_seq_length: int) -> Manifest:
     if config.head not in _OUTPUTS:
         declared = config.extra.get("architectures") or "nothing"
         known = " or ".join(HEAD_CLASSES[head] for head in _OUTPUTS)
@@ -128,7 +127,7 @@ def _of_checkpoint(folder: Path, config: MobileBertConfig) -> Manifest:
         quantization=None,
         portable=False,
         opset=0,
-        max_seq_length=default_max_seq_length(config),
+        max_seq_length=max_seq_length,
     )
 
 
@@ -138,14 +137,14 @@ def reading_settings(config: MobileBertConfig, head: str, max_seq_length: int | 
     Args:
         config: of the checkpoint.
         head: a key of ``config.HEAD_CLASSES``.
-        max_seq_length: tokens, where an exporter chose; None is the note, or ``default_max_seq_length``.
+        max_seq_length: tokens, where an exporter chose; None is the note, or 384, or all positions that the model has.
 
     Raises:
         InputError: a note that cannot be.
     """
     noted = noted_settings(config, head)
-    noted["max_seq_length"] = max_seq_length or default_max_seq_length(config)
-    return ReadingSettings(**noted)
+    length = min(noted.get("max_seq_length", DEFAULT_MAX_SEQ_LENGTH), config.max_position_embeddings)
+    return ReadingSettings(**{**noted, "max_seq_length": max_seq_length or length})
 
 
 def noted_settings(config: MobileBertConfig, head: str) -> dict[str, Any]:
@@ -165,7 +164,7 @@ def noted_settings(config: MobileBertConfig, head: str) -> dict[str, Any]:
     }
     for name, is_right in kinds.items():
         if name in noted and not is_right(noted[name]):
-            raise InputError(f"{CONFIG_NAME}: task_specific_params has {name}={noted[name]!r}; correct it")
+            raise _NoteError(f"{CONFIG_NAME}: task_specific_params has {name}={noted[name]!r}; correct it")
     known = {name: noted[name] for name in kinds if name in noted}
     if "version_2_with_negative" in known:
         known["allow_no_answer"] = known.pop("version_2_with_negative")
