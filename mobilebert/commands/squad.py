@@ -62,7 +62,7 @@ def parse_args() -> argparse.Namespace:
     )
     group.add_argument(
         "--on_bad_answer", choices=("error", "drop"), default="error",
-        help="what to do with train questions whose answer is not at its answer_start",
+        help="what to do with train questions whose answer is not at its answer_start, or contradicts is_impossible",
     )  # fmt: skip
     group.add_argument("--cache_dir", metavar="DIR", default=".cache", help="of features; empty for none")
 

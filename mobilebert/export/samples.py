@@ -15,7 +15,7 @@ from mobilebert.data.packed import PackedRows
 from mobilebert.data.qa.answers import answers_of
 from mobilebert.data.qa.features import build_features
 from mobilebert.data.qa.spans import AnswerRules, find_spans
-from mobilebert.data.qa.squad_json import read_squad
+from mobilebert.data.qa.squad_json import is_labelled, read_squad
 from mobilebert.data.tables import open_table
 from mobilebert.inference.rows import Run, batches_by_tokens, run_rows, span_shapes
 from mobilebert.inference.source import ReadingSettings, reading_settings
@@ -113,10 +113,10 @@ def read_samples(
 
 
 def _squad(path: Path, tokenizer: MobileBertTokenizer, settings: ReadingSettings, limit: int | None) -> Samples:
-    examples, _ = read_squad(path, version_2_with_negative=True, on_bad_answer="drop", require_answers=False)
+    purpose = "score" if is_labelled(path) else "answer"
+    examples, _ = read_squad(path, version_2_with_negative=True, purpose=purpose)
     examples = examples[:limit]
     is_v2 = any(not example.answers for example in examples)
-    is_labelled = any(example.answers for example in examples)
     rows = build_features(
         examples,
         tokenizer,
@@ -136,7 +136,12 @@ def _squad(path: Path, tokenizer: MobileBertTokenizer, settings: ReadingSettings
         scores = answers_of(found, ids, contexts).score(examples, is_v2)
         return {name: scores[name] for name in ("exact", "f1")} if is_v2 else scores
 
-    return Samples(rows, tokenizer.pad_token_id, span_shapes(rows.lengths), score if is_labelled else None)
+    return Samples(
+        rows,
+        tokenizer.pad_token_id,
+        span_shapes(rows.lengths),
+        score if any(example.answers for example in examples) else None,
+    )
 
 
 def _table(path: Path, head: str, config: MobileBertConfig) -> tuple[Examples, Sequence[str]]:

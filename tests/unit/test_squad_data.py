@@ -13,7 +13,8 @@ import pytest
 
 from mobilebert.base.errors import InputError
 from mobilebert.data.qa.features import build_features, load_dev_features, load_train_features, read_squad
-from mobilebert.data.qa.squad_json import SquadExample
+from mobilebert.data.qa.metrics import evaluate_v2
+from mobilebert.data.qa.squad_json import SquadExample, is_labelled
 from mobilebert.text.tokenizer import MobileBertTokenizer
 
 DATA = os.environ.get("MOBILEBERT_DATA")
@@ -128,6 +129,188 @@ def test_files_of_another_kind(tmp_path, content, message):
     with pytest.raises(InputError) as raised:
         read_squad(written(tmp_path, content))
     assert message in str(raised.value)
+
+
+# What annotation tools write.
+
+BRIDGE = "The bridge was built by Ann Teel in 1843. It carries two roads."
+ANN = {"text": "Ann Teel", "answer_start": 24}
+
+
+def bridge(*questions, context=BRIDGE):
+    """A file of one paragraph; each question is what its entry says beside ``question``, with ids from 0 by default."""
+    qas = [{"id": f"q{number}", "question": "Who?", **entry} for number, entry in enumerate(questions)]
+    return {"version": "v2.0", "data": [{"title": "t", "paragraphs": [{"context": context, "qas": qas}]}]}
+
+
+@pytest.mark.parametrize("mark", [True, "true", "True", " TRUE ", 1, "1"])
+def test_impossible_with_answers_is_a_contradiction(tmp_path, caplog, mark):
+    """Training: named, or left out. Evaluation: the official rule, and a line that says how many."""
+    marked = {"answers": [ANN], "is_impossible": mark}
+    path = written(tmp_path, bridge({"answers": [ANN]}, marked, marked, {"answers": [ANN], "is_impossible": "false"}))
+    said = "2 of 4 questions have answers, but is_impossible is true (first: q1, q2)"
+    for version_2 in (True, False):
+        with pytest.raises(InputError) as raised:
+            read_squad(path, version_2_with_negative=version_2)
+        assert str(raised.value) == (
+            f"{path}: {said}; repair them, or leave these questions out with `on_bad_answer=drop`"
+        )
+        caplog.clear()
+        examples, dropped = read_squad(path, version_2_with_negative=version_2, on_bad_answer="drop")
+        assert [example.id for example in examples] == ["q0", "q3"] and dropped == 2
+        assert f"{said}; left out" in caplog.text
+        caplog.clear()
+        examples, dropped = read_squad(path, version_2_with_negative=version_2, purpose="score")
+        assert [example.answers for example in examples] == [("Ann Teel",)] * 4 and dropped == 0
+        assert f"{said}; scored by their answers" in caplog.text
+    caplog.clear()
+    assert len(read_squad(path, purpose="answer")[0]) == 4 and not caplog.text
+
+
+def test_no_answer_that_is_marked_as_possible_is_a_contradiction_too(tmp_path, caplog):
+    path = written(tmp_path, bridge({"answers": [ANN]}, {"answers": [], "is_impossible": False}))
+    said = "1 of 2 questions have no answer, but is_impossible is false (first: q1)"
+    with pytest.raises(InputError) as raised:
+        read_squad(path, version_2_with_negative=True)
+    assert said in str(raised.value)
+    assert read_squad(path, version_2_with_negative=True, on_bad_answer="drop")[1] == 1
+    examples, _ = read_squad(path, version_2_with_negative=True, purpose="score")
+    assert examples[1].answers == () and f"{said}; scored by their answers" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"answers": [], "is_impossible": True},
+        {"answers": []},
+        {"answers": [{"text": "", "answer_start": -1}], "is_impossible": True},
+        {"answers": [{"text": "", "answer_start": 0}]},
+        {"answers": [{"text": "", "answer_start": len(BRIDGE)}], "is_impossible": "true"},
+        {"answers": [{"text": "", "answer_start": -1}], "is_impossible": False},
+        {"answers": [{"text": ""}, {"text": "", "answer_start": None}]},
+        {"answers": [{"text": None, "answer_start": None}], "is_impossible": True},
+        {"answers": [{"text": " ", "answer_start": 3}], "is_impossible": True},
+        {"answers": {"text": [], "answer_start": []}},
+        {"answers": {"text": [""], "answer_start": [-1]}, "is_impossible": True},
+        {"answers": None, "is_impossible": True},
+        {"is_impossible": "True"},
+    ],
+)
+def test_every_way_to_say_no_answer(tmp_path, entry, caplog):
+    """One unanswerable question, in training and in evaluation; without version 2 it is named in both."""
+    path = written(tmp_path, bridge({"answers": [ANN]}, entry))
+    for purpose in ("train", "score"):
+        caplog.clear()
+        with caplog.at_level(logging.INFO):
+            examples, dropped = read_squad(path, version_2_with_negative=True, purpose=purpose, on_bad_answer="drop")
+        assert [example.answers for example in examples] == [("Ann Teel",), ()] and dropped == 0
+        told = "1 of 2 questions have only answers without a text (first: q1); they count as unanswerable"
+        has_entries = bool(entry.get("answers")) and entry["answers"] != {"text": [], "answer_start": []}
+        assert (told in caplog.text) is has_entries
+        with pytest.raises(InputError, match=r"1 of 2 questions have no answer \(first: q1\); for SQuAD v2.0 set"):
+            read_squad(path, purpose=purpose)
+    rows = load_train_features(path, letters_tokenizer(), version_2_with_negative=True, cache_folder=None)
+    assert rows.info == {"examples": 2, "unanswerable": 1, "dropped": 0}
+
+
+def test_empty_answers_score_as_in_the_official_script(tmp_path):
+    """``[{"text": ""}]`` is answerable there, unanswerable here: exact and F1 of all questions are the same."""
+    path = written(tmp_path, bridge({"answers": [ANN]}, {"answers": [{"text": "", "answer_start": -1}]}))
+    examples, _ = read_squad(path, version_2_with_negative=True, purpose="score")
+    for predictions in ({"q0": "Ann Teel", "q1": ""}, {"q0": "Ann", "q1": "Ann"}):
+        ours = evaluate_v2({example.id: example.answers for example in examples}, predictions)
+        official = evaluate_v2({"q0": ["Ann Teel"], "q1": [""]}, predictions)
+        assert [ours[name] for name in ("exact", "f1", "total")] == [
+            official[name] for name in ("exact", "f1", "total")
+        ]
+        assert ours["NoAns_total"] == 1 and "NoAns_total" not in official
+
+
+@pytest.mark.parametrize("mark", ["maybe", 2, [True], ""])
+def test_marks_that_are_none(tmp_path, mark):
+    path = written(tmp_path, bridge({"answers": [ANN], "is_impossible": mark}))
+    for purpose in ("train", "score"):
+        with pytest.raises(InputError) as raised:
+            read_squad(path, purpose=purpose)
+        assert f"qas[0].is_impossible is {mark!r}, expected true or false" in str(raised.value)
+
+
+def test_scores_need_texts_only(tmp_path):
+    """A wrong start, or none, is no reason not to evaluate; training still refuses it."""
+    entries = [{"text": "1843", "answer_start": 3}, {"text": "1843"}, {"text": "1843", "answer_start": "36"}]
+    for entry in entries:
+        path = written(tmp_path, bridge({"answers": [ANN]}, {"answers": [entry, {"text": " "}]}))
+        examples, _ = load_dev_features(path, letters_tokenizer(), cache_folder=None)
+        assert examples[1].answers == ("1843", " ")
+        with pytest.raises(InputError, match=r"first: q1|answer_start is"):
+            read_squad(path)
+
+
+def test_answers_of_white_space_are_refused(tmp_path, caplog):
+    path = written(tmp_path, bridge({"answers": [ANN]}, {"answers": [{"text": " ", "answer_start": 3}]}))
+    said = "1 of 2 questions have an answer that is white space only (first: q1)"
+    with pytest.raises(InputError) as raised:
+        read_squad(path, version_2_with_negative=True)
+    assert said in str(raised.value)
+    assert read_squad(path, on_bad_answer="drop")[1] == 1 and f"{said}; left out" in caplog.text
+
+
+def test_hugging_face_answers(tmp_path):
+    """An object of two lists instead of a list of objects."""
+    path = written(tmp_path, bridge({"answers": {"text": ["Ann Teel", "Ann"], "answer_start": [24, 24]}}))
+    for purpose in ("train", "score"):
+        (example,) = read_squad(path, purpose=purpose)[0]
+        assert example.answers == ("Ann Teel", "Ann") and example.answer_starts == (24, 24)
+    path = written(tmp_path, bridge({"answers": {"text": ["Ann Teel", "Ann"], "answer_start": [24]}}))
+    with pytest.raises(InputError, match=r"answers has 2 in text, expected as many in answer_start"):
+        read_squad(path)
+
+
+@pytest.mark.parametrize("answers", [None, {"text": [], "answer_start": []}, "none", [{"text": None}], [1]])
+def test_answers_are_not_read_where_none_are_needed(tmp_path, answers):
+    path = written(tmp_path, bridge({"answers": answers, "is_impossible": "who knows"}))
+    assert [example.answers for example in read_squad(path, purpose="answer")[0]] == [()]
+    with pytest.raises(InputError):
+        read_squad(path)
+
+
+def test_numbers_are_ids(tmp_path):
+    path = written(tmp_path, bridge({"id": 51, "answers": [ANN]}, {"id": 5.5, "answers": [ANN]}))
+    for purpose in ("train", "score", "answer"):
+        assert [example.id for example in read_squad(path, purpose=purpose)[0]] == ["51", "5.5"]
+    for wrong, message in (
+        (None, "id is missing"),
+        (True, "id is True, expected a text or a number"),
+        ([1], "id is [1]"),
+        (" ", "id is empty"),
+        ("\ud800", "id has an invalid character at 0"),
+    ):
+        path = written(tmp_path, bridge({"id": wrong, "answers": [ANN]}))
+        for purpose in ("train", "score", "answer"):
+            with pytest.raises(InputError) as raised:
+                read_squad(path, purpose=purpose)
+            assert f"data[0].paragraphs[0].qas[0].{message}" in str(raised.value)
+    path = written(tmp_path, bridge({"id": 51, "answers": [ANN]}, {"id": "51", "answers": [ANN]}))
+    with pytest.raises(InputError, match=r"1 duplicate question ids \(first: 51\)"):
+        read_squad(path)
+
+
+def test_a_paragraph_without_questions_is_passed_over(tmp_path):
+    content = bridge({"answers": [ANN]})
+    content["data"][0]["paragraphs"] += [{"context": " ", "qas": []}, {"context": None, "qas": []}]
+    for purpose in ("train", "score", "answer"):
+        assert len(read_squad(written(tmp_path, content), purpose=purpose)[0]) == 1
+
+
+def test_whether_a_file_is_labelled(tmp_path):
+    for entry, expected in (
+        ({"answers": [ANN]}, True),
+        ({}, False),
+        ({"answers": None}, False),
+        ({"answers": []}, True),
+        ({"is_impossible": True}, True),
+    ):
+        assert is_labelled(written(tmp_path, bridge({}, entry))) is expected
 
 
 def test_missing_file(tmp_path):

@@ -111,7 +111,7 @@ def read_questions(path: Path) -> list[SquadExample]:
         InputError: a file of another format, or a row without a question or a context; the line is named.
     """
     if _suffix(path) == ".json":
-        questions, _ = read_squad(path, version_2_with_negative=True, require_answers=False)
+        questions, _ = read_squad(path, purpose="answer")
         for question in questions:
             if not question.question.strip():
                 raise InputError(f"{path}: question {question.id} is empty")

@@ -93,7 +93,7 @@ def load_dev_features(
     Args:
         path, tokenizer, max_seq_length, doc_stride, version_2_with_negative, cache_folder: as in
             ``load_train_features``.
-        require_answers: ``False`` accepts questions without the key ``answers``, to be answered but not scored.
+        require_answers: ``False``: to be answered but not scored; what the file says about answers is not read.
 
     Returns:
         The examples in file order, and rows with ``offsets`` and without labels, whose ``example_index`` counts them.
@@ -101,7 +101,11 @@ def load_dev_features(
     Raises:
         InputError: bad input; see ``read_squad`` and ``build_features``.
     """
-    examples, _ = read_squad(path, version_2_with_negative=version_2_with_negative, require_answers=require_answers)
+    examples, _ = read_squad(
+        path,
+        version_2_with_negative=version_2_with_negative,
+        purpose="score" if require_answers else "answer",
+    )
 
     def build() -> PackedRows:
         return build_features(

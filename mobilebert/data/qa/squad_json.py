@@ -2,19 +2,26 @@
 
 {"version": ..., "data": [{"title": ..., "paragraphs": [{"context": ..., "qas": [
     {"id": ..., "question": ..., "answers": [{"text": ..., "answer_start": ...}], "is_impossible": ...}]}]}]}
+
+Annotation tools write the same in other ways, which are read as they are meant: ids as numbers; "no answer" as
+``[{"text": "", ...}]``, or as ``is_impossible`` without ``answers``; ``answers`` as Hugging Face's object of two lists.
 """
 
+import json
 import logging
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from mobilebert.base.errors import InputError
 from mobilebert.base.files import read_json
 
 BAD_ANSWER_CHOICES = ("error", "drop")
+Purpose = Literal["train", "score", "answer"]
 
+_STRUCTURE = "expected SQuAD's structure (data, paragraphs, qas, answers)"
 _log = logging.getLogger(__name__)
 
 
@@ -27,7 +34,8 @@ class SquadExample:
         question: as in the file.
         context: as in the file; all questions of a paragraph share one string.
         answers: gold texts; empty where the question has no answer or the file none.
-        answer_starts: first character of each answer in ``context``.
+        answer_starts: first character of each answer in ``context``; -1 where the file does not say (never for
+            training).
     """
 
     id: str
@@ -37,82 +45,228 @@ class SquadExample:
     answer_starts: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A question with what its entry says about answers.
+
+    Attributes:
+        example: the question.
+        is_impossible: as in the file; None where it does not say.
+        is_emptied: the file lists answers, but none has a text.
+    """
+
+    example: SquadExample
+    is_impossible: bool | None
+    is_emptied: bool
+
+
 def read_squad(
     path: str | os.PathLike,
     *,
     version_2_with_negative: bool = False,
     on_bad_answer: str = "error",
-    require_answers: bool = True,
+    purpose: Purpose = "train",
 ) -> tuple[list[SquadExample], int]:
     """Read a SQuAD file, v1.1 or v2.0, plain or ``.gz``.
 
     Args:
         path: the file.
         version_2_with_negative: questions without an answer are allowed.
-        on_bad_answer: what to do with questions that have an answer which is not in the context at its
-            ``answer_start``: ``"error"`` or ``"drop"`` (with a warning).
-        require_answers: ``False`` accepts questions without the key ``answers``, and answers at a wrong place.
+        on_bad_answer: what to do when training with questions whose answer cannot be trained on (it is not in the
+            context at its ``answer_start``, is white space only, or ``is_impossible`` contradicts it): ``"error"`` or
+            ``"drop"`` (with a warning).
+        purpose: what the answers are for. ``"train"``: they are checked against the context. ``"score"``: as in the
+            official scripts, only their texts count, and a question is answerable if it has one; what contradicts
+            ``is_impossible`` is counted in the log. ``"answer"``: for nothing; the file need not have any.
 
     Returns:
         The examples in file order, and how many were dropped.
 
     Raises:
-        InputError: a missing or broken file, a wrong structure, an empty context, a duplicate id, an answer at the
-            wrong place, or, without ``version_2_with_negative``, a question without an answer.
+        InputError: a missing or broken file, a wrong structure, an empty context, a duplicate id, an answer that
+            cannot be trained on, or, without ``version_2_with_negative``, a question without an answer.
     """
     if on_bad_answer not in BAD_ANSWER_CHOICES:
         raise InputError(f"on_bad_answer={on_bad_answer}: expected one of {', '.join(BAD_ANSWER_CHOICES)}")
-    examples = list(_examples(path, read_json(path), require_answers))
+    entries = list(_entries(path, read_json(path), purpose))
+    examples = [entry.example for entry in entries]
     if not examples:
         raise InputError(f"{path}: has no question")
     _check_ids(path, examples)
-    if not version_2_with_negative and require_answers:
+    if purpose == "answer":
+        return examples, 0
+    if not version_2_with_negative:
         unanswerable = [example.id for example in examples if not example.answers]
         if unanswerable:
             raise InputError(
-                f"{path}: {len(unanswerable)} of {len(examples)} questions have no answer"
-                f" (first: {_first(unanswerable)}); for SQuAD v2.0 set `version_2_with_negative`"
+                f"{path}: {_count(unanswerable, examples)} have no answer{_first(unanswerable)};"
+                " for SQuAD v2.0 set `version_2_with_negative`"
             )
-    bad = [example.id for example in examples if not _answers_in_place(example)]
-    if not bad or not require_answers:
+    emptied = [entry.example.id for entry in entries if entry.is_emptied]
+    if emptied:
+        _log.info(
+            "%s: %s have only answers without a text%s; they count as unanswerable (the official v2.0 script calls "
+            "them answerable: its exact and f1 are the same)",
+            path, _count(emptied, examples), _first(emptied),
+        )  # fmt: skip
+    if purpose == "score":
+        for finding, ids in _contradictions(entries):
+            _log.warning("%s: %s %s%s; scored by their answers", path, _count(ids, examples), finding, _first(ids))
         return examples, 0
-    finding = (
-        f"{path}: {len(bad)} of {len(examples)} questions have an answer that is not in the context at its answer_start"
-        f" (first: {_first(bad)})"
+    return _without_bad(path, entries, on_bad_answer)
+
+
+def is_labelled(path: str | os.PathLike) -> bool:
+    """Whether any question of a file says something about its answers.
+
+    Raises:
+        InputError: as ``read_squad`` with the purpose ``"answer"``.
+    """
+    content = read_json(path)
+    return any(
+        qa.get("answers") is not None or _is_impossible(path, qa_place, qa)
+        for place, paragraph in _paragraphs(path, content)
+        for qa_place, qa in _items(path, place, paragraph, "qas")
+        if isinstance(qa, dict)
     )
-    if on_bad_answer == "error":
-        raise InputError(f"{finding}; repair them, or leave these questions out with `on_bad_answer=drop`")
-    _log.warning("%s; left out", finding)
-    dropped = set(bad)
-    kept = [example for example in examples if example.id not in dropped]
-    if not kept:
-        raise InputError(f"{finding}; nothing is left")
-    return kept, len(bad)
 
 
-def _examples(path: str | os.PathLike, content: Any, require_answers: bool) -> Iterator[SquadExample]:
+def id_text(where: str, value: Any) -> str:
+    """An id as text; numbers as they are written.
+
+    Raises:
+        InputError: neither text nor number, or empty; the message begins with ``where``.
+    """
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, str) and not is_number:
+        raise InputError(f"{where} is {'missing' if value is None else repr(value)}, expected a text or a number")
+    text = value if isinstance(value, str) else json.dumps(value)
+    if not text.strip():
+        raise InputError(f"{where} is empty")
+    return text
+
+
+def _without_bad(
+    path: str | os.PathLike, entries: Sequence[_Entry], on_bad_answer: str
+) -> tuple[list[SquadExample], int]:
+    """Refuse or leave out what cannot be trained on; result as of ``read_squad``."""
+    examples = [entry.example for entry in entries]
+    blank = [example.id for example in examples if any(text and not text.strip() for text in example.answers)]
+    misplaced = [example.id for example in examples if not _answers_in_place(example)]
+    findings = [
+        *_contradictions(entries),
+        ("have an answer that is white space only", blank),
+        ("have an answer that is not in the context at its answer_start", misplaced),
+    ]
+    dropped: set[str] = set()
+    for what, ids in findings:
+        if not ids:
+            continue
+        finding = f"{path}: {_count(ids, examples)} {what}{_first(ids)}"
+        if on_bad_answer == "error":
+            raise InputError(f"{finding}; repair them, or leave these questions out with `on_bad_answer=drop`")
+        _log.warning("%s; left out", finding)
+        dropped.update(ids)
+        if len(dropped) == len(examples):
+            raise InputError(f"{finding}; nothing is left")
+    return [example for example in examples if example.id not in dropped], len(dropped)
+
+
+def _contradictions(entries: Sequence[_Entry]) -> list[tuple[str, list[str]]]:
+    """Where ``is_impossible`` and the answers do not agree: (what is wrong, ids), only where there are any.
+
+    An answer without a text says "none" by itself, whatever a tool wrote beside it.
+    """
+    marked = [entry.example.id for entry in entries if entry.is_impossible and entry.example.answers]
+    unmarked = [
+        entry.example.id
+        for entry in entries
+        if entry.is_impossible is False and not entry.example.answers and not entry.is_emptied
+    ]
+    findings = [
+        ("have answers, but is_impossible is true", marked),
+        ("have no answer, but is_impossible is false", unmarked),
+    ]
+    return [(what, ids) for what, ids in findings if ids]
+
+
+def _entries(path: str | os.PathLike, content: Any, purpose: Purpose) -> Iterator[_Entry]:
     """Walk through the file; each error names the place."""
+    for place, paragraph in _paragraphs(path, content):
+        entries = list(_items(path, place, paragraph, "qas"))
+        if not entries:
+            continue  # nobody reads its context
+        context = _text(path, place, paragraph, "context")
+        if not context.strip():
+            raise InputError(f"{path}: {place}.context is empty")
+        for qa_place, qa in entries:
+            if not isinstance(qa, dict):
+                raise InputError(f"{path}: {qa_place} is no object; {_STRUCTURE}")
+            flag, answers, is_emptied = None, [], False
+            if purpose != "answer":
+                flag = _is_impossible(path, qa_place, qa)
+                answers, is_emptied = _answers(path, qa_place, qa, flag, purpose)
+            example = SquadExample(
+                id=id_text(f"{path}: {qa_place}.id", qa.get("id")),
+                question=_text(path, qa_place, qa, "question"),
+                context=context,
+                answers=tuple(text for text, _ in answers),
+                answer_starts=tuple(start for _, start in answers),
+            )
+            _check_characters(f"{path}: {qa_place}.id", example.id)
+            yield _Entry(example, flag, is_emptied)
+
+
+def _answers(
+    path: str | os.PathLike, place: str, qa: dict, is_impossible: bool | None, purpose: Purpose
+) -> tuple[list[tuple[str, int]], bool]:
+    """Texts and starts of a question's answers, none where no answer has a text; whether that is so."""
+    if is_impossible and qa.get("answers") is None:
+        return [], False
+    answers = []
+    for answer_place, answer in _items(path, place, {**qa, "answers": _as_list(path, place, qa)}, "answers"):
+        is_none = is_impossible and isinstance(answer, dict) and answer.get("text") is None
+        text = "" if is_none else _text(path, answer_place, answer, "text")
+        start = answer.get("answer_start")
+        if not isinstance(start, int) or isinstance(start, bool):
+            if purpose == "train" and text:
+                raise InputError(f"{path}: {answer_place}.answer_start is {start!r}, expected a number")
+            start = -1
+        answers.append((text, start))
+    has_text = any(text.strip() if is_impossible else text for text, _ in answers)
+    return (answers, False) if has_text else ([], bool(answers))
+
+
+def _as_list(path: str | os.PathLike, place: str, qa: dict) -> Any:
+    """The answers, one object each, also where they are Hugging Face's ``{"text": [...], "answer_start": [...]}``."""
+    if "answers" not in qa:
+        raise InputError(f"{path}: {place}.answers is missing; {_STRUCTURE}")
+    answers = qa["answers"]
+    if not isinstance(answers, dict) or not isinstance(answers.get("text"), list):
+        return answers
+    texts = answers["text"]
+    starts = answers.get("answer_start", [None] * len(texts))
+    if not isinstance(starts, list) or len(starts) != len(texts):
+        raise InputError(f"{path}: {place}.answers has {len(texts)} in text, expected as many in answer_start")
+    return [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)]
+
+
+def _is_impossible(path: str | os.PathLike, place: str, qa: dict) -> bool | None:
+    """The question's mark, which tools also write as a text or as 0 and 1; None where there is none."""
+    value = qa.get("is_impossible")
+    if value is None:
+        return None
+    known = {"true": True, "1": True, "false": False, "0": False}
+    word = str(value).strip().lower()
+    if isinstance(value, bool | int | str) and word in known:
+        return known[word]
+    raise InputError(f"{path}: {place}.is_impossible is {value!r}, expected true or false")
+
+
+def _paragraphs(path: str | os.PathLike, content: Any) -> Iterator[tuple[str, Any]]:
+    """All paragraphs with their places."""
     for article_place, article in _items(path, "", content, "data"):
-        for place, paragraph in _items(path, article_place, article, "paragraphs"):
-            context = _text(path, place, paragraph, "context")
-            if not context.strip():
-                raise InputError(f"{path}: {place}.context is empty")
-            for qa_place, qa in _items(path, place, paragraph, "qas"):
-                answers = []
-                if require_answers or (isinstance(qa, dict) and "answers" in qa):
-                    for answer_place, answer in _items(path, qa_place, qa, "answers"):
-                        text = _text(path, answer_place, answer, "text")
-                        start = answer.get("answer_start")
-                        if not isinstance(start, int) or isinstance(start, bool):
-                            raise InputError(f"{path}: {answer_place}.answer_start is {start!r}, expected a number")
-                        answers.append((text, start))
-                yield SquadExample(
-                    id=_text(path, qa_place, qa, "id"),
-                    question=_text(path, qa_place, qa, "question"),
-                    context=context,
-                    answers=tuple(text for text, _ in answers),
-                    answer_starts=tuple(start for _, start in answers),
-                )
+        yield from _items(path, article_place, article, "paragraphs")
 
 
 def _items(path: str | os.PathLike, place: str, parent: Any, key: str) -> Iterator[tuple[str, Any]]:
@@ -122,7 +276,7 @@ def _items(path: str | os.PathLike, place: str, parent: Any, key: str) -> Iterat
         found = "is missing" if isinstance(parent, dict) and key not in parent else "is no list"
         if not isinstance(parent, dict):
             here, found = place or "the file", "is no object"
-        raise InputError(f"{path}: {here} {found}; expected SQuAD's structure (data, paragraphs, qas, answers)")
+        raise InputError(f"{path}: {here} {found}; {_STRUCTURE}")
     for number, item in enumerate(parent[key]):
         yield f"{here}[{number}]", item
 
@@ -132,11 +286,15 @@ def _text(path: str | os.PathLike, place: str, parent: Any, key: str) -> str:
     value = parent.get(key) if isinstance(parent, dict) else None
     if not isinstance(value, str):
         raise InputError(f"{path}: {place}.{key} is {'missing' if value is None else repr(value)}, expected a text")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:  # JSON may hold half of a surrogate pair, which is no character
-        raise InputError(f"{path}: {place}.{key} has an invalid character at {error.start}") from None
+    _check_characters(f"{path}: {place}.{key}", value)
     return value
+
+
+def _check_characters(where: str, text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:  # JSON may hold half of a surrogate pair, which is no character
+        raise InputError(f"{where} has an invalid character at {error.start}") from None
 
 
 def _check_ids(path: str | os.PathLike, examples: list[SquadExample]) -> None:
@@ -147,9 +305,7 @@ def _check_ids(path: str | os.PathLike, examples: list[SquadExample]) -> None:
             duplicates.append(example.id)
         seen.add(example.id)
     if duplicates:
-        raise InputError(
-            f"{path}: {len(duplicates)} duplicate question ids (first: {_first(duplicates)}); ids must be unique"
-        )
+        raise InputError(f"{path}: {len(duplicates)} duplicate question ids{_first(duplicates)}; ids must be unique")
 
 
 def _answers_in_place(example: SquadExample) -> bool:
@@ -160,6 +316,10 @@ def _answers_in_place(example: SquadExample) -> bool:
     )
 
 
-def _first(ids: list[str]) -> str:
+def _count(ids: Sequence[str], examples: Sequence[SquadExample]) -> str:
+    return f"{len(ids)} of {len(examples)} questions"
+
+
+def _first(ids: Sequence[str]) -> str:
     """The first three of a list of ids, for messages."""
-    return ", ".join(ids[:3])
+    return f" (first: {', '.join(ids[:3])})"
