@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tokenizers import Encoding, Tokenizer
-from tokenizers.processors import TemplateProcessing
+from tokenizers.processors import BertProcessing, TemplateProcessing
 
 from mobilebert.base.errors import InputError, StuckWindowsError
 
@@ -106,6 +106,10 @@ class Backend:
         self._first, self._second = self.copy(), self.copy()
         self._first.post_processor = TemplateProcessing(single=["$A:0"], pair=["$A:0", "$B:1"], special_tokens=[])
         self._second.post_processor = TemplateProcessing(single=["$A:1"], pair=["$A:0", "$B:1"], special_tokens=[])
+        # What puts them together. A template leaves the second text, which was once encoded as a first one, the mark of
+        # a first one, which then hides the true first text from ``sequence_ids`` and ``char_to_token``.
+        cls, sep = zip(*(base.encode("").tokens, base.encode("").ids), strict=True)
+        self._join = BertProcessing(sep, cls)
 
     def __getstate__(self) -> Tokenizer:
         return self.base
@@ -141,6 +145,7 @@ class Backend:
                 tokenizer.enable_truncation(truncation.max_length, stride=stride, strategy=strategy, direction=side)
             except ValueError:
                 raise _stride_too_large(stride, truncation.max_length - 2) from None
+            tokenizer.post_processor = self._join
             if len(self._variants) >= _MAX_VARIANTS:
                 self._variants = {}
             self._variants[key] = tokenizer
@@ -177,8 +182,6 @@ class Backend:
             special = self.base.num_special_tokens_to_add(is_pair) if add_special_tokens else 0
             if truncation.max_length < max(special, 1):  # the library would return the texts at full length
                 raise InputError(f"max_length={truncation.max_length}: special tokens alone are {special}; raise it")
-            if truncation.strategy == "only_second" and not is_pair:
-                raise InputError("truncation='only_second': there is no second text; use only_first or give text_pair")
             if truncation.stride or truncation.doc_stride is not None:
                 available = truncation.max_length - special
                 encodings = self._encode_windows(
@@ -201,7 +204,7 @@ class Backend:
                 try:
                     tokenizer.encode_batch([item], is_split, add_special_tokens)
                 except Exception:
-                    raise _too_short(truncation, index) from None
+                    raise _too_short(truncation, index, isinstance(item, tuple)) from None
             raise
 
     def _encode_windows(
@@ -242,9 +245,10 @@ class Backend:
                     shares = longest_first_lengths(*lengths, available)
                 else:
                     shares = list(lengths)
-                    shares[cut] += available - sum(lengths)
-                    if shares[cut] < 1:
-                        raise _too_short(truncation, index)
+                    if cut < len(shares):
+                        shares[cut] += available - sum(lengths)
+                    if cut >= len(shares) or shares[cut] < 1:
+                        raise _too_short(truncation, index, is_pair)
                     if truncation.doc_stride is not None:
                         # Google's windows: the step is at most the available tokens, so that none is left out.
                         stride = max(0, shares[cut] - truncation.doc_stride)
@@ -252,7 +256,10 @@ class Backend:
                     if 0 < rest < length and stride >= rest:
                         raise _stride_too_large(stride, rest, f" of text[{index}]")
             tokenizer = self.truncating(truncation, stride)
-            encodings.append(tokenizer.post_process(*parts, add_special_tokens=add_special_tokens))
+            if is_pair and not add_special_tokens:  # nothing joins parts without special tokens and keeps them apart
+                encodings.append(tokenizer.encode(*inputs[index - first_index], is_split, add_special_tokens))
+            else:
+                encodings.append(tokenizer.post_process(*parts, add_special_tokens=add_special_tokens))
         return encodings
 
 
@@ -430,7 +437,12 @@ def _stride_too_large(stride: int, available: int, where: str = "") -> InputErro
     )
 
 
-def _too_short(truncation: Truncation, index: int) -> InputError:
+def _too_short(truncation: Truncation, index: int, is_pair: bool) -> InputError:
+    if truncation.strategy == "only_second" and not is_pair:
+        return InputError(
+            f"text[{index}]: longer than max_length={truncation.max_length}, and for truncation='only_second' there is "
+            "no second text; use only_first or give text_pair"
+        )
     return InputError(
         f"text[{index}]: cutting the {truncation.strategy.removeprefix('only_')} text alone cannot reach "
         f"max_length={truncation.max_length}, the other is too long; raise max_length, shorten the other, "

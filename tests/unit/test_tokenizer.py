@@ -98,6 +98,55 @@ def test_truncation(tokenizer, strategy, expected):
     assert tokenizer("a b c d", "e f g", truncation=strategy, max_length=8).tokens() == expected.split()
 
 
+@pytest.mark.parametrize("options", [{}, {"stride": 1}, {"doc_stride": 2}], ids=str)
+@pytest.mark.parametrize("pair", ["", None])
+def test_only_second_without_a_second_text_is_read_where_nothing_is_cut(tokenizer, pair, options):
+    options = {"truncation": "only_second", "max_length": 5, **options}
+    assert tokenizer("a b c", pair, **options).tokens() == ["[CLS]", "a", "b", "c", "[SEP]"]
+    assert tokenizer(["a", "b c"], **options).input_ids == [[2, 5, 3], [2, 6, 7, 3]]
+    del options["truncation"]
+    assert [window.ids for _, window in tokenizer.encode_windows(["a"], **options)] == [[2, 5, 3]]
+    with pytest.raises(InputError, match=r"^text\[1\]: longer than max_length=5, .* there is no second text"):
+        list(tokenizer.encode_windows(["a", "a b c d"], **options))
+
+
+def everything(encoding):
+    """All that an encoding says of its tokens, characters and words, and of its windows."""
+    tokens, places = range(len(encoding)), [(place, side) for place in range(30) for side in (0, 1)]
+    return [
+        (
+            (one.ids, one.type_ids, one.offsets, one.attention_mask, one.special_tokens_mask),
+            (one.sequence_ids, one.word_ids, one.n_sequences, [one.token_to_sequence(index) for index in tokens]),
+            [one.char_to_token(*place) for place in places],
+            [one.word_to_tokens(*place) for place in places],
+        )
+        for one in (encoding, *encoding.overflowing)
+    ]
+
+
+@pytest.mark.parametrize("special", [True, False])
+@pytest.mark.parametrize("strategy", ["only_first", "only_second", "longest_first"])
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_windows_are_the_librarys(tokenizer, strategy, side, special):
+    """Texts are encoded one by one and joined, uncut ones too; the library itself takes pairs."""
+    firsts = ["", "a", "b unaffable", "c [SEP] d cafe\u0301 e", "f g h i j k a b c"]
+    pairs = [(first, second) for first in firsts for second in firsts]
+    tokenizer.truncation_side = side
+    compared = 0
+    for max_length in range(6, 22):
+        library = tokenizer._backend.copy()
+        library.enable_truncation(max_length, stride=1, strategy=strategy, direction=side)
+        options = {"truncation": strategy, "max_length": max_length, "stride": 1, "add_special_tokens": special}
+        for pair in pairs:
+            try:
+                got = tokenizer([pair], **options).encodings[0]
+            except InputError:
+                continue
+            assert everything(got) == everything(library.encode(*pair, add_special_tokens=special))
+            compared += 1
+    assert compared > 200
+
+
 def test_windows_share_stride_tokens(tokenizer):
     batch = tokenizer(
         ["a", "b"],
@@ -114,6 +163,9 @@ def test_windows_share_stride_tokens(tokenizer):
         ["[CLS]", "b", "[SEP]", "j", "[SEP]"],
     ]
     assert batch.overflow_to_sample_mapping == [0, 0, 0, 1]
+    assert batch.sequence_ids(1) == [None, 0, None, 1, 1, 1, 1, None]
+    assert batch.sequence_ids(3) == [None, 0, None, 1, None]  # nothing was cut
+    assert (batch.char_to_token(3, 0), batch.char_to_token(3, 0, sequence_index=1)) == (1, 3)
     assert batch.token_type_ids[1] == [0, 0, 0, 1, 1, 1, 1, 1]
 
 
@@ -385,7 +437,16 @@ def test_broken_folders(tokenizer, tmp_path):
         (("a b c d", "e f g"), {"truncation": "only_second", "max_length": 9, "stride": 2}, r"of text\[0\] have room"),
         (("a b c d e", "f"), {"truncation": "only_second", "max_length": 6}, "cutting the second text alone cannot"),
         (("a b c d e", "f"), {"truncation": "only_second", "max_length": 6, "stride": 1}, "cutting the second text"),
-        (("a",), {"truncation": "only_second", "max_length": 3}, "there is no second text"),
+        (
+            ("a b",),
+            {"truncation": "only_second", "max_length": 3},
+            r"text\[0\]: longer than max_length=3, .* no second text",
+        ),
+        (
+            ("a b", ""),
+            {"truncation": "only_second", "max_length": 3, "stride": 1},
+            r"text\[0\]: longer than .* no second",
+        ),
         (("a",), {"truncation": True, "max_length": 3, "stride": -1}, "stride=-1"),
         (("a",), {"truncation": True, "max_length": 3, "stride": 1, "doc_stride": 1}, "not both"),
         (("a",), {"truncation": True, "max_length": 3, "doc_stride": 0}, "doc_stride=0"),
