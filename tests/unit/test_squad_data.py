@@ -404,6 +404,63 @@ def test_labels():
     assert rows.info == {"examples": 7, "unanswerable": 1, "dropped": 0}
 
 
+@pytest.mark.parametrize(
+    ("context", "answer", "kept"),
+    [
+        ("built by ann teel\n", "ann teel\n", "ann teel"),
+        ("in 1843\u00ad and later", "1843\u00ad", "1843"),
+        ("by ann\u200b teel", "ann\u200b", "ann"),
+        ("by \u2060\u200bann teel", "\u2060\u200bann", "ann"),
+        ("a \u2764\ufe0f for ann", "\u2764\ufe0f", "\u2764"),
+        ("the cafe\u0301 of ann", "cafe\u0301", "cafe"),
+        ("كَتَبَ مُحَمَّدٌ", "مُحَمَّدٌ", "مُحَمَّد"),
+        ("كَتَبَ مُحَمَّدٌ", "كَتَبَ", "كَتَب"),
+        ("हिन्दी में क्या", "में", "म"),
+        ("by ann teel", " ann", "ann"),
+        ("by ann teel", "ann ", "ann"),
+        ("by\n\nann\t teel", "\n\nann\t ", "ann"),
+        (" ann", " ann", "ann"),
+        ("ann ", "ann ", "ann"),
+    ],
+)
+def test_labels_are_the_answers_own_tokens(context, answer, kept):
+    """What the tokenizer drops at an answer's ends neither moves its labels nor makes it unanswerable."""
+    examples = [example(context, "x", answer)]
+    train = build_features(examples, letters_tokenizer(), is_training=True)
+    offsets = build_features(examples, letters_tokenizer(), is_training=False).row_offsets(0)
+    first, last = train.labels["start_positions"][0], train.labels["end_positions"][0]
+    start = context.index(answer) + answer.index(kept)
+    assert first > 2 and (offsets[first, 0], offsets[last, 1]) == (start, start + len(kept))
+    assert train.info == {"examples": 1, "unanswerable": 0, "dropped": 0}
+
+
+def test_an_answer_at_the_edges_of_windows():
+    """Six tokens a window, overlapping by two; a dropped character behind the last token belongs to no window."""
+    examples = [example("abcdef\u200bghij", "x", answer) for answer in ("f\u200b", "f\u200bg", "\u200bg")]
+    settings = {"max_seq_length": 10, "doc_stride": 2, "is_training": True}
+    rows = build_features(examples, letters_tokenizer(), **settings)
+    found = list(zip(rows.labels["start_positions"].tolist(), rows.labels["end_positions"].tolist(), strict=True))
+    assert found == [(8, 8), (4, 4), (0, 0), (4, 5), (0, 0), (5, 5)]
+
+
+def test_a_character_of_several_tokens():
+    """A Hangul syllable is two tokens at one place: the answer begins with the first of them, not behind its end."""
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "x", "\u1103", "##\u1169"]
+    tokenizer = MobileBertTokenizer(vocab={token: index for index, token in enumerate(tokens)})
+    rows = build_features([example("x \ub3c4 x", "x", "\ub3c4")], tokenizer, is_training=True)
+    assert (rows.labels["start_positions"].tolist(), rows.labels["end_positions"].tolist()) == ([4], [5])
+
+
+def test_answers_without_a_token_are_counted(tmp_path, caplog):
+    content = bridge(
+        {"answers": [ANN]}, {"answers": [{"text": "\u200b", "answer_start": len(BRIDGE)}]}, context=BRIDGE + "\u200b"
+    )
+    rows = load_train_features(written(tmp_path, content), letters_tokenizer(), cache_folder=None)
+    assert rows.info == {"examples": 2, "unanswerable": 0, "dropped": 0, "answers without a token": 1}
+    assert rows.labels["start_positions"][0] > 0 and rows.labels["start_positions"][1] == 0
+    assert "1 of 2 questions have an answer of which the tokenizer leaves nothing (first: q1)" in caplog.text
+
+
 def test_room_that_is_too_small():
     with pytest.raises(
         InputError, match=r"question q0: its 6 tokens leave the context 3 of max_seq_length=12, not more"

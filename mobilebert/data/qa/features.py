@@ -8,8 +8,9 @@ questions and windows it has.
     F features (windows), T tokens of all features
 """
 
+import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,8 @@ from mobilebert.data.cache import DEFAULT_FOLDER, cached_rows, tokenizer_digest
 from mobilebert.data.packed import PackedRows
 from mobilebert.data.qa.squad_json import SquadExample, read_squad
 from mobilebert.text.tokenizer import MobileBertTokenizer
+
+_log = logging.getLogger(__name__)
 
 _ENCODE_CHUNK = 512  # texts tokenized at once: an encoding takes some 100 bytes a token until it is packed
 _SPECIAL_TOKENS = 3  # [CLS], [SEP], [SEP]
@@ -47,7 +50,7 @@ def load_train_features(
 
     Returns:
         Rows with the labels ``start_positions`` and ``end_positions``; ``info`` has ``examples``, ``unanswerable`` and
-        ``dropped``.
+        ``dropped``, and ``answers without a token`` where there are any.
 
     Raises:
         InputError: bad input; see ``read_squad`` and ``build_features``.
@@ -179,10 +182,12 @@ def build_features(
         if offsets is not None:
             offsets[low:high] = context_offsets[window : window + high - low]
 
-    labels = {}
+    labels, without_token = {}, {}
     if is_training:
-        spans = (context_offsets[low : low + n] for low, n in zip(windows, window_lengths, strict=True))
-        labels = _labels(examples, example_index, spans, second_starts)
+        offsets_of = (context_offsets[context_starts[at] : context_starts[at + 1]] for at in context_of)
+        spans = np.array([_answer_tokens(*pair) for pair in zip(examples, offsets_of, strict=True)])  # [N, 2]
+        labels = _labels(spans[example_index] - window_starts[:, None], window_lengths, second_starts)
+        without_token = _count_without_token(examples, spans)
     return PackedRows(
         input_ids=input_ids,
         row_starts=row_starts,
@@ -195,6 +200,7 @@ def build_features(
             "examples": len(examples),
             "unanswerable": sum(not example.answers for example in examples),
             "dropped": dropped,
+            **without_token,
         },
     )
 
@@ -251,29 +257,68 @@ def _windows(
     return example_index, starts, np.minimum(space[example_index], context_lengths[example_index] - starts)
 
 
-def _labels(
-    examples: Sequence[SquadExample],
-    example_index: np.ndarray,
-    spans: Iterator[np.ndarray],
-    second_starts: np.ndarray,
-) -> dict[str, np.ndarray]:
-    """First and last token of each example's first answer; ``[CLS]`` (0) where a window does not hold all of it.
+def _answer_tokens(example: SquadExample, offsets: np.ndarray) -> tuple[int, int]:
+    """First and last token of an example's first answer in its context; (-1, -1) where there is none.
 
-    Source: ``run_qa``, but where an answer begins in the last context token of a window (3 of the 88,524 features of
-    SQuAD v1.1): ``run_qa`` steps over the end there, because ``[SEP]`` and padding have the offsets (0, 0), and takes
-    the last padding token as the start. Here it is the token itself.
+    They are the tokens that share a character with the answer. What stands at its ends without a token of its own
+    (white space, line breaks, soft hyphens, combining marks) moves neither. Where an answer begins or ends in a
+    character of several tokens (a Hangul syllable), it begins at the last of them and ends at the first, as in
+    ``run_qa``, unless they would cross: the characters are the same.
+
+    Args:
+        example: the question.
+        offsets: [tokens, 2] characters of its context's tokens.
     """
-    starts = np.zeros(len(example_index), np.int32)
-    ends = np.zeros(len(example_index), np.int32)
-    for row, (example, span) in enumerate(zip(example_index, spans, strict=True)):
-        if not examples[example].answers or not len(span):
-            continue
-        start_char = examples[example].answer_starts[0]
-        end_char = start_char + len(examples[example].answers[0])
-        if span[0, 0] <= start_char and span[-1, 1] >= end_char:
-            starts[row] = second_starts[row] + np.searchsorted(span[:, 0], start_char, side="right") - 1
-            ends[row] = second_starts[row] + np.searchsorted(span[:, 1], end_char, side="left")
-    return {"start_positions": starts, "end_positions": ends}
+    if not example.answers:
+        return -1, -1
+    start_char = example.answer_starts[0]
+    first = int(np.searchsorted(offsets[:, 1], start_char, side="right"))
+    last = int(np.searchsorted(offsets[:, 0], start_char + len(example.answers[0]), side="left")) - 1
+    if first > last:
+        return -1, -1
+    inner_first = int(np.searchsorted(offsets[:, 0], offsets[first, 0], side="right")) - 1
+    inner_last = int(np.searchsorted(offsets[:, 1], offsets[last, 1], side="left"))
+    return (inner_first, inner_last) if inner_first <= inner_last else (first, last)
+
+
+def _labels(spans: np.ndarray, window_lengths: np.ndarray, second_starts: np.ndarray) -> dict[str, np.ndarray]:
+    """First and last token of each row's answer; ``[CLS]`` (0) where a window does not hold all of it.
+
+    Source: ``run_qa``, but where that does not label the answer's own tokens:
+
+    - An answer begins in the last context token of a window (3 of the 88,524 features of SQuAD v1.1): ``run_qa`` steps
+      over the end there, because ``[SEP]`` and padding have the offsets (0, 0), and takes the last padding token as the
+      start.
+    - An answer begins or ends in characters that have no token (none of the 88,524): ``run_qa`` takes the word before
+      it, the word after it, or at the end of a context ``[CLS]``.
+    - An answer is one character of several tokens (none of the 88,524): ``run_qa`` begins behind where it ends.
+
+    Args:
+        spans: [F, 2] tokens of the answers, counted from each window's first.
+        window_lengths: [F] context tokens of each window.
+        second_starts: [F] where they begin in their rows.
+    """
+    is_inside = (spans[:, 0] >= 0) & (spans[:, 1] < window_lengths)
+    labels = np.where(is_inside[:, None], second_starts[:, None] + spans, 0).astype(np.int32)
+    return {"start_positions": labels[:, 0].copy(), "end_positions": labels[:, 1].copy()}
+
+
+def _count_without_token(examples: Sequence[SquadExample], spans: np.ndarray) -> dict[str, int]:
+    """Count, for ``info``, and name in the log the answers that the tokenizer leaves nothing of; {} for none.
+
+    Args:
+        examples: [N].
+        spans: [N, 2] as of ``_answer_tokens``.
+    """
+    ids = [example.id for example, (first, _) in zip(examples, spans, strict=True) if example.answers and first < 0]
+    if not ids:
+        return {}
+    _log.warning(
+        "%d of %d questions have an answer of which the tokenizer leaves nothing (first: %s); they are trained as rows "
+        "without an answer",
+        len(ids), len(examples), ", ".join(ids[:3]),
+    )  # fmt: skip
+    return {"answers without a token": len(ids)}
 
 
 def _digest(path: str | os.PathLike) -> str:

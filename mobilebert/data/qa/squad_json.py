@@ -202,10 +202,8 @@ def _entries(path: str | os.PathLike, content: Any, purpose: Purpose) -> Iterato
         for qa_place, qa in entries:
             if not isinstance(qa, dict):
                 raise InputError(f"{path}: {qa_place} is no object; {_STRUCTURE}")
-            flag, answers, is_emptied = None, [], False
-            if purpose != "answer":
-                flag = _is_impossible(path, qa_place, qa)
-                answers, is_emptied = _answers(path, qa_place, qa, flag, purpose)
+            flag = None if purpose == "answer" else _is_impossible(path, qa_place, qa)
+            answers, is_emptied = _answers(path, qa_place, qa, flag, purpose)
             example = SquadExample(
                 id=id_text(f"{path}: {qa_place}.id", qa.get("id")),
                 question=_text(path, qa_place, qa, "question"),
@@ -221,7 +219,7 @@ def _answers(
     path: str | os.PathLike, place: str, qa: dict, is_impossible: bool | None, purpose: Purpose
 ) -> tuple[list[tuple[str, int]], bool]:
     """Texts and starts of a question's answers, none where no answer has a text; whether that is so."""
-    if is_impossible and qa.get("answers") is None:
+    if purpose == "answer" or (is_impossible and qa.get("answers") is None):
         return [], False
     answers = []
     for answer_place, answer in _items(path, place, {**qa, "answers": _as_list(path, place, qa)}, "answers"):
