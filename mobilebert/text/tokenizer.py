@@ -50,7 +50,8 @@ class MobileBertTokenizer:
         do_lower_case: lower-case the text.
         strip_accents: remove accents; None does so where ``do_lower_case``.
         tokenize_chinese_chars: make each CJK character a word.
-        unk_token, sep_token, pad_token, cls_token, mask_token: the special tokens; must be in the vocabulary.
+        unk_token, sep_token, pad_token, cls_token, mask_token: the special tokens; must be in the vocabulary. One given
+            as a text is as ``added_tokens`` declares it, where it does.
         model_max_length: the longest input of the model in tokens, where a call names no ``max_length``.
         padding_side, truncation_side: ``"right"`` or ``"left"``.
         added_tokens: id -> token beyond or inside the vocabulary that is matched before the text is split.
@@ -114,12 +115,13 @@ class MobileBertTokenizer:
         base.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         base.decoder = decoders.WordPiece(prefix="##")
         base.encode_special_tokens = split_special_tokens
+        named = dict(zip(SPECIAL_NAMES, (unk_token, sep_token, pad_token, cls_token, mask_token), strict=True))
+        special = vocabulary.special_tokens([*named.values(), *extra_special_tokens], added_tokens or {})
         vocabulary.add_declared(base, added_tokens or {}, where)
-        for name, token in zip(SPECIAL_NAMES, (unk_token, sep_token, pad_token, cls_token, mask_token), strict=True):
+        for name, token in named.items():
             if base.token_to_id(str(token)) is None:
                 raise InputError(f"{where}: has no {token}; add it, or name the one it has with {name}=")
-            base.add_tokens([vocabulary.as_special(token)])
-        base.add_tokens([vocabulary.as_special(token) for token in extra_special_tokens])
+        base.add_tokens(list(special.values()))
         base.post_processor = self._template(base)
         self._backend = Backend(base)
 

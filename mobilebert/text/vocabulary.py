@@ -8,6 +8,7 @@ added_tokens.json          token -> id    ┘
 """
 
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from mobilebert.base.errors import InputError
 from mobilebert.base.files import read_json, read_text
 
 SPECIAL_NAMES = ("unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+_EXTRA_NAMES = ("extra_special_tokens", "additional_special_tokens")  # of transformers 5 and 4
 
 _SETTINGS = {
     "do_lower_case": bool,
@@ -99,28 +101,53 @@ def read_folder(folder: Path) -> dict[str, Any]:
                 raise InputError(f"{path}: {key}={config[key]!r} is no {kinds}; correct it or remove the line")
             settings[key] = config[key]
 
-    named = config
+    return {**settings, **_read_special_tokens(folder, config, settings.get("added_tokens", {}))}
+
+
+def _read_special_tokens(folder: Path, config: dict[str, Any], declared: dict[int, AddedToken]) -> dict[str, Any]:
+    """The added and special tokens of a folder, for ``MobileBertTokenizer``.
+
+    A token that ``added_tokens_decoder`` or ``tokenizer.json`` declares is as it is declared there; the other files
+    only say what it is for. ``added_tokens.json`` says nothing but an id.
+
+    Args:
+        folder: the tokenizer's.
+        config: its ``tokenizer_config.json``.
+        declared: what its ``tokenizer.json`` declares.
+    """
+    path, older_path = folder / "tokenizer_config.json", folder / "special_tokens_map.json"
+    older: dict[str, Any] = {}
+    bare: dict[str, int] = {}
     if "added_tokens_decoder" in config:
-        decoder = config["added_tokens_decoder"]
-        settings["added_tokens"] = {int(index): as_token(path, token) for index, token in decoder.items()}
+        decoder = _as_object(path, config["added_tokens_decoder"])
+        declared = {_index(path, index): as_token(path, token) for index, token in decoder.items()}
     else:
-        named = {**config, **_read_object(folder / "special_tokens_map.json")}
-        special = {_content(named[name]) for name in SPECIAL_NAMES if named.get(name)}
-        older = _read_object(folder / "added_tokens.json")
-        settings["added_tokens"] = {
-            **{
-                index: AddedToken(token, normalized=token not in special, special=token in special)
-                for token, index in older.items()
-            },
-            **settings.get("added_tokens", {}),
-        }
-    for name in SPECIAL_NAMES:
-        if named.get(name) is not None:
-            settings[name] = as_token(path, named[name]) if isinstance(named[name], dict) else str(named[name])
-    extra = named.get("extra_special_tokens") or named.get("additional_special_tokens") or []
-    extra = list(extra.values()) if isinstance(extra, dict) else extra
-    settings["extra_special_tokens"] = [as_token(path, token) if isinstance(token, dict) else token for token in extra]
-    return settings
+        older, added_path = _read_object(older_path), folder / "added_tokens.json"
+        bare = {token: _index(added_path, index) for token, index in _read_object(added_path).items()}
+    named = {
+        name: _special_token(place, name, content[name])
+        for place, content in ((path, config), (older_path, older))
+        for name in SPECIAL_NAMES
+        if content.get(name) is not None
+    }
+    extra = _extra_tokens(path, config, *_EXTRA_NAMES)
+    contents = [str(token) for token in extra]
+    further = [token for token in _extra_tokens(older_path, older, _EXTRA_NAMES[0]) if str(token) not in contents]
+    # transformers looks for the older files' tokens among these, and takes one it does not find for a word: it is
+    # matched in the lower-cased text too. It learns later of tokens that have names, and of the next line's.
+    has_names = isinstance(config.get(_EXTRA_NAMES[0]), dict)
+    special = {str(token) for token in (*named.values(), *(() if has_names else extra), *further)}
+    extra = extra + further or _extra_tokens(older_path, older, _EXTRA_NAMES[1])
+    added = {
+        index: AddedToken(token, normalized=token not in special, special=token in special)
+        for token, index in bare.items()
+    }
+    known = {str(token) for token in declared.values()}
+    return {
+        "added_tokens": {**added, **declared},
+        "extra_special_tokens": [str(token) if str(token) in known else token for token in extra],
+        **{name: str(token) if str(token) in known else token for name, token in named.items()},
+    }
 
 
 def read_tokenizer_json(path: Path) -> dict[str, Any]:
@@ -158,7 +185,9 @@ def read_tokenizer_json(path: Path) -> dict[str, Any]:
         "strip_accents": rules.get("strip_accents"),
         "tokenize_chinese_chars": rules.get("handle_chinese_chars", True),
         "unk_token": model.get("unk_token", "[UNK]"),
-        "added_tokens": {token["id"]: as_token(path, token) for token in content.get("added_tokens") or []},
+        "added_tokens": {
+            _index(path, token.get("id")): as_token(path, token) for token in content.get("added_tokens") or []
+        },
     }
 
 
@@ -177,8 +206,19 @@ def add_declared(tokenizer: Tokenizer, tokens: dict[int, AddedToken], where: str
             )
 
 
+def special_tokens(tokens: Iterable[str | AddedToken], declared: Mapping[int, AddedToken]) -> dict[str, AddedToken]:
+    """Special tokens by their text; one that is given as a text is as it is declared, where it is.
+
+    Args:
+        tokens: in order, which is that of the ids of new ones.
+        declared: id -> token.
+    """
+    known = {str(token): token for token in declared.values()}
+    return {str(token): as_special(known.get(token, token) if isinstance(token, str) else token) for token in tokens}
+
+
 def as_special(token: str | AddedToken) -> AddedToken:
-    """A special token: matched as written, before the text is lower-cased."""
+    """A special token; one given as a text is matched as written, before the text is lower-cased."""
     if isinstance(token, AddedToken):
         return AddedToken(
             str(token),
@@ -216,15 +256,44 @@ def token_fields(token: AddedToken) -> dict[str, Any]:
     }
 
 
-def _content(token: Any) -> str:
-    return str(token["content"] if isinstance(token, dict) else token)
+def _special_token(path: Path, name: str, value: Any) -> str | AddedToken:
+    """A special token as JSON files write it: its text, or an object."""
+    if isinstance(value, dict):
+        return as_token(path, {**value, "special": True})
+    if not isinstance(value, str):
+        raise InputError(
+            f"{path}: {name} has {value!r} where a token's text is expected; correct it or remove the line"
+        )
+    return value
+
+
+def _extra_tokens(path: Path, content: dict[str, Any], *names: str) -> list[str | AddedToken]:
+    """The extra special tokens under the first of ``names`` that has any; an object's values are the tokens."""
+    name = next((name for name in names if content.get(name)), None)
+    if name is None:
+        return []
+    tokens = content[name]
+    if not isinstance(tokens, list | dict):
+        raise InputError(f"{path}: {name}={tokens!r}: expected a list of tokens")
+    return [_special_token(path, name, token) for token in (tokens.values() if isinstance(tokens, dict) else tokens)]
+
+
+def _index(path: Path, value: Any) -> int:
+    """A token's id, which JSON's keys have as text."""
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        raise InputError(f"{path}: {value!r} where the id of an added token is expected; correct it") from None
 
 
 def _read_object(path: Path) -> dict[str, Any]:
     """A JSON object; empty where the file is missing."""
     if not path.is_file():
         return {}
-    value = read_json(path)
+    return _as_object(path, read_json(path))
+
+
+def _as_object(path: Path, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InputError(f"{path}: a JSON {type(value).__name__} where an object is expected; is it the right file?")
     return value

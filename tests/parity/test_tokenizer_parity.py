@@ -173,6 +173,61 @@ def test_we_load_what_transformers_saves(vocab, tmp_path, folder):
     assert ours.model_max_length == 9
 
 
+MASK = {"content": "[MASK]", "single_word": False, "lstrip": True, "rstrip": True, "normalized": False, "special": True}
+EXTRA = {**MASK, "content": "<E>", "rstrip": False}
+WORD = {**EXTRA, "normalized": True, "special": False}
+CONFIG, OLDER, ADDED = "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"
+
+
+@pytest.mark.parametrize(
+    ("declared", "files"),
+    [
+        ([MASK], {CONFIG: {"mask_token": "[MASK]"}}),
+        ([MASK, EXTRA], {CONFIG: {"mask_token": "[MASK]", "extra_special_tokens": ["<E>"]}}),
+        ([EXTRA], {CONFIG: {"additional_special_tokens": ["<E>"]}}),
+        ([MASK, WORD], {OLDER: {"mask_token": "[MASK]", "additional_special_tokens": ["<E>"]}}),
+        ([], {OLDER: {"mask_token": MASK, "additional_special_tokens": ["<E>"]}}),
+        ([{**MASK, "lstrip": False}], {OLDER: {"mask_token": MASK}}),
+        ([], {CONFIG: {"mask_token": "[MASK]", "added_tokens_decoder": {"mask": MASK, "extra": WORD}}}),
+        ([], {ADDED: ["<E>"]}),
+        ([], {ADDED: ["<E>"], OLDER: {"additional_special_tokens": ["<E>"]}}),
+        ([], {ADDED: ["<E>"], OLDER: {"extra_special_tokens": ["<E>"]}}),
+        ([], {ADDED: ["<E>"], CONFIG: {"extra_special_tokens": ["<E>"]}}),
+        ([], {ADDED: ["<E>"], CONFIG: {"extra_special_tokens": {"e_token": "<E>"}}}),
+        ([], {CONFIG: {"extra_special_tokens": ["<E>"]}, OLDER: {"additional_special_tokens": ["<F>"]}}),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("has_json", [True, False])
+def test_special_tokens_match_as_in_transformers(vocab, tmp_path, declared, files, has_json):
+    """Whichever of the files of a tokenizer says what of a token."""
+    from transformers import MobileBertTokenizer as Reference
+
+    MobileBertTokenizer(vocab=vocab).save_pretrained(tmp_path)
+    ids = {"[MASK]": vocab["[MASK]"], "<E>": len(vocab), "mask": vocab["[MASK]"], "extra": len(vocab)}
+    whole = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
+    contents = {token["content"] for token in declared}
+    kept = [token for token in whole["added_tokens"] if token["content"] not in contents]
+    whole["added_tokens"] = [*kept, *({"id": ids[token["content"]], **token} for token in declared)]
+    (tmp_path / "tokenizer.json").write_text(json.dumps(whole), encoding="utf-8")
+    if not has_json:
+        (tmp_path / "tokenizer.json").unlink()
+    (tmp_path / CONFIG).unlink()
+    for name, content in files.items():
+        if name == ADDED:
+            content = {token: ids[token] for token in content}
+        elif "added_tokens_decoder" in content:
+            decoder = content["added_tokens_decoder"]
+            content = {**content, "added_tokens_decoder": {ids[key]: token for key, token in decoder.items()}}
+        (tmp_path / name).write_text(json.dumps(content), encoding="utf-8")
+    ours, theirs = MobileBertTokenizer.from_pretrained(tmp_path), Reference.from_pretrained(tmp_path)
+    texts = ["one [MASK] two <E> three <e> [mask] one<E>two", "[MASK]  <E>", "One<e>two <F> <f>"]
+    assert dict(ours(texts, return_offsets_mapping=True)) == dict(theirs(texts, return_offsets_mapping=True))
+    ours.save_pretrained(tmp_path / "again")
+    again = MobileBertTokenizer.from_pretrained(tmp_path / "again")
+    assert dict(again(texts, return_offsets_mapping=True)) == dict(theirs(texts, return_offsets_mapping=True))
+
+
 def run(**options):
     out = io.StringIO()
     defaults = {"files": [], "vocab": None, "tokenizer": None, "max_length": 40, "stride": 9, "limit": None}

@@ -355,6 +355,49 @@ def test_older_files(tmp_path):
         MobileBertTokenizer.from_pretrained(tmp_path)
 
 
+def test_a_special_token_keeps_what_was_declared_of_it(tokenizer, tmp_path):
+    """``tokenizer.json`` says how it matches, ``tokenizer_config.json`` only that it is the mask."""
+    content = json.loads(tokenizer.backend_tokenizer.to_str())
+    content["added_tokens"][4] |= {"lstrip": True, "rstrip": True}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"mask_token": "[MASK]"}))
+    offsets = MobileBertTokenizer.from_pretrained(tmp_path)("a [MASK] b", return_offsets_mapping=True).offset_mapping
+    assert offsets[2] == (1, 9)
+    given = MobileBertTokenizer.from_pretrained(
+        tmp_path, mask_token=AddedToken("[MASK]", lstrip=True, normalized=False)
+    )
+    assert given("a [MASK] b", return_offsets_mapping=True).offset_mapping[2] == (1, 8)  # the caller's word
+
+
+def test_an_extra_token_of_the_old_files_is_matched_lower_cased_too(tmp_path):
+    """As in transformers 5.23, which takes it for a word."""
+    write_vocab(tmp_path)
+    (tmp_path / "added_tokens.json").write_text(json.dumps({"<E>": len(WORDS)}))
+    (tmp_path / "special_tokens_map.json").write_text(json.dumps({"additional_special_tokens": ["<E>"]}))
+    tokenizer = MobileBertTokenizer.from_pretrained(tmp_path)
+    assert tokenizer("a <E> <e>").input_ids[1:-1] == [5, len(WORDS), len(WORDS)]
+    assert tokenizer.all_special_ids[-1] == len(WORDS)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("tokenizer_config.json", {"mask_token": 4}, "mask_token has 4 where a token's text is expected"),
+        ("tokenizer_config.json", {"extra_special_tokens": "<e>"}, "extra_special_tokens='<e>': expected a list"),
+        ("tokenizer_config.json", {"extra_special_tokens": [7]}, "extra_special_tokens has 7 where a token's text"),
+        ("tokenizer_config.json", {"added_tokens_decoder": ["a"]}, "a JSON list where an object is expected"),
+        ("tokenizer_config.json", {"added_tokens_decoder": {"x": {"content": "a"}}}, "'x' where the id of an added"),
+        ("special_tokens_map.json", {"additional_special_tokens": [{"text": "a"}]}, "has no content"),
+        ("added_tokens.json", {"<e>": None}, "None where the id of an added token is expected"),
+    ],
+)
+def test_broken_special_tokens(tmp_path, name, content, message):
+    (write_vocab(tmp_path) / name).write_text(json.dumps(content))
+    with pytest.raises(InputError, match=message) as caught:
+        MobileBertTokenizer.from_pretrained(tmp_path)
+    assert str(tmp_path / name) in str(caught.value) and "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
