@@ -22,6 +22,7 @@ from mobilebert.base.files import file_digest
 
 DEADLINE_SECONDS = 10.0  # for the first answer, name look-up included, which no socket timeout covers
 CONFIG_FILES = ("config.json",)
+ADAPTER_CONFIG = "adapter_config.json"
 TOKENIZER_FILES = (
     "vocab.txt",
     "tokenizer.json",
@@ -57,10 +58,11 @@ def resolve(folder_or_name: str | os.PathLike, patterns: Sequence[str]) -> Path:
         The local folder, or the folder in the hub's cache after a download.
 
     Raises:
-        InputError: no such folder, no such model, or no network and nothing in the cache.
+        InputError: no such folder, no such model, a PEFT adapter, or no network and nothing in the cache.
     """
     folder = Path(folder_or_name).expanduser()
     if folder.is_dir():
+        _refuse_adapter(folder, [ADAPTER_CONFIG] if (folder / ADAPTER_CONFIG).exists() else [], patterns)
         return folder
     name = os.fspath(folder_or_name)
     if folder.exists():
@@ -136,12 +138,22 @@ def _list_files(name: str, patterns: Sequence[str], endpoint: str, by_hand: str)
         ) from None
 
     names = [file.rfilename for file in info.siblings or [] if "/" not in file.rfilename]
+    _refuse_adapter(name, names, patterns)
     wanted = [file for file in names if any(fnmatch(file, pattern) for pattern in patterns)]
     if any(file.endswith(".safetensors") for file in wanted):
         wanted = [file for file in wanted if not fnmatch(file, _PICKLES)]
     if not wanted:
         raise InputError(f"{name}: has none of {', '.join(patterns)} on {endpoint}; is it a MobileBERT model?")
     return info.sha, wanted
+
+
+def _refuse_adapter(name: str | os.PathLike, files: Sequence[str], patterns: Sequence[str]) -> None:
+    """A PEFT adapter is no model, even beside one: its folder says that it is to be applied. Its tokenizer is one."""
+    if ADAPTER_CONFIG in files and any(file in patterns for file in CONFIG_FILES):
+        raise InputError(
+            f"{name}: a PEFT adapter, no whole model ({ADAPTER_CONFIG}); merge the adapter first (merge_and_unload) "
+            "and save the result into a folder of its own"
+        )
 
 
 def _fetch_file(name: str, commit: str, file: str, folder: Path, endpoint: str) -> None:

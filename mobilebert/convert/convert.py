@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,11 +13,15 @@ from mobilebert.base import hub, outputs
 from mobilebert.base.errors import InputError
 from mobilebert.base.files import atomic_folder, file_digest, read_json
 from mobilebert.convert.formats import FORMATS, Format, hf
+from mobilebert.inference.manifest import MANIFEST
 from mobilebert.model import weights
 from mobilebert.model.config import CONFIG_NAME, MobileBertConfig
 from mobilebert.model.heads import HEADS
-from mobilebert.model.tensor_files import SAFETENSORS, State
+from mobilebert.model.tensor_files import PDPARAMS, SAFETENSORS, State
 from mobilebert.model.weights import LoadReport
+
+# What makes a folder a model's. One of these beside weights that it does not belong to would be read with them.
+_MODEL_FILES = (*hub.TOKENIZER_FILES, *hub.WEIGHT_FILES, PDPARAMS, hub.ADAPTER_CONFIG, MANIFEST)
 
 
 @dataclass
@@ -40,7 +45,9 @@ class Conversion:
         """The lines that ``convert.py`` prints at the end."""
         report = self.report
         widened = [("widened", f"{len(report.widened)} from bfloat16 to float32")] if report.widened else []
+        taken_off = [("taken off", ", ".join(report.taken_off))] if report.taken_off else []
         rows = [
+            *taken_off,
             ("tensors", len(self.state)),
             ("transposed", len(report.transposed)),
             ("renamed", len(report.renamed)),
@@ -91,12 +98,13 @@ def convert(
 
     Args:
         src: folder of the checkpoint.
-        dst: folder to write; files of other names in it stay.
+        dst: folder to write; files of other names in it stay, but not those of another model.
         head: a name of ``HEADS``; none = the checkpoint's own.
         reverse: write what transformers loads.
 
     Raises:
-        InputError: the checkpoint cannot be read or does not fit; nothing is written.
+        InputError: the checkpoint cannot be read or does not fit, its head does not arrive, or ``dst`` has files of
+            another model that would stay; nothing is written.
     """
     start = time.perf_counter()
     src, dst = Path(src), Path(dst)
@@ -104,20 +112,54 @@ def convert(
         raise InputError(f"{src}: no such folder; name the checkpoint's folder with `src`")
     if dst.exists() and dst.resolve() == src.resolve():
         raise InputError(f"{dst}: source and destination are one folder; name another with `dst`")
+    tokenizer = _own_files(src, hub.TOKENIZER_FILES)
+    _own_files(src, [CONFIG_NAME])  # unknown entries of it are written too
     config = MobileBertConfig.from_pretrained(src)
     source_format, target_format = _formats(src, reverse)
     state = source_format.read(src)
+    is_known = head is not None or config.head is not None
     head = head or detect_head(src, state)
     output, report = _convert_state(HEADS[head](config), state, source_format, target_format, str(src))
+    if not is_known:
+        weights.check_leftovers(report, str(src))
     config = replace(config, num_labels=None, extra={**config.extra, "architectures": [HEADS[head].__name__]})
     with outputs.lock_beside(dst), atomic_folder(dst) as folder:
         config.save_pretrained(folder)
         target_format.write(output, folder)
-        for name in hub.TOKENIZER_FILES:
-            if (src / name).exists():
-                shutil.copyfile(src / name, folder / name)
+        for path in tokenizer:
+            shutil.copyfile(path, folder / path.name)
+        _check_destination(dst, {path.name for path in folder.iterdir()})
         sha256 = file_digest(folder / SAFETENSORS)
     return Conversion(src, dst, head, output, report, time.perf_counter() - start, sha256)
+
+
+def _own_files(folder: Path, names: Iterable[str]) -> list[Path]:
+    """Those of ``names`` that a folder has; to be copied, so a link must not lead out of it.
+
+    A folder from a stranger could otherwise bring any file of this machine into a checkpoint that is passed on. Hugging
+    Face's cache is made of links, from ``snapshots/REVISION/`` into ``blobs/`` beside it, set by its client: allowed.
+
+    Raises:
+        InputError: a link out of the folder, or to nothing.
+    """
+    root = folder.resolve()
+    inside = [root, *([root.parent.parent / "blobs"] if root.parent.name == "snapshots" else [])]
+    paths = [folder / name for name in names if os.path.lexists(folder / name)]
+    for path in paths:
+        if not path.exists() or not any(path.resolve().is_relative_to(place) for place in inside):
+            raise InputError(f"{path}: a link out of its folder, or to nothing; put the file itself there")
+    return paths
+
+
+def _check_destination(folder: Path, written: set[str]) -> None:
+    """Refuse a folder where files of another model would stay beside the new weights, and be read with them."""
+    for pattern in _MODEL_FILES:
+        for path in sorted(folder.glob(pattern)):
+            if path.name not in written:
+                raise InputError(
+                    f"{path}: would stay beside the new weights, which it does not belong to; move it away, "
+                    "or name another folder with `dst`"
+                )
 
 
 def _formats(folder: Path, reverse: bool) -> tuple[Format, Format]:
@@ -143,6 +185,7 @@ def _convert_state(
     """A checkpoint's tensors by the model's names and in the target's layout; the model's own where it lacks some."""
     fitted, report = weights.fit_state(model, state, source.LAYOUT, name, source.RENAMES)
     weights.check_backbone(report, name)
+    weights.check_head(model, report, name)
     initial = weights.model_state(model)
     output = State((key, fitted.get(key, initial[key])) for key in initial)
     if target.LAYOUT == "pt":

@@ -104,7 +104,8 @@ class LMPredictionHeadTransform(nn.Layer):
 class LMPredictionHead(nn.Layer):
     """Logits over the vocabulary: h @ [word_embeddings | dense]^T + bias.
 
-    The first E columns of the [V, H] matrix are the word embeddings themselves (tied), the other H - E are ``dense``.
+    The first E columns of the [V, H] matrix are the word embeddings themselves (tied), the other H - E are ``dense``,
+    which where both sizes are equal is [V, 0] and counts for nothing.
     """
 
     def __init__(self, config: MobileBertConfig):
@@ -125,10 +126,10 @@ class PreTrainingHeads(nn.Layer):
     def __init__(self, config: MobileBertConfig, mlm: bool, nsp: bool):
         super().__init__()
         if mlm:
-            if config.embedding_size >= config.hidden_size:
+            if config.embedding_size > config.hidden_size:
                 raise InputError(
-                    f"embedding_size={config.embedding_size} must be below hidden_size={config.hidden_size} "
-                    "for the language modeling head"
+                    f"embedding_size={config.embedding_size} is above hidden_size={config.hidden_size}: "
+                    "the language modeling head has no place for it"
                 )
             self.predictions = LMPredictionHead(config)
         if nsp:

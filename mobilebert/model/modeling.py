@@ -164,7 +164,9 @@ class MobileBertEmbeddings(nn.Layer):
 
     def _embed_words(self, input_ids: Tensor) -> Tensor:
         embedded = self.word_embeddings(input_ids)
-        if self.pad_token_id is None or not (self.training and paddle.is_grad_enabled()):
+        # A trace in eval mode is for exports and pictures, which want no more operations than they need.
+        wants_gradients = paddle.is_grad_enabled() and (self.training or paddle.in_dynamic_mode())
+        if self.pad_token_id is None or not wants_gradients:
             return embedded
         # torch's padding_idx: the row is read, and a lookup gives it no gradient. (Google's code lets it learn.)
         is_padding = (input_ids == self.pad_token_id).unsqueeze(-1)
@@ -535,8 +537,8 @@ class MobileBertModel(MobileBertPreTrainedModel):
             return_dict: false returns the tuple of the fields that are set.
 
         Raises:
-            InputError: not exactly one of ``input_ids`` and ``inputs_embeds``, an empty batch, or more tokens than
-                positions.
+            InputError: not exactly one of ``input_ids`` and ``inputs_embeds``, an empty batch, more tokens than
+                positions, or pairs where ``type_vocab_size`` is 1.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise InputError("pass exactly one of input_ids and inputs_embeds")
@@ -549,6 +551,10 @@ class MobileBertModel(MobileBertPreTrainedModel):
             raise InputError(
                 f"{length} tokens in a row, the model has {self.config.max_position_embeddings} positions: truncate"
             )
+        # Looked at only here, where pairs have no place at all: on a GPU the look waits for all that runs.
+        is_looked_at = self.config.type_vocab_size == 1 and token_type_ids is not None and paddle.in_dynamic_mode()
+        if is_looked_at and bool((token_type_ids != 0).any()):
+            raise InputError("token_type_ids mark a second text, but type_vocab_size=1: this model reads no pairs")
         embedded = self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds)
         bias = attention_bias(attention_mask, embedded.dtype)
         hidden, hidden_states, attentions = self.encoder(embedded, bias, output_hidden_states, output_attentions)

@@ -5,6 +5,7 @@ PyTorch, square ones too; nothing else differs. The names are Hugging Face's, wi
 Files are read and written by ``mobilebert.model.tensor_files``.
 """
 
+import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -23,9 +24,12 @@ from mobilebert.model.tensor_files import (
     SAFETENSORS_INDEX,
     State,
     as_floats,
+    plain_keys,
     read_state,
     save_state,
 )
+
+_log = logging.getLogger(__name__)
 
 BACKBONE_PREFIX = "mobilebert."
 
@@ -51,6 +55,7 @@ class LoadReport:
     transposed: list[str] = field(default_factory=list)
     renamed: dict[str, str] = field(default_factory=dict)  # key in the checkpoint -> parameter
     widened: list[str] = field(default_factory=list)  # bfloat16 in the checkpoint, float32 since
+    taken_off: list[str] = field(default_factory=list)  # wrappers and prefixes, a phrase each
     unused: list[str] = field(default_factory=list)  # in the checkpoint, not in the model
     initialised: list[str] = field(default_factory=list)  # in the model, not in the checkpoint
 
@@ -94,10 +99,10 @@ def fit_state(
         InputError: shapes differ, two keys claim one parameter, tied tensors disagree, nothing fits, or a tensor holds
             no floating-point numbers.
     """
-    state = as_floats(state, layout, source)
+    state = plain_keys(as_floats(state, layout, source), source)
     expected = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
     transposed = linear_weights(model) if layout == "pt" else set()
-    report = LoadReport(widened=state.widened)
+    report = LoadReport(widened=state.widened, taken_off=state.taken_off)
     fitted = State()
     wrong_shapes = []
     for key, value in state.items():
@@ -125,7 +130,8 @@ def fit_state(
     if not any(_is_backbone(name) for name in fitted):
         raise InputError(f"{source}: no tensor fits MobileBERT; first keys: {', '.join(list(state)[:3]) or 'none'}")
     _check_tied(state, fitted, report, source)
-    report.initialised = [name for name in expected if name not in fitted]
+    # A matrix without columns holds nothing that could be missing.
+    report.initialised = [name for name, shape in expected.items() if name not in fitted and 0 not in shape]
     return fitted, report
 
 
@@ -151,6 +157,58 @@ def check_backbone(report: LoadReport, source: str) -> None:
             )
 
 
+def check_head(model: nn.Layer, report: LoadReport, source: str) -> None:
+    """Refuse a checkpoint that holds or promises the model's head where it did not arrive; a new head is no error.
+
+    Args:
+        model: with a ``config``.
+        report: of ``fit_state``.
+        source: how the error names the checkpoint.
+
+    Raises:
+        InputError: a head under another name, half of a head, or none though ``config.json`` says it is there.
+    """
+    advice = "is the checkpoint complete, and are its names Hugging Face's?"
+    for name in report.initialised:
+        part = _part(name)
+        if part == "pooler":  # many checkpoints have none, and their heads need none
+            continue
+        if left := next((key for key in report.unused if f".{part}." in f".{key}"), None):
+            raise InputError(f"{source}: holds {left}, but the model's {name} has another name; {advice}")
+        if half := next((other for other in report.loaded if _part(other) == part), None):
+            raise InputError(f"{source}: holds {half}, but no {name}; {advice}")
+    declared = type(model).__name__ in (model.config.extra.get("architectures") or [])
+    if declared and any(_part(name) != "pooler" for name in report.initialised):
+        raise InputError(
+            f"{source}: config.json says {type(model).__name__}, but the weights have no {report.initialised[0]}; "
+            "is the checkpoint complete? (for a new head, take MobileBertModel as its architectures)"
+        )
+
+
+def check_leftovers(report: LoadReport, source: str) -> None:
+    """Refuse tensors that are left over where nobody said which head the checkpoint has.
+
+    Args:
+        report: of ``fit_state``.
+        source: how the error names the checkpoint.
+
+    Raises:
+        InputError: there are some; a pooler that is not used does not count.
+    """
+    left = [key for key in report.unused if _part(key) != "pooler"]
+    if left:
+        raise InputError(
+            f"{source}: {len(left)} tensors of no head known here, first {left[0]}, and config.json names none; "
+            "say with `head` which to write, `head=model` leaves them out"
+        )
+
+
+def _part(name: str) -> str:
+    """What a parameter is a part of: ``qa_outputs``, ``cls.predictions``, ``pooler``."""
+    first, *rest = name.removeprefix(BACKBONE_PREFIX).split(".")
+    return f"cls.{rest[0]}" if first == "cls" and rest else first
+
+
 def _is_backbone(name: str) -> bool:
     return name.removeprefix(BACKBONE_PREFIX).startswith(("embeddings.", "encoder."))
 
@@ -169,6 +227,9 @@ def load_into(model: nn.Layer, folder: Path) -> LoadReport:
     state, layout = read_state(folder)
     fitted, report = fit_state(model, state, layout, str(folder))
     check_backbone(report, str(folder))
+    check_head(model, report, str(folder))
+    if report.taken_off:
+        _log.warning("%s: read without %s", folder, ", ".join(report.taken_off))
     parameters = dict(model.named_parameters())
     for name, value in fitted.items():
         parameter = parameters[name]

@@ -60,7 +60,7 @@ def comparable_heads(folder: Path, config: MobileBertConfig) -> list[str]:
         left_out |= CLASSIFIERS - {own}
     if config.num_labels != 2:
         left_out.add("question-answering")
-    if config.embedding_size >= config.hidden_size:
+    if config.embedding_size > config.hidden_size:
         left_out |= {"pretraining", "masked-lm"}
     return [head for head in HEADS if head not in left_out]
 

@@ -407,8 +407,8 @@ def test_pretraining_has_a_loss_when_both_labels_are_there():
 def test_heads_refuse_a_shape_that_they_cannot_have():
     with pytest.raises(InputError, match=r"num_labels=3: question answering has 2 \(start, end\)"):
         HEADS["question-answering"](MobileBertConfig(**SIZES, num_labels=3))
-    with pytest.raises(InputError, match="embedding_size=48 must be below hidden_size=48 for the language modeling"):
-        HEADS["masked-lm"](MobileBertConfig(**{**SIZES, "embedding_size": 48}))
+    with pytest.raises(InputError, match="embedding_size=49 is above hidden_size=48: the language modeling"):
+        HEADS["masked-lm"](MobileBertConfig(**{**SIZES, "embedding_size": 49}))
 
 
 # Vocabulary

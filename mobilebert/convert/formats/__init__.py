@@ -28,11 +28,14 @@ class Format(Protocol):
     HINT: str
 
     def detect(self, folder: Path) -> bool:
-        """Whether a folder's weights are in this format; reads names and headers only."""
+        """Whether a folder's weights are, or may be, in this format; reads names and headers only.
+
+        Safetensors that tell no layout may be in two: ``read`` then asks.
+        """
         ...
 
     def read(self, folder: Path) -> State:
-        """A folder's tensors by key, in this layout, as floats (see ``tensor_files.as_floats``).
+        """A folder's tensors by plain key, in this layout, as floats (see ``tensor_files``).
 
         Raises:
             InputError: no weights of this format, damaged ones, or tensors that are no floating-point numbers.

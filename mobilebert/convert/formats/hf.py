@@ -1,7 +1,7 @@
 """Hugging Face's format: ``model.safetensors``, read without torch, else ``pytorch_model.bin``; each may be sharded."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,12 +13,13 @@ if TYPE_CHECKING:
     import torch
 
 PICKLE = "pytorch_model.bin"
-PICKLE_INDEX = "pytorch_model.bin.index.json"
 
 NAME = "PyTorch"
 LAYOUT = "pt"
 RENAMES = weights.RENAMES
 HINT = "leave `reverse` out"
+
+_OTHERS = ("tf_model*.h5", "*.ckpt.index", "*.ckpt-*.index", "flax_model*.msgpack")  # TensorFlow's and Flax's weights
 
 # Head -> the keys that it alone has, the richest first. `classifier` is missing here: three heads share that name.
 HEAD_KEYS = {
@@ -30,25 +31,35 @@ HEAD_KEYS = {
 
 
 def detect(folder: Path) -> bool:
-    """See ``formats.Format``. A safetensors header without a format is taken for PyTorch's."""
+    """See ``formats.Format``."""
     if tensor_files.has_safetensors(folder):
         return tensor_files.safetensors_layout(folder) != "pd"
-    return (folder / PICKLE).exists() or (folder / PICKLE_INDEX).exists()
+    return tensor_files.has_file(folder, PICKLE)
 
 
 def read(folder: Path) -> State:
     """See ``formats.Format``. A pickle that holds more than tensors is refused, never executed (``weights_only``)."""
     if tensor_files.has_safetensors(folder):
-        state, _ = tensor_files.read_safetensors(folder)
-        return tensor_files.as_floats(state, LAYOUT, folder)
-    if (folder / PICKLE).exists():
-        return tensor_files.as_floats(_read_pickle(folder / PICKLE), LAYOUT, folder / PICKLE)
-    if (folder / PICKLE_INDEX).exists():
-        state = {}
-        for name in tensor_files.shard_names(folder / PICKLE_INDEX):
-            state.update(_read_pickle(folder / name))
-        return tensor_files.as_floats(state, LAYOUT, folder)
-    raise InputError(
+        state, layout = tensor_files.read_safetensors(folder)
+        if layout is None:
+            raise tensor_files.unknown_layout(folder)
+        source = folder
+    elif tensor_files.has_file(folder, PICKLE):
+        state = tensor_files.join_shards(folder, PICKLE, _read_pickle)
+        source = folder / PICKLE if (folder / PICKLE).exists() else folder
+    else:
+        raise _nothing_found(folder)
+    return tensor_files.plain_keys(tensor_files.as_floats(state, LAYOUT, source), source)
+
+
+def _nothing_found(folder: Path) -> InputError:
+    others = sorted(path.name for pattern in _OTHERS for path in folder.glob(pattern))
+    if others:
+        return InputError(
+            f"{folder}: {others[0]} is not read here; load it with transformers before version 5 "
+            f"(from_tf=True, from_flax=True) and save it with save_pretrained, which writes {SAFETENSORS}"
+        )
+    return InputError(
         f"{folder}: found neither {SAFETENSORS} nor {PICKLE}; fetch a checkpoint with "
         "bash scripts/download_weights.sh, or name its folder with `src`"
     )
@@ -59,13 +70,16 @@ def write(state: State, folder: Path) -> None:
     tensor_files.save_state(state, folder, LAYOUT)
 
 
-def _read_pickle(path: Path) -> dict[str, np.ndarray]:
+def _read_pickle(path: Path) -> State:
     """A pickle's tensors as they are stored, bfloat16 as ``tensor_files.BFLOAT16``."""
     import torch
 
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        return {key: _to_numpy(path, key, value.detach()) for key, value in state.items()}
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+        content, taken_off = tensor_files.unwrap(content, torch.is_tensor, path)
+        # Counters and notes of a training stand among the tensors of some; what is neither is an error below.
+        tensors = {key: value for key, value in content.items() if not isinstance(value, tensor_files.NO_TENSORS)}
+        state = {key: _to_numpy(path, key, value.detach()) for key, value in tensors.items()}
     except InputError:
         raise
     except FileNotFoundError:
@@ -73,6 +87,7 @@ def _read_pickle(path: Path) -> dict[str, np.ndarray]:
     except Exception as error:  # a damaged or hostile pickle raises nearly anything
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"{path}: refused, it is damaged or holds more than tensors ({reason[:160]})") from None
+    return State(state, taken_off=taken_off)
 
 
 def _to_numpy(path: Path, key: str, tensor: "torch.Tensor") -> np.ndarray:

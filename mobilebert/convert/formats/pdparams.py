@@ -22,8 +22,8 @@ HINT = "to go back to PyTorch add `reverse`"
 def detect(folder: Path) -> bool:
     """See ``formats.Format``."""
     if tensor_files.has_safetensors(folder):
-        return tensor_files.safetensors_layout(folder) == "pd"
-    return (folder / PDPARAMS).exists()
+        return tensor_files.safetensors_layout(folder) != "pt"
+    return tensor_files.has_file(folder, PDPARAMS)
 
 
 def read(folder: Path) -> State:
