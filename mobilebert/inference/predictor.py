@@ -18,7 +18,7 @@ from mobilebert.data.classify.examples import Examples
 from mobilebert.data.collate import PackedDataset
 from mobilebert.data.packed import PackedRows
 from mobilebert.data.qa.features import build_features
-from mobilebert.data.qa.spans import AnswerRules, RankedSpans, Span, extract_spans, mask_padding
+from mobilebert.data.qa.spans import AnswerRules, RankedSpans, Span, end_with_marks, extract_spans, mask_padding
 from mobilebert.data.qa.squad_json import SquadExample
 from mobilebert.inference import engines
 from mobilebert.inference.rows import batches_by_tokens, run_rows, span_shapes
@@ -197,7 +197,7 @@ class Predictor:
             Reading(
                 _ranked(ranked, context, n_best_size)[:top_k],
                 ranked.null_odds,
-                [_window(rows.row_offsets(row)) for row in range(first, last)],
+                [_window(rows.row_offsets(row), context) for row in range(first, last)],
             )
             for ranked, context, first, last in zip(found, contexts, bounds, bounds[1:], strict=False)
         ]
@@ -320,7 +320,7 @@ def _ranked(ranked: RankedSpans, context: str, n_best_size: int) -> list[Answer]
     none = (-1, -1)
 
     def place(span: Span) -> tuple[int, int]:
-        return (span.start, span.end) if span.has_text else none
+        return span.bounds(context) if span.has_text else none
 
     score_at: dict[tuple[int, int], float] = {}
     for span in ranked.spans:
@@ -337,10 +337,10 @@ def _ranked(ranked: RankedSpans, context: str, n_best_size: int) -> list[Answer]
     return [answers[first], *answers[:first], *answers[first + 1 :]]
 
 
-def _window(offsets: np.ndarray) -> tuple[int, int]:
+def _window(offsets: np.ndarray, context: str) -> tuple[int, int]:
     """First and last character of a row's context tokens [tokens, 2]; (0, 0) where it has none."""
     inside = offsets[offsets[:, 0] >= 0]
-    return (int(inside[0, 0]), int(inside[-1, 1])) if len(inside) else (0, 0)
+    return (int(inside[0, 0]), end_with_marks(context, int(inside[-1, 1]))) if len(inside) else (0, 0)
 
 
 def _check_texts(texts: Sequence[str], what: str, names: Sequence[str] | None = None) -> None:

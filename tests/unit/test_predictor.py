@@ -291,6 +291,16 @@ def test_question_tokens_do_not_crowd_out_the_answers(folder):
         assert (one.null_odds is None) != allow
 
 
+def test_answers_keep_their_last_mark(folder):
+    """Decomposed text: no answer and no window ends between a letter and its mark."""
+    context = "ada\u0301 wrote\u0301 it\u0301"
+    reading = Predictor(folder / "qa").read(QUESTION, context, top_k=20)
+    assert {answer.text for answer in reading.answers} >= {"ada\u0301", "it\u0301", context}
+    assert all(answer.text == context[answer.start : answer.end] for answer in reading.answers)
+    assert all(context[answer.end : answer.end + 1] in (" ", "") for answer in reading.answers)
+    assert reading.windows == [(0, len(context))]
+
+
 def test_a_context_without_a_token(folder):
     answers = Predictor(folder / "qa").answer(QUESTION, "\x00\ufeff\x01")
     assert [(a.text, a.start, a.end, a.probability) for a in answers] == [("", -1, -1, 1.0)]

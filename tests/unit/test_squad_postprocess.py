@@ -7,7 +7,7 @@ import pytest
 from support.answers import extract_answers, packed
 
 from mobilebert.base.errors import InputError
-from mobilebert.data.qa.spans import mask_padding
+from mobilebert.data.qa.spans import Span, mask_padding
 
 CONTEXT = "one two three four"
 SPANS = [(0, 3), (4, 7), (8, 13), (14, 18)]
@@ -77,6 +77,49 @@ def test_nothing_valid_gives_the_stand_in():
     )  # fmt: skip
     assert [entry["text"] for entry in v2.nbest["q"]] == ["empty", ""]
     assert v2.null_odds == {"q": -18.0} and v2.predictions == {"q": "empty"}
+
+
+def test_a_context_without_a_token_has_no_answer():
+    """Zero-width characters have nothing to read: no answer, not the stand-in's word."""
+    none = {**features(slice(0, 0)), "contexts": ["\u200b\u200b"]}
+    plain = extract_answers(**none, start_logits=logits({1: 3}, width=3), end_logits=logits({1: 4}, width=3))
+    assert plain.predictions == {"q": ""} and plain.null_odds == {}
+    assert plain.nbest["q"] == [{"text": "", "probability": 1.0, "start_logit": 0.0, "end_logit": 0.0}]
+    for threshold in (-100, 100):
+        v2 = extract_answers(
+            **none,
+            start_logits=logits({0: 3}, width=3),
+            end_logits=logits({0: 4}, width=3),
+            version_2_with_negative=True,
+            null_score_diff_threshold=threshold,
+        )
+        assert v2.predictions == {"q": ""} and v2.null_odds == {"q": 7.0}
+        assert [entry["text"] for entry in v2.nbest["q"]] == [""]
+
+
+@pytest.mark.parametrize(
+    ("context", "end", "text"),
+    [
+        ("the cafe\u0301 is", 8, "cafe\u0301"),
+        ("the cafe\u0301", 8, "cafe\u0301"),
+        ("the cafe is", 8, "cafe"),
+        ("the caf\u00e9 is", 8, "caf\u00e9"),
+        ("the \u2764\ufe0f is", 5, "\u2764\ufe0f"),
+        ("the مُحَمَّدٌ.", 12, "مُحَمَّدٌ"),
+        ("the में ह", 5, "में"),
+        ("the cafe\u200b is", 8, "cafe"),  # no mark: it belongs to no character
+    ],
+)
+def test_an_answer_keeps_the_marks_of_its_last_character(context, end, text):
+    """The tokenizer's offsets end before them; predictions, n-best lists and places hold them."""
+    one = {
+        "example_ids": ["q"], "contexts": [context], "example_index": np.zeros(1, np.int32),
+        "row_starts": np.array([0, 4]), "offsets": np.array([(-1, -1), (0, 3), (4, end), (-1, -1)], np.int32),
+    }  # fmt: skip
+    answers = extract_answers(**one, start_logits=logits({2: 5}, width=4), end_logits=logits({2: 5}, width=4))
+    assert answers.predictions == {"q": text} and answers.nbest["q"][0]["text"] == text
+    assert Span(0, 4, end, 0.0, 0.0).bounds(context) == (4, 4 + len(text))
+    assert Span(0, 0, 0, 0.0, 0.0).text("\u0301") == ""  # no answer stays none
 
 
 def test_null_score_is_the_smallest_over_the_windows():

@@ -5,12 +5,14 @@ The rule, and so every answer, is that of transformers' question-answering examp
 - it drops start tokens for which another window shows more context (``token_is_max_context``); here every window may
   offer a token, so one answer can stand twice in an n-best list;
 - it removes duplicate texts from the n-best list; here they stay;
-- it maps word pieces back through ``get_final_text``, a heuristic alignment; here offsets give the exact characters;
+- it maps word pieces back through ``get_final_text``, a heuristic alignment; here offsets give the exact characters,
+  and (unlike the example) combining marks behind the last one belong to it;
 - of equal logits it takes the first tokens; here the order among equals is that of NumPy's default sort.
 
     F features (rows, windows of a context)   S tokens of the longest   Q questions   K best tokens of a feature
 """
 
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -23,6 +25,7 @@ from mobilebert.data.packed import PackedRows
 
 _ROWS_AT_ONCE = 2048  # bounds memory, not the result
 _NO_ROW = -1
+_MARKS = ("Mn", "Me")  # nonspacing and enclosing: with the character before them they are one
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,8 @@ class Span(NamedTuple):
 
     Attributes:
         row: where its logits are from.
-        start, end: first character and the one behind the last, in the context; equal where the span has no text.
+        start, end: first character of its first token and the one behind its last token's, in the context; equal where
+            the span has no text.
         start_logit, end_logit: of its first and last token; of [CLS] for "no answer".
     """
 
@@ -72,9 +76,27 @@ class Span(NamedTuple):
         """Whether it is a piece of the context."""
         return self.end > self.start
 
+    def bounds(self, context: str) -> tuple[int, int]:
+        """First character and the one behind the last, marks included; see ``end_with_marks``."""
+        return self.start, end_with_marks(context, self.end) if self.has_text else self.end
+
     def text(self, context: str) -> str:
         """The piece of the context; the reference's stand-in has a word of its own."""
-        return "empty" if self.row == _NO_ROW else context[self.start : self.end]
+        return "empty" if self.row == _NO_ROW else context[slice(*self.bounds(context))]
+
+
+def end_with_marks(context: str, end: int) -> int:
+    """Move the end of a token behind the marks of its last character: "Café", not "Cafe", in decomposed text.
+
+    The tokenizer drops combining marks and variation selectors; its offsets leave out those at the end of a word.
+
+    Args:
+        context: the text.
+        end: the character behind the token's last one.
+    """
+    while end < len(context) and unicodedata.category(context[end]) in _MARKS:
+        end += 1
+    return end
 
 
 # The reference's stand-in where a question has no candidate at all.
@@ -170,7 +192,8 @@ def extract_spans(
     Raises:
         ValueError: shapes do not fit together, a logit is NaN or +inf, or a question has no row.
 
-    Source: ``postprocess_qa_predictions`` in transformers' ``examples/pytorch/question-answering/utils_qa.py``.
+    Source: ``postprocess_qa_predictions`` in transformers' ``examples/pytorch/question-answering/utils_qa.py``, which
+    gives its stand-in for a context without a token, too; here there is no answer.
     """
     _check(rows, start_logits, end_logits)
     bounds = np.searchsorted(rows.example_index, np.arange(len(rows.example_ids) + 1))
@@ -181,8 +204,15 @@ def extract_spans(
     for own in rows_of:
         spans = _merge([next(candidates) for _ in own], rules.n_best_size)
         null = _null_span(own, start_logits, end_logits) if rules.version_2_with_negative else None
-        ranked.append(_rank(spans, null, rules))
+        is_readable = spans or any((rows.row_offsets(row) >= 0).any() for row in own)
+        ranked.append(_rank(spans, null, rules) if is_readable else _no_answer(own[0], null))
     return ranked
+
+
+def _no_answer(row: int, null: Span | None) -> RankedSpans:
+    """For a context without a token (zero-width characters), which can hold no answer, whatever is allowed."""
+    span = null or Span(row, 0, 0, 0.0, 0.0)
+    return RankedSpans([span], span, None if null is None else float(null.score))
 
 
 def _rank(spans: list[Span], null: Span | None, rules: AnswerRules) -> RankedSpans:
