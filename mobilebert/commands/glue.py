@@ -40,9 +40,7 @@ def parse_args() -> argparse.Namespace:
     group.add_argument(
         "--data_dir", metavar="DIR", help=f"GLUE's folder or the task's; downloads to {DOWNLOADS} where not given"
     )
-    group.add_argument(
-        "--train_file", metavar="FILE", help="a TSV, CSV or JSON-lines file with named columns, plain or .gz"
-    )
+    group.add_argument("--train_file", metavar="FILE", help="a TSV, CSV or JSON file with named columns, plain or .gz")
     group.add_argument("--dev_file", metavar="FILE", help="the same")
     group.add_argument("--test_file", metavar="FILE", help="the same, without labels")
     group.add_argument("--text_column", nargs="+", metavar="COLUMN", help="one column, or two for sentence pairs")
@@ -53,6 +51,10 @@ def parse_args() -> argparse.Namespace:
         "--label_order", metavar="NAMES",
         help="class names in the order of the model's outputs, with commas: for checkpoints that do "
         "not name their classes, and for new heads that should have another order than the task's"
+    )  # fmt: skip
+    group.add_argument(
+        "--on_missing_label", choices=("error", "drop"), default="error",
+        help="rows without a label: error names them, drop leaves them out"
     )  # fmt: skip
     group.add_argument("--regression", action="store_true", help="the labels are numbers (without --task_name)")
     group.add_argument(
@@ -103,7 +105,7 @@ def main() -> None:
     data_dir = args.data_dir
     if task is not None and data_dir is None and not given:
         data_dir = parallel.on_main(lambda: str(fetch_task(task, DOWNLOADS)), parallel.start())
-    files = Files(data_dir, given)
+    files = Files(data_dir, given, args.on_missing_label)
     text_columns = tuple(args.text_column or ())
     if task is None:
         label_column = args.label_column or "label"

@@ -1,16 +1,40 @@
-"""Rows of text files with named columns: TSV as GLUE writes it, CSV, JSON-lines; each row knows its line."""
+"""Rows of text files with named columns: TSV as GLUE writes it, CSV, JSON; each row knows its line."""
 
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from mobilebert.base.errors import InputError
 from mobilebert.base.files import read_text
 
-SUFFIXES = {".tsv": "tsv", ".txt": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".json": "jsonl"}
+SUFFIXES = {".tsv": "tsv", ".txt": "tsv", ".csv": "csv", ".jsonl": "json", ".json": "json"}
+
+_ZERO_WIDTH = "\u200b\u200c\u200d\u2060\ufeff"
+_DELIMITERS = ",;\t"  # of .csv, in the order in which they are tried on the header
+# QQP's own files are quoted as CSV writes it, and everyone who reports scores on them reads the quotes as text.
+_QUOTED_AS_IT_IS = {"question1", "question2"}
+_QUOTED = "in .tsv a quotation mark is text; name the file .csv, where a tab separates too, or write it without quoting"
+
+
+class JsonValue(str):
+    """A cell of a JSON file that is no text there: its JSON (of null: nothing).
+
+    Attributes:
+        kind: null, number, boolean, list, object; or absent, where the row lacks the column.
+    """
+
+    kind: str
+
+    def __new__(cls, value: Any, kind: str | None = None):
+        """``value`` is what the JSON reader gave; ``kind`` where it did not stand there at all."""
+        cell = super().__new__(cls, "" if value is None else json.dumps(value, ensure_ascii=False))
+        cell.kind = kind or _kind(value)
+        return cell
 
 
 @dataclass(frozen=True)
@@ -21,6 +45,7 @@ class Table:
         path: the file, for messages.
         header: names of the columns.
         rows: (line in the file, counted from 1; the values, in the order of the header; shorter where the row is).
+            What is no text in a JSON file is a ``JsonValue``.
     """
 
     path: str
@@ -31,41 +56,68 @@ class Table:
         """Where ``columns`` are in a row.
 
         Raises:
-            InputError: a column is not in the header; the message lists what is.
+            InputError: a column is not in the header, and the message lists what is; or it is there twice.
         """
         for column in columns:
             if column not in self.header:
-                raise InputError(f"{self.path}: no column {column!r}; the file has {', '.join(self.header)}")
+                there = ", ".join(self.header)
+                raise InputError(f"{self.path}: no column {column!r}; the file has {there}{self._hint()}")
+            if self.header.count(column) > 1:
+                raise InputError(f"{self.path}: {self.header.count(column)} columns are called {column!r}; rename one")
         return [self.header.index(column) for column in columns]
 
+    def check_text(self, line: int, row: Sequence[str], at: int) -> None:
+        """Refuse a null, a list or an object where text is expected; the message names file, line and column."""
+        kind = getattr(row[at], "kind", "text")
+        if kind in ("null", "list", "object"):
+            raise InputError(f"{self.path}:{line}: {self.header[at]!r} is {_with_article(kind)}, expected text")
 
-def open_table(path: str | Path, header: Sequence[str] | None = None) -> Table:
-    """Open a table; the suffix (before ``.gz``) says which kind: .tsv and .txt, .csv, .jsonl and .json.
+    def _hint(self) -> str:
+        if len(self.header) == 1 and any(mark in self.header[0] for mark in ",;|"):
+            return " as one column; columns of .tsv are separated by tabs, those of .csv by commas, semicolons or tabs"
+        return ""
+
+
+def open_table(path: str | Path, header: Sequence[str] | None = None, may_lack: Collection[str] = ()) -> Table:
+    """Open a table; the suffix (before ``.gz``, in any case) says which kind: .tsv and .txt, .csv, .jsonl and .json.
 
     In TSV a quotation mark is text like any other, as in GLUE's files, where most are unbalanced; in CSV it quotes.
-    A byte-order mark and Windows line ends are dropped; empty lines are skipped.
+    CSV is separated by what separates its header: comma, else semicolon, else tab. JSON is one object a line, or an
+    array of objects. A byte-order mark and Windows line ends are dropped; empty lines are skipped.
 
     Args:
         path: the file, ``.gz`` or plain, UTF-8.
         header: names of the columns where the file has no header line (TSV and CSV).
+        may_lack: columns that a row of a JSON file may be without.
 
     Raises:
-        InputError: unreadable, another suffix, no row at all, or a JSON line that is no object; for JSON-lines
-            also, while the rows are read, a row without one of the first row's columns.
+        InputError: unreadable, another suffix, no row at all, JSON that holds no objects, or TSV that is byte for byte
+            what CSV writers make of quotation marks; for JSON also, while the rows are read, a row without one of the
+            first row's columns.
     """
     path = Path(path)
-    suffix = (path.with_suffix("") if path.suffix == ".gz" else path).suffix
+    suffix = (path.with_suffix("") if path.suffix == ".gz" else path).suffix.lower()
     if suffix not in SUFFIXES:
         raise InputError(f"{path}: cannot tell the format from {suffix!r}; name it {', '.join(SUFFIXES)}")
     text = read_text(path)
-    if SUFFIXES[suffix] == "jsonl":
-        return _json_table(path, text)
+    if SUFFIXES[suffix] == "json":
+        return _json_table(path, text, may_lack)
     rows = _tsv_rows(text) if SUFFIXES[suffix] == "tsv" else _csv_rows(path, text)
     if header is None:
         header = next(rows, (0, None))[1]
         if header is None:
             raise InputError(f"{path}: empty; expected a header line with the columns' names")
-    return Table(str(path), tuple(name.strip() for name in header), rows)
+    names = tuple(bare(name) for name in header)
+    if SUFFIXES[suffix] == "tsv":
+        _refuse_quoting(path, text, names)
+    return Table(str(path), names, rows)
+
+
+def bare(text: str) -> str:
+    """``text`` without white space and zero-width characters at its ends."""
+    while text != (shorter := text.strip().strip(_ZERO_WIDTH)):
+        text = shorter
+    return text
 
 
 def _tsv_rows(text: str) -> Iterator[tuple[int, list[str]]]:
@@ -76,8 +128,52 @@ def _tsv_rows(text: str) -> Iterator[tuple[int, list[str]]]:
             yield number, line.split("\t")
 
 
+def _refuse_quoting(path: Path, text: str, header: Sequence[str]) -> None:
+    """Refuse TSV as pandas writes it: what holds a quotation mark, a tab or a line break stands in quotes.
+
+    Certain, not guessed: every line must be what the csv module writes for what it reads there, so that one field
+    with a quotation mark of its own, as all of GLUE's files but QQP's have, settles that they are text.
+    """
+    if all(len(name) > 1 and name[0] == name[-1] == '"' for name in header):
+        raise InputError(f"{path}:1: the columns' names are quoted; {_QUOTED}")
+    if '"' not in text or set(header) >= _QUOTED_AS_IT_IS:
+        return
+    seen: list[str] = []  # the lines of the row that is being read
+    source, written = io.StringIO(text, newline=""), io.StringIO()
+    reader = csv.reader(_seen(source, seen), delimiter="\t", strict=True)
+    writer = csv.writer(written, delimiter="\t", lineterminator="\n")
+    first = None
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
+    try:
+        for row in reader:
+            lines = "".join(seen)
+            if '"' in lines:
+                first = first or reader.line_num - len(seen) + 1
+                writer.writerow(row)
+                if _plain_ends(written.getvalue()) != _plain_ends(lines):
+                    return
+                written.seek(0)
+                written.truncate()
+            seen.clear()
+    except csv.Error:
+        return
+    raise InputError(f"{path}:{first}: looks quoted, as pandas and other CSV writers do it; {_QUOTED}")
+
+
+def _plain_ends(text: str) -> str:
+    return text.replace("\r\n", "\n").removesuffix("\n")
+
+
+def _seen(lines: Iterator[str], seen: list[str]) -> Iterator[str]:
+    for line in lines:
+        seen.append(line)
+        yield line
+
+
 def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    # The limit (131,072 characters a field) is the whole process's: it is only ever raised.
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
     while True:
         number = reader.line_num + 1
         try:
@@ -90,34 +186,114 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
             yield number, row
 
 
-def _json_table(path: Path, text: str) -> Table:
-    lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
-    if not lines:
-        raise InputError(f"{path}: empty; expected one JSON object a line")
-    header = tuple(_json_object(path, *lines[0]))
+def _delimiter(text: str) -> str:
+    """What separates the columns of CSV: the first of ``_DELIMITERS`` that separates anything in the header."""
+    for delimiter in _DELIMITERS:
+        try:
+            header = next((row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row), [])
+        except csv.Error:
+            continue
+        if len(header) > 1:
+            return delimiter
+    return ","
+
+
+def _json_table(path: Path, text: str, may_lack: Collection[str]) -> Table:
+    objects = _json_array(path, text) if text.lstrip().startswith("[") else _json_lines(path, text)
+    first = next(objects, None)
+    if first is None:
+        raise InputError(f"{path}: empty; expected one JSON object a line, or an array of objects")
+    columns = tuple(first[1])
 
     def rows() -> Iterator[tuple[int, list[str]]]:
-        for number, line in lines:
-            row = _json_object(path, number, line)
-            yield number, [_json_text(path, number, name, row) for name in header]
+        for number, row in chain([first], objects):
+            yield number, [_json_text(path, number, name, row, may_lack) for name in columns]
 
-    return Table(str(path), header, rows())
+    return Table(str(path), tuple(bare(name) for name in columns), rows())
 
 
-def _json_object(path: Path, number: int, line: str) -> dict:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}:{number}: broken JSON at column {error.colno} ({error.msg})") from None
-    if not isinstance(row, dict):
-        raise InputError(f"{path}:{number}: expected one JSON object a line, got {type(row).__name__}")
+def _json_lines(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line, object_pairs_hook=_unique)
+        except json.JSONDecodeError as error:
+            form = "; expected one JSON object a line, or an array of objects" if line.strip() in "{" else ""
+            raise InputError(f"{path}:{number}: broken JSON at column {error.colno} ({error.msg}){form}") from None
+        except _RepeatedKey as error:
+            raise InputError(f"{path}:{number}: {error} stands twice in one object; rename one") from None
+        if not isinstance(row, dict):
+            raise InputError(f"{path}:{number}: expected one JSON object a line, got {type(row).__name__}")
+        yield number, row
+
+
+def _json_array(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of one array, decoded one by one, with the line on which each begins."""
+    decoder = json.JSONDecoder(object_pairs_hook=_unique)
+    at, line, counted = text.index("[") + 1, 1, 0
+    is_first = True
+    while True:
+        at = _after_space(text, at)
+        if text[at : at + 1] == "]":
+            break
+        if not is_first:
+            if text[at : at + 1] != ",":
+                raise InputError(f"{path}:{_line(text, at)}: broken JSON (expected a comma or the end of the array)")
+            at = _after_space(text, at + 1)
+        line, counted = line + text.count("\n", counted, at), at
+        try:
+            row, at = decoder.raw_decode(text, at)
+        except json.JSONDecodeError as error:
+            raise InputError(f"{path}:{error.lineno}: broken JSON at column {error.colno} ({error.msg})") from None
+        except _RepeatedKey as error:
+            raise InputError(f"{path}:{line}: {error} stands twice in one object; rename one") from None
+        if not isinstance(row, dict):
+            raise InputError(
+                f"{path}:{line}: expected one JSON object a line, got list of {type(row).__name__}; "
+                "an array must hold objects"
+            )
+        is_first = False
+        yield line, row
+    if text[at + 1 :].strip():
+        raise InputError(f"{path}:{_line(text, at)}: broken JSON (more text behind the end of the array)")
+
+
+def _after_space(text: str, at: int) -> int:
+    while text[at : at + 1] in (" ", "\n", "\r", "\t"):
+        at += 1
+    return at
+
+
+def _line(text: str, at: int) -> int:
+    return text.count("\n", 0, at) + 1
+
+
+class _RepeatedKey(Exception):
+    """Python's reader would keep the last of two values of one name."""
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _RepeatedKey(repr(next(name for name in names if names.count(name) > 1)))
     return row
 
 
-def _json_text(path: Path, number: int, name: str, row: dict) -> str:
+def _json_text(path: Path, number: int, name: str, row: dict[str, Any], may_lack: Collection[str]) -> str:
     if name not in row:
+        if bare(name) in may_lack:
+            return JsonValue(None, "absent")
         raise InputError(f"{path}:{number}: no {name!r}, which the first line has")
     value = row[name]
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else JsonValue(value)
+
+
+def _kind(value: Any) -> str:
+    kinds = {type(None): "null", bool: "boolean", list: "list", dict: "object"}
+    return kinds.get(type(value), "number")
+
+
+def _with_article(kind: str) -> str:
+    return f"an {kind}" if kind == "object" else f"a {kind}"

@@ -9,8 +9,17 @@ import numpy as np
 from mobilebert.base.errors import InputError
 from mobilebert.data.classify import metrics as glue_metrics
 from mobilebert.data.classify.encode import encode_examples
-from mobilebert.data.classify.examples import TEXT_COLUMNS, Examples, find_text_columns, read_examples, read_lines
+from mobilebert.data.classify.examples import (
+    TEXT_COLUMNS,
+    Examples,
+    FileRules,
+    find_text_columns,
+    read_examples,
+    read_lines,
+)
 from mobilebert.data.collate import PackedDataset, collate
+from mobilebert.data.glue.files import NO_CONSENSUS
+from mobilebert.data.glue.tasks import TASKS
 from mobilebert.data.packed import PackedRows
 from mobilebert.data.qa.answers import answers_of
 from mobilebert.data.qa.features import build_features
@@ -74,8 +83,9 @@ def read_samples(
     """Read a file for a head.
 
     Args:
-        path: SQuAD JSON for question answering; otherwise ``.tsv``, ``.csv`` or ``.jsonl`` with named columns (texts
-            called as in GLUE, labels optional), or ``.txt`` with one text a line. Each may end in ``.gz``.
+        path: SQuAD JSON for question answering; otherwise ``.tsv``, ``.csv``, ``.jsonl`` or ``.json`` with named
+            columns (texts called as in GLUE, labels optional), or ``.txt`` with one text a line. Each may end in
+            ``.gz``.
         head: a key of ``config.HEAD_CLASSES``.
         config: names the classes.
         tokenizer: of the model.
@@ -158,4 +168,5 @@ def _table(path: Path, head: str, config: MobileBertConfig) -> tuple[Examples, S
     label_ids = {name: index for index, name in config.id2label.items()}
     if all(str(index) not in label_ids for index in config.id2label):
         label_ids |= {str(index): index for index in config.id2label}  # GLUE's files write class numbers
-    return read_examples(path, texts, label, label_ids), ("accuracy",)
+    rules = FileRules(no_label=NO_CONSENSUS if label == TASKS["mnli"].label_column else None)
+    return read_examples(path, texts, label, label_ids, rules), ("accuracy",)

@@ -15,11 +15,11 @@ from mobilebert.base import outputs
 from mobilebert.base.errors import InputError
 from mobilebert.data.classify import metrics as class_metrics
 from mobilebert.data.classify.encode import cached_examples, examples_digest
-from mobilebert.data.classify.examples import Examples, read_examples, read_label_words
+from mobilebert.data.classify.examples import Examples
+from mobilebert.data.classify.labels import check_class_names, read_label_words
 from mobilebert.data.collate import PackedDataset
-from mobilebert.data.glue.files import find_split, prediction_words, read_split, write_submission
+from mobilebert.data.glue.files import find_split, prediction_words, read_file, read_split, write_submission
 from mobilebert.data.glue.tasks import Task as GlueTask
-from mobilebert.data.glue.tasks import label_indices
 from mobilebert.inference.rows import Run
 from mobilebert.inference.source import noted_settings
 from mobilebert.model.config import MobileBertConfig
@@ -164,10 +164,12 @@ class Files:
     Attributes:
         data_dir: GLUE's folder, or the task's own.
         given: split -> a file of one's own, which wins over ``data_dir``.
+        on_missing_label: what becomes of rows without a label: ``error`` or ``drop``.
     """
 
     data_dir: str | None
     given: Mapping[str, str]
+    on_missing_label: str = "error"
 
     def splits(self, task: GlueTask, kind: str) -> tuple[str, ...]:
         """The splits of a kind (``train``, ``dev``, ``test``): a given file is the only one of its kind.
@@ -187,13 +189,8 @@ class Files:
     def read(self, task: GlueTask, split: str, labels: Sequence[str]) -> Examples:
         """Read a split, its classes in the order of ``labels``."""
         if split not in self.given:
-            return read_split(task, self.data_dir, split, labels)
-        return read_examples(
-            self.given[split],
-            task.text_columns,
-            None if split == "test" else task.label_column,
-            None if task.is_regression else label_indices(task, labels),
-        )
+            return read_split(task, self.data_dir, split, labels, self.on_missing_label)
+        return read_file(task, self.given[split], split, labels, self.on_missing_label)
 
 
 def own_task(
@@ -207,14 +204,16 @@ def own_task(
     """A task that is not GLUE's. Its classes are ``label_order``, or the train file's, or the checkpoint's.
 
     Raises:
-        InputError: none of the three is there.
+        InputError: none of the three is there; class names that are empty or stand twice; what ``read_label_words``
+            refuses.
     """
     if regression:
         return GlueTask("own", "", text_columns, label_column, metrics=("spearmanr", "pearson"))
     if label_order:
+        check_class_names(label_order, f"`label_order={','.join(label_order)}`")
         labels = label_order
     elif "train" in files.given:
-        labels = tuple(read_label_words(files.given["train"], label_column))
+        labels = tuple(read_label_words(files.given["train"], label_column, files.on_missing_label))
     elif model_name_or_path is not None:
         labels = tuple(MobileBertConfig.from_pretrained(model_name_or_path).id2label.values())
     else:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from mobilebert.base.errors import InputError
-from mobilebert.data.classify.examples import read_examples, read_label_words
+from mobilebert.data.classify.examples import FileRules, read_examples
+from mobilebert.data.classify.labels import read_label_words
 from mobilebert.data.glue.files import read_split
 from mobilebert.data.glue.tasks import NLI, TASKS, Task, get_task, ordered_labels
 
@@ -116,9 +117,11 @@ def test_mnli_original_columns_and_rows_without_consensus(tmp_path):
     (tmp_path / "multinli_1.0_dev_matched.txt").write_text("\n".join([header, *rows]) + "\n")
     examples = read_split(TASKS["mnli"], tmp_path, "dev_matched")
     assert examples.texts == ["a", "e"] and examples.labels.tolist() == [1, 0]
-    # the mark is a label like any other elsewhere
-    with pytest.raises(InputError, match=r"dev_matched.txt:3: unknown label '-'"):
-        read_examples(tmp_path / "multinli_1.0_dev_matched.txt", ("sentence1",), "gold_label", {"neutral": 0})
+    # elsewhere such a row is one without a label
+    with pytest.raises(InputError, match=r"dev_matched.txt:3: no label \('-'\); rows without one: 1 of 3"):
+        read_examples(
+            tmp_path / "multinli_1.0_dev_matched.txt", ("sentence1",), "gold_label", {"neutral": 0, "entailment": 1}
+        )
 
 
 def test_labels_follow_the_order_of_the_model():
@@ -194,12 +197,19 @@ def test_bad_csv_and_json_are_named(tmp_path, name, content, message):
 
 
 @pytest.mark.parametrize(
-    ("score", "message"), [("good", "label 'good' is not a number"), ("5.1", r"outside 0\.\.5"), ("nan", "outside")]
+    ("score", "message"),
+    [
+        ("good", "label 'good' is not a number"),
+        ("5.1", r"outside 0\.\.5"),
+        ("inf", "not a number"),
+        ("1_0", "not a number"),
+        ("nan", r"no label \('nan'\)"),
+    ],
 )
 def test_bad_scores_are_named(tmp_path, score, message):
     (tmp_path / "f.tsv").write_text(f"t\ty\na\t1.5\nb\t{score}\n")
     with pytest.raises(InputError, match=rf"f.tsv:3: .*{message}"):
-        read_examples(tmp_path / "f.tsv", ("t",), "y", None, score_range=(0.0, 5.0))
+        read_examples(tmp_path / "f.tsv", ("t",), "y", None, FileRules(score_range=(0.0, 5.0)))
 
 
 def test_qqps_few_broken_rows_are_left_out_and_counted(tmp_path, caplog):

@@ -141,8 +141,8 @@ def read_texts(path: Path, columns: Sequence[str] | None) -> Examples:
     """Texts or pairs of texts.
 
     Args:
-        path: a table (``.tsv``, ``.csv``, ``.jsonl``) with named columns, or ``.txt`` with one text a line; each may
-            end in ``.gz``.
+        path: a table (``.tsv``, ``.csv``, ``.jsonl``, ``.json``) with named columns, or ``.txt`` with one text a line;
+            each may end in ``.gz``.
         columns: one, or two for pairs; None looks for the names that GLUE uses.
 
     Raises:

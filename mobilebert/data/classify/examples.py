@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,8 @@ import numpy as np
 
 from mobilebert.base.errors import InputError
 from mobilebert.base.files import read_text
-from mobilebert.data.tables import open_table
+from mobilebert.data.classify.labels import MissingLabels, is_missing, read_label
+from mobilebert.data.tables import Table, bare, open_table
 
 _log = logging.getLogger(__name__)
 
@@ -60,71 +61,82 @@ class Examples:
         )
 
 
+@dataclass(frozen=True)
+class FileRules:
+    """How a file may differ from one with a header, all columns in every row and a label in every row.
+
+    Attributes:
+        header: the columns' names where the file has no header line.
+        score_range: what a regression's score may be.
+        broken_rows: how many rows may have the wrong number of columns; they are left out and counted in a warning.
+        longer_rows: whether a row may have more columns than the header. In a file of one's own that is most likely a
+            tab within a text, which would cut it off unseen.
+        no_label: the word that marks rows which are no examples; they are left out without being asked.
+        keep: (columns, keys, wanted): keep the rows whose values of ``columns`` are (or are not) among ``keys``.
+        on_missing_label: what becomes of other rows without a label, see ``MissingLabels``.
+    """
+
+    header: Sequence[str] | None = None
+    score_range: tuple[float, float] = (-math.inf, math.inf)
+    broken_rows: int = 0
+    longer_rows: bool = False
+    no_label: str | None = None
+    keep: tuple[Sequence[str], set[tuple[str, ...]], bool] | None = None
+    on_missing_label: str | None = None
+
+
 def read_examples(
     path: str | Path,
     text_columns: Sequence[str],
     label_column: str | None,
     label_ids: Mapping[str, int] | None,
-    *,
-    header: Sequence[str] | None = None,
-    score_range: tuple[float, float] = (-math.inf, math.inf),
-    broken_rows: int = 0,
-    longer_rows: bool = False,
-    no_label: str | None = None,
-    keep: tuple[Sequence[str], set[tuple[str, ...]], bool] | None = None,
+    rules: FileRules | None = None,
 ) -> Examples:
-    """Read texts and labels from a TSV, CSV or JSON-lines file with named columns.
+    """Read texts and labels from a TSV, CSV or JSON file with named columns.
 
     Args:
         path: the file, plain or ``.gz``; the suffix names the format.
         text_columns: one column, or two for sentence pairs.
         label_column: None where the labels are withheld.
         label_ids: label word -> class index; None for regression.
-        header: the columns' names where the file has no header line.
-        score_range: what a regression's score may be.
-        broken_rows: how many rows may have the wrong number of columns; they are left out and counted in a warning.
-        longer_rows: whether a row may have more columns than the header. In a file of one's own that is most likely a
-            tab within a text, which would cut it off unseen.
-        no_label: the word that marks a row without a label; such rows are left out.
-        keep: (columns, keys, wanted): keep the rows whose values of ``columns`` are (or are not) among ``keys``.
+        rules: what the file may be like.
 
     Raises:
-        InputError: a missing column, no rows, an unknown label, or a row with a wrong number of columns; file and line
-            are named.
+        InputError: a missing column, no rows, a row without a label, an unknown label, a null or a list as text, or a
+            row with a wrong number of columns; file and line are named.
     """
+    rules = rules or FileRules()
     if len(text_columns) not in (1, 2):
         raise InputError(f"`text_column={' '.join(text_columns)}`: expected one column, or two for sentence pairs")
-    table = open_table(path, header)
+    table = open_table(path, rules.header, () if label_column is None else (label_column,))
     text_at = table.positions(text_columns)
     label_at = table.positions([label_column])[0] if label_column else None
     index_at = next((table.header.index(name) for name in INDEX_COLUMNS if name in table.header), None)
-    keep_at = table.positions(keep[0]) if keep else []
+    keep_at = table.positions(rules.keep[0]) if rules.keep else []
     needed = max(at for at in (*text_at, *keep_at, label_at, index_at) if at is not None)
 
-    ids, columns, labels = [], [[] for _ in text_at], []
-    broken, undecided = [], 0
-    for number, (line, row) in enumerate(table.rows):
-        if len(row) <= needed or (len(row) > len(table.header) and not longer_rows):
-            broken.append(line)
-            if len(broken) > broken_rows:
-                raise InputError(
-                    f"{path}:{line}: {len(row)} columns, expected {len(table.header)} ({', '.join(table.header)})"
-                )
-            continue
-        if keep and (tuple(row[at] for at in keep_at) in keep[1]) != keep[2]:
+    ids: list[str] = []
+    columns: list[list[str]] = [[] for _ in text_at]
+    labels: list[int | float] = []
+    missing, undecided = MissingLabels(path, rules.on_missing_label), 0
+    for number, line, row in _whole_rows(table, needed, rules):
+        if rules.keep and (tuple(row[at] for at in keep_at) in rules.keep[1]) != rules.keep[2]:
             continue
         if label_at is not None:
-            if row[label_at] == no_label:
+            if rules.no_label is not None and bare(row[label_at]) == rules.no_label:
                 undecided += 1
                 continue
-            labels.append(_label(f"{path}:{line}", row[label_at], label_ids, score_range))
+            if is_missing(row[label_at], label_ids):
+                missing.add(line, row[label_at], table.header[label_at])
+                continue
+            labels.append(read_label(f"{path}:{line}", row[label_at], label_ids, rules.score_range))
         ids.append(str(number) if index_at is None else row[index_at])
         for column, at in zip(columns, text_at, strict=True):
+            table.check_text(line, row, at)
             column.append(row[at])
-    if broken:
-        _log.warning("%s: %d rows with a wrong number of columns left out (lines %s)", path, len(broken), broken)
     if undecided:
         _log.info("%s: %d rows without a consensus label left out", path, undecided)
+    missing.settle(len(ids))
     if not ids:
         raise InputError(f"{path}: no examples; expected rows below the header {', '.join(table.header)}")
     return Examples(
@@ -134,6 +146,21 @@ def read_examples(
         pairs=columns[1] if len(columns) == 2 else None,
         labels=None if label_at is None else np.array(labels, np.float32 if label_ids is None else np.int64),
     )
+
+
+def _whole_rows(table: Table, needed: int, rules: FileRules) -> Iterator[tuple[int, int, list[str]]]:
+    """(number counted from 0, line, values) of the rows with the right number of columns."""
+    broken = []
+    for number, (line, row) in enumerate(table.rows):
+        if len(row) > needed and (len(row) <= len(table.header) or rules.longer_rows):
+            yield number, line, row
+            continue
+        broken.append(line)
+        if len(broken) > rules.broken_rows:
+            expected = f"{len(table.header)} ({', '.join(table.header)})"
+            raise InputError(f"{table.path}:{line}: {len(row)} columns, expected {expected}")
+    if broken:
+        _log.warning("%s: %d rows with a wrong number of columns left out (lines %s)", table.path, len(broken), broken)
 
 
 def read_lines(path: str | Path) -> Examples:
@@ -151,26 +178,3 @@ def read_lines(path: str | Path) -> Examples:
 def find_text_columns(header: Sequence[str]) -> tuple[str, ...] | None:
     """The first of ``TEXT_COLUMNS`` that a table has."""
     return next((names for names in TEXT_COLUMNS if set(names) <= set(header)), None)
-
-
-def read_label_words(path: str | Path, label_column: str) -> list[str]:
-    """The distinct words of a file's label column: numbers in their order, then words in theirs."""
-    table = open_table(path)
-    at = table.positions([label_column])[0]
-    words = {row[at] for _, row in table.rows if len(row) > at}
-    return sorted(words, key=lambda word: (not word.isdigit(), int(word) if word.isdigit() else 0, word))
-
-
-def _label(where: str, word: str, label_ids: Mapping[str, int] | None, score_range: tuple[float, float]) -> int | float:
-    if label_ids is not None:
-        if word not in label_ids:
-            raise InputError(f"{where}: unknown label {word!r}; expected one of {', '.join(label_ids)}")
-        return label_ids[word]
-    try:
-        score = float(word)
-    except ValueError:
-        raise InputError(f"{where}: label {word!r} is not a number") from None
-    low, high = score_range
-    if not (low <= score <= high and math.isfinite(score)):
-        raise InputError(f"{where}: score {word} is outside {low:g}..{high:g}")
-    return score

@@ -4,24 +4,32 @@ import math
 import os
 import zipfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from mobilebert.base.errors import InputError
 from mobilebert.base.files import atomic_path, read_text, write_text
-from mobilebert.data.classify.examples import Examples, read_examples
+from mobilebert.data.classify.examples import Examples, FileRules, read_examples
 from mobilebert.data.glue.tasks import TASKS, Task, label_indices
+from mobilebert.data.tables import open_table
 
 NO_CONSENSUS = "-"  # MultiNLI's gold label where the annotators disagreed; GLUE's own files leave these rows out
 COLA_COLUMNS = ("source", "label", "mark", "sentence")  # CoLA's train and dev files have no header line
 MRPC_ID_COLUMNS = ("#1 ID", "#2 ID")
 MRPC_DEV_IDS = ("dev_ids.tsv", "mrpc_dev_ids.tsv")
 STSB_RANGE = (0.0, 5.0)
+# Rows longer than the header are accepted from GLUE's folders. Of a file that is given by its name only where not all
+# official files could be counted here; the others have none, so such a row is a tab in somebody's text.
+UNCOUNTED = ("qqp", "mnli", "qnli")
 SUBMISSION_HEADER = "index\tprediction"
+_CELL_ENDS = "\t\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"  # a tab, and what str.splitlines takes for the end of a line
 
 
-def read_split(task: Task, data_dir: str | Path, split: str, labels: Sequence[str] = ()) -> Examples:
+def read_split(
+    task: Task, data_dir: str | Path, split: str, labels: Sequence[str] = (), on_missing_label: str | None = None
+) -> Examples:
     """Read one split of a GLUE task from its official files, plain or ``.gz``.
 
     Args:
@@ -29,6 +37,8 @@ def read_split(task: Task, data_dir: str | Path, split: str, labels: Sequence[st
         data_dir: the task's folder, or the folder that holds all tasks' folders.
         split: one of ``task.splits``.
         labels: the class order that the model has, by default the task's.
+        on_missing_label: see ``mobilebert.data.classify.labels.MissingLabels``. MNLI's rows without a consensus are
+            left out in any case.
 
     Raises:
         InputError: no such file, a missing column, an unknown label (file and line are named), no rows.
@@ -37,27 +47,54 @@ def read_split(task: Task, data_dir: str | Path, split: str, labels: Sequence[st
     path = find_split(task, data_dir, split)
     if path is None:
         raise _missing(folder, task.splits[split], task.name, split)
+    return _read(task, path, split, labels, FileRules(longer_rows=True, on_missing_label=on_missing_label))
+
+
+def read_file(
+    task: Task, path: str | Path, kind: str, labels: Sequence[str] = (), on_missing_label: str | None = None
+) -> Examples:
+    """Read a file of one's own, or one of GLUE's that is given by its name: then as ``read_split`` reads it.
+
+    Args:
+        task: from ``TASKS``, or of the user's own.
+        path: a table.
+        kind: train, dev or test.
+        labels, on_missing_label: as of ``read_split``.
+
+    Raises:
+        InputError: as ``read_split``.
+    """
+    rules = FileRules(longer_rows=task.name in UNCOUNTED, on_missing_label=on_missing_label)
+    return _read(task, Path(path), kind, labels, rules)
+
+
+def _read(task: Task, path: Path, split: str, labels: Sequence[str], rules: FileRules) -> Examples:
+    """Read a file by the rules of its task; ``split`` begins with the kind."""
     labelled = not split.startswith("test")
-    options = {}
+    if task.name in TASKS:
+        rules = replace(rules, score_range=STSB_RANGE, broken_rows=task.broken_rows)
     if task.name == "mnli":
-        options["no_label"] = NO_CONSENSUS
-    if task.name == "cola" and labelled:
-        options["header"] = COLA_COLUMNS
+        rules = replace(rules, no_label=NO_CONSENSUS)
+    if task.name == "cola" and labelled and not _has_header(path, (*task.text_columns, task.label_column)):
+        rules = replace(rules, header=COLA_COLUMNS)
     if task.name == "mrpc" and labelled and path.name.startswith("msr_paraphrase_train"):
-        dev_ids = _first_file(folder, MRPC_DEV_IDS)
+        dev_ids = _first_file(path.parent, MRPC_DEV_IDS)
         if dev_ids is None:
-            raise _missing(folder, MRPC_DEV_IDS, task.name, "which rows are dev")
-        options["keep"] = (MRPC_ID_COLUMNS, read_dev_ids(dev_ids), split == "dev")
+            raise _missing(path.parent, MRPC_DEV_IDS, task.name, "which rows are dev")
+        rules = replace(rules, keep=(MRPC_ID_COLUMNS, read_dev_ids(dev_ids), split.startswith("dev")))
     return read_examples(
         path,
         task.text_columns,
         task.label_column if labelled else None,
         None if task.is_regression else label_indices(task, labels or task.labels),
-        score_range=STSB_RANGE,
-        broken_rows=task.broken_rows,
-        longer_rows=True,
-        **options,
+        rules,
     )
+
+
+def _has_header(path: Path, columns: Sequence[str]) -> bool:
+    """Whether the first line names one of ``columns``, or is no row of CoLA's own files."""
+    first = open_table(path).header
+    return bool(set(first) & set(columns)) or len(first) != len(COLA_COLUMNS)
 
 
 def read_dev_ids(path: str | Path) -> set[tuple[str, ...]]:
@@ -104,9 +141,19 @@ def prediction_words(task: Task, labels: Sequence[str], predictions: np.ndarray)
 
 
 def write_submission(path: str | Path, ids: Sequence[str], words: Sequence[str]) -> None:
-    """Write one prediction a line under the header ``index<TAB>prediction``, atomically."""
-    lines = [SUBMISSION_HEADER, *(f"{index}\t{word}" for index, word in zip(ids, words, strict=True))]
-    write_text(path, "\n".join(lines) + "\n")
+    """Write one prediction a line under the header ``index<TAB>prediction``, atomically.
+
+    Tabs and line ends within an id or a label are written as ``\\t`` and ``\\n``, and a backslash beside them doubled.
+    """
+    rows = (f"{_one_cell(index)}\t{_one_cell(word)}" for index, word in zip(ids, words, strict=True))
+    write_text(path, "\n".join([SUBMISSION_HEADER, *rows]) + "\n")
+
+
+def _one_cell(text: str) -> str:
+    """``text`` with what would end a cell or a line written as Python's escapes; without such, as it is."""
+    if not any(char in text for char in _CELL_ENDS):
+        return text
+    return "".join(char.encode("unicode_escape").decode() if char in ("\\", *_CELL_ENDS) else char for char in text)
 
 
 def zip_submissions(folder: str | Path, archive: str | Path) -> list[str]:

@@ -1,0 +1,371 @@
+"""Tables and label columns that strangers bring: read as they are meant, or refused in one line."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mobilebert.base.errors import InputError
+from mobilebert.data.classify.examples import FileRules, read_examples, read_lines
+from mobilebert.data.classify.labels import NO_LABEL, read_label_words
+from mobilebert.data.glue.files import read_file, read_split, write_submission
+from mobilebert.data.glue.tasks import TASKS, Task
+from mobilebert.data.tables import open_table
+from mobilebert.tasks.classify import Files, own_task
+
+SAMPLES = Path(__file__).parents[2] / "samples" / "glue"
+
+
+def written(folder, name, content):
+    path = folder / name
+    path.write_text(content, "utf-8", newline="")
+    return path
+
+
+def csv_of(folder, labels):
+    return written(folder, "t.csv", "text,label\n" + "".join(f"text {i},{label}\n" for i, label in enumerate(labels)))
+
+
+def jsonl_of(folder, labels):
+    rows = (json.dumps({"text": f"text {i}", "label": label}) + "\n" for i, label in enumerate(labels))
+    return written(folder, "t.jsonl", "".join(rows))
+
+
+# Rows without a label
+
+
+@pytest.mark.parametrize("mark", [*sorted(NO_LABEL), " ", "\t", "\u00a0", "\u200b", " nan "])
+def test_a_row_without_a_label_is_named_and_left_out_on_request_only(tmp_path, mark, caplog):
+    path = csv_of(tmp_path, ["pos", "neg", f'"{mark}"', "pos", f'"{mark}"'])
+    words = r"t.csv:4: no label \(.*\); rows without one: 2 of 5 \(lines 4, 6\): .*`on_missing_label=drop`"
+    with pytest.raises(InputError, match=words):
+        read_label_words(path, "label", "error")
+    with pytest.raises(InputError, match=words):
+        read_examples(path, ("text",), "label", {"neg": 0, "pos": 1}, FileRules(on_missing_label="error"))
+    assert read_label_words(path, "label", "drop") == ["neg", "pos"]
+    examples = read_examples(path, ("text",), "label", {"neg": 0, "pos": 1}, FileRules(on_missing_label="drop"))
+    assert examples.texts == ["text 0", "text 1", "text 3"] and examples.labels.tolist() == [1, 0, 1]
+    assert "t.csv: rows without a label, left out as asked: 2 of 5 (lines 4, 6)" in caplog.text
+
+
+def test_a_row_without_a_score_is_no_number(tmp_path):
+    path = csv_of(tmp_path, ["0.5", "NaN", "-1"])
+    with pytest.raises(InputError, match=r"t.csv:3: no label \('NaN'\); rows without one: 1 of 3 \(line 3\)"):
+        read_examples(path, ("text",), "label", None)
+    scores = read_examples(path, ("text",), "label", None, FileRules(on_missing_label="drop")).labels
+    assert scores.tolist() == [0.5, -1.0]  # among scores, -1 is one
+
+
+def test_null_and_an_absent_label_are_none(tmp_path):
+    path = written(tmp_path, "t.jsonl", '{"text": "a", "label": "x"}\n{"text": "b", "label": null}\n{"text": "c"}\n')
+    with pytest.raises(InputError, match=r"t.jsonl:2: no label \(null\); rows without one: 2 of 3 \(lines 2, 3\)"):
+        read_label_words(path, "label", "error")
+    assert read_label_words(path, "label", "drop") == ["x"]
+    assert read_examples(path, ("text",), "label", {"x": 0}, FileRules(on_missing_label="drop")).texts == ["a"]
+
+
+@pytest.mark.parametrize("labels", [["0", "1", "-1"], ["2", "0", "-1", "1"], ["pos", "neg", "-1"], ["0", "1", "-1.0"]])
+def test_minus_one_beside_classes_is_no_class(tmp_path, labels):
+    path = csv_of(tmp_path, labels)
+    line = 2 + next(i for i, label in enumerate(labels) if label.startswith("-1"))
+    remedy = rf"t.csv:{line}: no label \('-1.*or name '-1.*' as a class in `label_order`"
+    with pytest.raises(InputError, match=remedy):
+        read_label_words(path, "label", "error")
+    assert len(read_label_words(path, "label", "drop")) == len(labels) - 1
+
+
+def test_minus_one_that_is_a_class_stays_one(tmp_path):
+    assert read_label_words(csv_of(tmp_path, ["1", "-1"]), "label") == ["1", "-1"]
+    assert read_label_words(csv_of(tmp_path, ["2", "1", "0", "-1", "-2"]), "label") == ["0", "1", "2", "-1", "-2"]
+    # and so does whatever is listed as a class
+    path = str(csv_of(tmp_path, ["0", "-1", "None"]))
+    task = own_task(Files(None, {"train": path}), ("text",), "label", ("None", "-1", "0"), False, None)
+    assert read_file(task, path, "train", task.labels, "error").labels.tolist() == [2, 1, 0]
+
+
+def test_a_file_without_any_label_is_refused_whatever_is_asked(tmp_path):
+    path = csv_of(tmp_path, ["-1", "-1"])
+    with pytest.raises(InputError, match=r"rows without one: 2 of 2 \(lines 2, 3\): nothing would be left"):
+        read_label_words(path, "label", "drop")
+    with pytest.raises(InputError, match=r"expected one of error, drop"):
+        read_label_words(path, "label", "skip")
+
+
+def test_many_lines_are_counted_and_the_first_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"30 of 31 \(lines 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, \.\.\.\)"):
+        read_label_words(csv_of(tmp_path, ["a"] + [""] * 30), "label")
+
+
+# Label words
+
+
+@pytest.mark.parametrize("space", [" ", "\t", "\u00a0", "\u3000", "\u200b", "\ufeff", " \u200b "])
+def test_white_space_is_no_part_of_a_label(tmp_path, space):
+    path = written(tmp_path, "t.csv", f"text,{space}label\na,{space}1\nb,0{space}\nc,1\nd,0\n")
+    assert read_label_words(path, "label") == ["0", "1"]
+    assert read_examples(path, ("text",), "label", {"0": 0, "1": 1}).labels.tolist() == [1, 0, 1, 0]
+    assert read_examples(path, ("text",), "label", None).labels.tolist() == [1, 0, 1, 0]
+    rows = jsonl_of(tmp_path, [f"{space}1", f"0{space}"])
+    assert read_label_words(rows, "label") == ["0", "1"]
+
+
+def test_classes_of_older_checkpoints_may_have_white_space(tmp_path):
+    path = written(tmp_path, "t.csv", "text,label\na, 1\nb,1\n")
+    assert read_examples(path, ("text",), "label", {" 1": 0, "1": 1}).labels.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("labels", [["Pos", "neg", "pos"], ["1", "1.0"], ["café", "cafe\u0301"], ["a  b", "a b"]])
+def test_words_that_are_nearly_the_same_are_pointed_out(tmp_path, labels, caplog):
+    assert len(read_label_words(csv_of(tmp_path, labels), "label")) == len(labels)
+    assert "differ in case or form only; are they one class?" in caplog.text
+
+
+def test_a_word_that_differs_from_a_class_in_case_says_so(tmp_path, caplog):
+    assert read_label_words(csv_of(tmp_path, ["pos", "neg"]), "label") and not caplog.text
+    with pytest.raises(InputError, match=r"t.csv:2: unknown label 'Pos'; .*; it differs from 'pos' in case only"):
+        read_examples(csv_of(tmp_path, ["Pos"]), ("text",), "label", {"neg": 0, "pos": 1})
+
+
+def test_only_digits_of_numbers_are_numbers(tmp_path):
+    assert read_label_words(csv_of(tmp_path, ["²", "³", "²"]), "label") == ["²", "³"]
+    assert read_label_words(csv_of(tmp_path, ["①", "10", "9", "½"]), "label") == ["9", "10", "½", "①"]
+
+
+@pytest.mark.parametrize("label", [[0, 1], [], {"a": 1}])
+def test_lists_and_objects_are_no_labels(tmp_path, label):
+    path = jsonl_of(tmp_path, ["x", label])
+    message = r"t.jsonl:2: the label is a (list|object), .*: several labels for one text are not supported"
+    with pytest.raises(InputError, match=message):
+        read_label_words(path, "label")
+    with pytest.raises(InputError, match=message):
+        read_examples(path, ("text",), "label", {"x": 0})
+    with pytest.raises(InputError, match=message):
+        read_examples(jsonl_of(tmp_path, [1, label]), ("text",), "label", None)
+
+
+@pytest.mark.parametrize("label", ["[0, 1]", "['a', 'b']", "[]", "(1, 2)", "{'a': 1}", "[0 1 0]", "[1. 0.]"])
+def test_lists_written_as_text_are_no_labels(tmp_path, label):
+    with pytest.raises(InputError, match=r"t.csv:3: the label is a list"):
+        read_label_words(csv_of(tmp_path, ["x", f'"{label}"']), "label")
+
+
+def test_brackets_alone_make_no_list(tmp_path):
+    assert read_label_words(csv_of(tmp_path, ["[URGENT]", "(none)"]), "label") == ["(none)", "[URGENT]"]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [f"{i / 7:.3f}" for i in range(40)],
+        ["0.5", "1.5", "0.5", "1.5"],
+        [str(i) for i in range(40)],  # each once
+        [str(3 * i) for i in range(40)] * 3,  # with gaps
+        ["1e-3", "-.5"],
+    ],
+)
+def test_numbers_that_measure_ask_for_regression(tmp_path, labels):
+    path = csv_of(tmp_path, labels)
+    with pytest.raises(InputError, match=r"t.csv: 'label' holds \d+ different numbers, .*`regression`.*`label_order`"):
+        own_task(Files(None, {"train": str(path)}), ("text",), "label", (), False, None)
+    assert own_task(Files(None, {"train": str(path)}), ("text",), "label", (), True, None).is_regression
+    order = tuple(dict.fromkeys(labels))
+    assert own_task(Files(None, {"train": str(path)}), ("text",), "label", order, False, None).labels == order
+
+
+@pytest.mark.parametrize("labels", [list("12345"), ["0.0", "1.0"], [str(i) for i in range(77)] * 3, ["1", "10", "100"]])
+def test_numbers_that_name_are_classes(tmp_path, labels):
+    path = csv_of(tmp_path, labels)
+    task = own_task(Files(None, {"train": str(path)}), ("text",), "label", (), False, None)
+    assert set(task.labels) == set(labels)
+
+
+@pytest.mark.parametrize(("order", "message"), [("aab", "'a' stands twice"), (("a", "", "b"), "class 1 has no name")])
+def test_a_class_order_names_every_class_once(order, message):
+    with pytest.raises(InputError, match=rf"`label_order=a,.*`: {message}"):
+        own_task(Files(None, {}), ("text",), "label", tuple(order), False, None)
+
+
+# GLUE's own files, given by their names
+
+
+@pytest.mark.parametrize("name", [name for name, task in TASKS.items() if task.dev_splits])
+def test_glues_files_are_read_alike_by_folder_and_by_name(name):
+    task = TASKS[name]
+    for split in task.splits:
+        path = SAMPLES / task.folder / f"{split}.tsv"
+        ours, theirs = (
+            read_file(task, path, split.split("_")[0], on_missing_label="error"),
+            read_split(task, SAMPLES, split),
+        )
+        assert (ours.ids, ours.texts, ours.pairs) == (theirs.ids, theirs.texts, theirs.pairs)
+        assert (ours.labels is None) == (theirs.labels is None)
+        assert ours.labels is None or ours.labels.tolist() == theirs.labels.tolist()
+
+
+def test_mrpcs_original_file_is_split_by_its_ids_when_given_by_its_name(tmp_path):
+    original = SAMPLES / "MRPC" / "original"
+    for kind in ("train", "dev"):
+        ours = read_file(TASKS["mrpc"], original / "msr_paraphrase_train.txt", kind)
+        assert ours.texts == read_split(TASKS["mrpc"], original, kind).texts
+    alone = written(tmp_path, "msr_paraphrase_train.txt", (original / "msr_paraphrase_train.txt").read_text("utf-8"))
+    with pytest.raises(InputError, match=r"no dev_ids.tsv or mrpc_dev_ids.tsv"):
+        read_file(TASKS["mrpc"], alone, "train")
+
+
+def test_the_rules_of_glues_tasks_hold_for_given_files(tmp_path, caplog):
+    header = "index\tsentence1\tsentence2\tgold_label\n"
+    mnli = written(tmp_path, "m.tsv", header + "0\ta\tb\tentailment\n1\ta\tc\t-\n")
+    assert read_file(TASKS["mnli"], mnli, "dev", on_missing_label="error").ids == ["0"]
+    cola = written(tmp_path, "c.tsv", "gj04\t1\t\tOne.\ngj04\t0\t*\tTwo.\n")
+    assert read_file(TASKS["cola"], cola, "train").texts == ["One.", "Two."]
+    named = written(tmp_path, "n.tsv", "sentence\tlabel\nOne.\t1\n")  # a file of one's own may have a header
+    assert read_file(TASKS["cola"], named, "train").texts == ["One."]
+    qqp = written(
+        tmp_path, "q.tsv", "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n7\t1\t2\ta\tb\t1\n8\t3\t4\tcut\n"
+    )
+    assert read_file(TASKS["qqp"], qqp, "train").ids == ["7"] and "left out (lines [3])" in caplog.text
+    stsb = written(tmp_path, "s.tsv", "sentence1\tsentence2\tscore\na\tb\t5.5\n")
+    with pytest.raises(InputError, match=r"s.tsv:2: score 5.5 is outside 0..5"):
+        read_file(TASKS["stsb"], stsb, "dev")
+    own = Task("own", "", ("sentence1",), "score")
+    assert read_file(own, stsb, "dev").labels.tolist() == [5.5]
+    sst2 = written(tmp_path, "l.tsv", "sentence\tlabel\na\t0\nb\t-1\n")
+    with pytest.raises(InputError, match=r"l.tsv:3: no label \('-1'\).*`on_missing_label=drop`$"):
+        read_file(TASKS["sst2"], sst2, "dev", on_missing_label="error")
+    assert read_file(TASKS["sst2"], sst2, "dev", on_missing_label="drop").texts == ["a"]
+
+
+# Formats
+
+
+@pytest.mark.parametrize("name", ["t.json", "t.jsonl", "t.JSON"])
+@pytest.mark.parametrize("indent", [None, 1])
+def test_an_array_of_objects_is_a_table(tmp_path, name, indent):
+    rows = [{"text": "good]", "label": "pos"}, {"label": 7, "text": "b,\nad"}, {"text": "", "label": "x", "more": []}]
+    path = written(tmp_path, name, "\n " + json.dumps(rows, indent=indent) + "\n")
+    table = open_table(path)
+    assert table.header == ("text", "label")
+    assert [row for _, row in table.rows] == [["good]", "pos"], ["b,\nad", "7"], ["", "x"]]
+    lines = [line for line, _ in open_table(path).rows]
+    assert lines == ([2, 2, 2] if indent is None else [3, 7, 11])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[]", "t.json: empty; expected one JSON object a line, or an array of objects"),
+        ('[\n{"t": 1},\n 2]', "t.json:3: expected one JSON object a line, got list of int; an array must hold objects"),
+        ('[\n{"t": 1}\n', r"t.json:3: broken JSON \(expected a comma or the end of the array\)"),
+        ('[{"t": 1},\n]', "t.json:2: broken JSON at column 1"),
+        ('[{"t": 1}]\n[{"t": 2}]', r"t.json:1: broken JSON \(more text behind the end"),
+        ('{\n"t": 1\n}', "t.json:1: broken JSON .*; expected one JSON object a line, or an array of objects"),
+        ('{"t": 1}\n{"t": 1, "t": 2}', "t.json:2: 't' stands twice in one object"),
+        ('[{"t": 1},\n{"t": 1, "t": 2}]', "t.json:2: 't' stands twice in one object"),
+        ('[{"t": "a"},\n{}]', "t.json:2: no 't', which the first line has"),
+    ],
+)
+def test_broken_json_is_named(tmp_path, content, message):
+    with pytest.raises(InputError, match=message):
+        list(open_table(written(tmp_path, "t.json", content)).rows)
+
+
+def test_suffixes_are_read_in_any_case(tmp_path):
+    for name, content in (("t.CSV", 'text,label\n"a, b",1\n'), ("t.TSV", "text\tlabel\na, b\t1\n")):
+        assert [row for _, row in open_table(written(tmp_path, name, content)).rows] == [["a, b", "1"]]
+
+
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_csv_is_separated_as_its_header_says(tmp_path, mark):
+    path = written(tmp_path, "t.csv", f'text{mark} label\n"a{mark} ""b"""{mark}1\nc, d{mark}0\n')
+    table = open_table(path)
+    assert table.header == ("text", "label")
+    assert [row for _, row in table.rows] == [[f'a{mark} "b"', "1"], ["c, d", "0"]]
+
+
+def test_a_comma_in_the_header_separates_whatever_follows(tmp_path):
+    table = open_table(written(tmp_path, "t.csv", '"text;1",label\na;b,1\n'))
+    assert table.header == ("text;1", "label") and [row for _, row in table.rows] == [["a;b", "1"]]
+    single = open_table(written(tmp_path, "s.csv", "text\na; b\n"))
+    assert [row for _, row in single.rows] == [["a; b"]]
+
+
+def test_long_csv_fields_are_read(tmp_path):
+    long = "word " * 40_000
+    path = written(tmp_path, "t.csv", f'text,label\n"{long}",1\n')
+    assert read_examples(path, ("text",), "label", {"1": 0}).texts == [long]
+
+
+QUOTED = {
+    "a quotation mark": 'text\tlabel\nplain\t1\n"He said ""yes"""\t0\n',
+    "a tab": 'text\tlabel\nplain\t1\n"a\tb"\t0\n',
+    "a line break": 'text\tlabel\nplain\t1\n"a\nb"\t0\n',
+    "Windows": 'text\tlabel\r\nplain\t1\r\n"a\r\nb ""c"""\t0\r\n',
+}
+
+
+@pytest.mark.parametrize("case", QUOTED)
+def test_tsv_as_pandas_quotes_it_is_detected_and_read_under_another_name(tmp_path, case):
+    path = written(tmp_path, "t.tsv", QUOTED[case])
+    with pytest.raises(
+        InputError, match=r"t.tsv:3: looks quoted, .*; in .tsv a quotation mark is text; name the file .csv"
+    ):
+        read_examples(path, ("text",), "label", {"0": 0, "1": 1})
+    renamed = path.rename(tmp_path / "t.csv")
+    texts = {"a quotation mark": 'He said "yes"', "a tab": "a\tb", "a line break": "a\nb", "Windows": 'a\r\nb "c"'}
+    assert read_examples(renamed, ("text",), "label", {"0": 0, "1": 1}).texts == ["plain", texts[case]]
+
+
+def test_a_quoted_header_says_so(tmp_path):
+    with pytest.raises(InputError, match=r"t.tsv:1: the columns' names are quoted; .*name the file .csv"):
+        open_table(written(tmp_path, "t.tsv", '"text"\t"label"\n"a"\t"x"\n'))
+
+
+@pytest.mark.parametrize("text", ['"Hello"', 'He said "yes"', '"One" and "two"', '"open', 'closed"', '"a"b"', '""'])
+def test_quotation_marks_of_tsv_that_are_text_stay(tmp_path, text):
+    quoted = '"He said ""yes"""'  # would be refused alone
+    path = written(tmp_path, "t.tsv", f"text\tlabel\n{quoted}\t1\n{text}\t1\n")
+    assert read_examples(path, ("text",), "label", {"1": 0}).texts == [quoted, text]
+
+
+def test_qqp_is_quoted_and_read_as_it_is(tmp_path):
+    path = written(tmp_path, "train.tsv", 'id\tquestion1\tquestion2\tis_duplicate\n0\t"What is ""x""?"\tb\t1\n')
+    assert read_split(TASKS["qqp"], tmp_path, "train").texts == ['"What is ""x""?"']
+    assert read_examples(path, ("question1",), None, None).texts == ['"What is ""x""?"']
+
+
+@pytest.mark.parametrize(("value", "kind"), [("null", "a null"), ('["a"]', "a list"), ('{"a": 1}', "an object")])
+def test_text_that_is_none_is_refused(tmp_path, value, kind):
+    path = written(tmp_path, "t.jsonl", f'{{"text": "a", "other": null}}\n{{"text": {value}, "other": 1}}\n')
+    with pytest.raises(InputError, match=rf"t.jsonl:2: 'text' is {kind}, expected text"):
+        read_examples(path, ("text",), None, None)
+
+
+def test_numbers_are_text(tmp_path):
+    path = written(tmp_path, "t.jsonl", '{"text": 12, "label": true}\n')
+    assert read_examples(path, ("text",), "label", {"true": 0}).texts == ["12"]
+
+
+def test_a_column_that_is_there_twice_is_refused_where_it_is_asked_for(tmp_path):
+    path = written(tmp_path, "t.csv", "text,x,x, text\na,1,2,b\n")
+    with pytest.raises(InputError, match=r"t.csv: 2 columns are called 'text'; rename one"):
+        read_examples(path, ("text",), None, None)
+
+
+def test_another_separator_is_pointed_out(tmp_path):
+    with pytest.raises(
+        InputError, match=r"no column 'text'; the file has text,label as one column; columns of .tsv are"
+    ):
+        read_examples(written(tmp_path, "t.tsv", "text,label\na,1\n"), ("text",), None, None)
+
+
+def test_lines_of_text_end_at_line_feeds_only(tmp_path):
+    path = written(tmp_path, "t.txt", "a\u2028b\x0bc\x85d\r\n\ne\rf\n")
+    assert read_lines(path).texts == ["a\u2028b\x0bc\x85d", "e\rf"]
+
+
+def test_predictions_stay_a_table(tmp_path):
+    path = tmp_path / "predictions.tsv"
+    write_submission(path, ["a\tb", "c\nd", "e\\f", "g\u2028\\"], ["x", "y\r\nz", "w", "v"])
+    text = path.read_text("utf-8")
+    assert text == "index\tprediction\na\\tb\tx\nc\\nd\ty\\r\\nz\ne\\f\tw\ng\\u2028\\\\\tv\n"
+    assert len(text.splitlines()) == 5 and all(line.count("\t") == 1 for line in text.splitlines())
