@@ -101,7 +101,12 @@ class PackedRows:
 
 _ARRAYS = ("input_ids", "row_starts", "second_starts", "example_index")
 _LABEL_PREFIX = "labels."
-_DTYPES = {"I32": np.int32, "I64": np.int64, "U8": np.uint8, "F32": np.float32}
+# All that ``save`` may have written: labels are as their maker has them.
+_DTYPES = {
+    **{"BOOL": np.bool_, "U8": np.uint8, "U16": np.uint16, "U32": np.uint32, "U64": np.uint64},
+    **{"I8": np.int8, "I16": np.int16, "I32": np.int32, "I64": np.int64},
+    **{"F16": np.float16, "F32": np.float32, "F64": np.float64},
+}
 
 
 def pack_rows(

@@ -169,7 +169,7 @@ def unwrap(
     Raises:
         InputError: no dict, or several that could be meant.
     """
-    taken_off = []
+    taken_off: list[str] = []
     while True:
         if not isinstance(content, Mapping):
             raise InputError(

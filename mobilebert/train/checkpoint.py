@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from mobilebert.base.errors import InputError
@@ -23,6 +24,7 @@ from mobilebert.base.files import file_digest, read_json, write_json
 FOLDER = "checkpoints"
 ENTRIES = (f"{FOLDER}/step_*", f"{FOLDER}/.step_*")  # for the record of the output folder
 _NAME = re.compile(r"step_(\d{8,})")
+_FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
 @dataclass
@@ -93,12 +95,31 @@ def verify(folder: Path) -> Path:
 
 
 def load(folder: Path) -> Checkpoint:
-    """Read a verified checkpoint."""
-    return Checkpoint(
-        load_file(folder / "model.safetensors"),
-        load_file(folder / "optimizer.safetensors"),
-        read_json(folder / "state.json"),
-    )
+    """Read a verified checkpoint.
+
+    Raises:
+        InputError: arrays of a type that NumPy lacks, or an optimizer's state that is no floating-point numbers.
+    """
+    optimizer = _read_arrays(folder / "optimizer.safetensors")
+    for name, array in optimizer.items():
+        if type_name(array) not in _FLOATS:
+            raise InputError(
+                f"{folder / 'optimizer.safetensors'}: {name} is {type_name(array)}, but an optimizer's state is "
+                f"{', '.join(_FLOATS)}; resume from another checkpoint"
+            )
+    return Checkpoint(_read_arrays(folder / "model.safetensors"), optimizer, read_json(folder / "state.json"))
+
+
+def type_name(array: np.ndarray) -> str:
+    """The type of an array that came from a tensor: Paddle has no uint16, its bfloat16 becomes that in NumPy."""
+    return "bfloat16" if array.dtype == np.uint16 else array.dtype.name
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    try:
+        return load_file(path)
+    except (SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: holds what NumPy cannot read ({error}); resume from another checkpoint") from None
 
 
 def find(output_dir: Path, resume: str | os.PathLike, fallback: bool, report: Callable[[str], None]) -> Path:

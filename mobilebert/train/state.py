@@ -160,10 +160,12 @@ def _check_same_run(saved: dict[str, Any], current: dict[str, Any], folder: Path
 
 def _load_model(model: paddle.nn.Layer, arrays: dict[str, np.ndarray], folder: Path) -> None:
     shapes = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
-    for name in [*shapes, *arrays]:
-        saved = list(arrays[name].shape) if name in arrays else "absent"
-        if shapes.get(name, "absent") != saved:
-            raise InputError(
-                f"{folder}: checkpoint of another model ({name} is {saved} there, {shapes.get(name, 'absent')} here)"
-            )
+    types = {name: str(tensor.dtype).removeprefix("paddle.") for name, tensor in model.state_dict().items()}
+    saved_shapes = {name: list(array.shape) for name, array in arrays.items()}
+    saved_types = {name: checkpoint.type_name(array) for name, array in arrays.items()}
+    for saved, here in ((saved_shapes, shapes), (saved_types, types)):
+        for name in [*shapes, *arrays]:
+            there, ours = saved.get(name, "absent"), here.get(name, "absent")
+            if there != ours:
+                raise InputError(f"{folder}: checkpoint of another model ({name} is {there} there, {ours} here)")
     model.set_state_dict({name: paddle.to_tensor(array) for name, array in arrays.items()})
