@@ -98,10 +98,7 @@ class MobileBertConfig:
     def __post_init__(self):
         labels = self.id2label
         if labels is not None:
-            try:
-                labels = {int(key): str(value) for key, value in labels.items()}
-            except (AttributeError, ValueError):
-                raise InputError(f"id2label={labels!r}: expected a mapping from class index to label word") from None
+            labels = _class_names(labels)
         elif self.num_labels is not None:
             labels = {index: f"LABEL_{index}" for index in range(self.num_labels)}
         else:
@@ -205,8 +202,11 @@ class MobileBertConfig:
         model_type = values.pop("model_type", "mobilebert")
         if model_type != "mobilebert":
             raise InputError(f"model_type={model_type!r}: expected 'mobilebert'")
-        for derived in ("true_hidden_size", "label2id", "_num_labels"):
+        label2id = values.pop("label2id", None)
+        for derived in ("true_hidden_size", "_num_labels"):
             values.pop(derived, None)
+        if label2id and not {"num_labels", "id2label"} & set(overrides):
+            values["id2label"] = _agreed_names(values.get("id2label"), label2id)
         known = {f.name for f in fields(cls)} - {"extra"}
         if "num_labels" in overrides and "id2label" not in overrides:
             values.pop("id2label", None)
@@ -264,6 +264,72 @@ class MobileBertConfig:
         noted = self.extra.get("task_specific_params")
         noted = {**(noted if isinstance(noted, dict) else {}), head: values}
         return replace(self, num_labels=None, extra={**self.extra, "task_specific_params": noted})
+
+
+def _class_names(labels: Any) -> dict[int, str]:
+    """An ``id2label`` with whole numbers as keys.
+
+    Raises:
+        InputError: it is no such mapping, or one number or one name stands twice: names tell the classes apart.
+    """
+    try:
+        names = {int(key): str(value) for key, value in labels.items()}
+    except (AttributeError, ValueError, TypeError):
+        raise InputError(f"id2label={labels!r}: expected a mapping from class index to label word") from None
+    for key, value in labels.items():
+        if value is None or isinstance(value, list | dict):
+            raise InputError(f"id2label={labels!r}: class {key} has no name; expected a word for each class")
+    if len(names) < len(labels):
+        raise InputError(f"id2label={labels!r}: a class index stands twice; expected each once")
+    first: dict[str, int] = {}
+    for index, name in names.items():
+        other = first.setdefault(name.strip(), index)
+        if other != index:
+            raise InputError(
+                f"id2label: classes {other} and {index} are both called {name!r}; give each a name of its own"
+            )
+    return names
+
+
+def _agreed_names(id2label: Any, label2id: Any) -> Any:
+    """The class names of a ``config.json`` that has a ``label2id``: those of the one that has more than placeholders.
+
+    transformers writes ``LABEL_0`` and so on where a training gave no names, and leaves such a mapping beside another
+    that was given some. Further names of a class in ``label2id`` are no contradiction.
+
+    Args:
+        id2label: as it stands in the file; None where there is none.
+        label2id: the same.
+
+    Returns:
+        What to take as ``id2label``.
+
+    Raises:
+        InputError: the two disagree.
+    """
+    try:
+        given = {str(name): int(index) for name, index in label2id.items()}
+    except (AttributeError, ValueError, TypeError):
+        raise InputError(f"label2id={label2id!r}: expected a mapping from label word to class index") from None
+    if id2label is not None and all(name == f"LABEL_{index}" for name, index in given.items()):
+        return id2label
+    names = None if id2label is None else _class_names(id2label)
+    if names is None or all(name == f"LABEL_{index}" for index, name in names.items()):
+        found = {index: name for name, index in given.items()}
+        if len(found) < len(given) or (names is not None and set(found) != set(names)):
+            raise InputError(
+                f"label2id={label2id!r}: cannot tell each class's name from it; name the classes in id2label"
+            )
+        return found
+    for name, index in given.items():
+        if index not in names:
+            raise InputError(f"label2id has class {index}, {name!r}, which id2label lacks; correct one of them")
+        called = {other.casefold() for other, place in given.items() if place == index}
+        if names[index].casefold() not in called:
+            raise InputError(
+                f"label2id calls class {index} {name!r}, id2label calls it {names[index]!r}; correct one of them"
+            )
+    return names
 
 
 def _is_number(value: Any) -> bool:

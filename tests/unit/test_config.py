@@ -62,6 +62,53 @@ def test_labels_come_from_either_and_overrides_win():
     assert MobileBertConfig().with_labels(["x", "y", "z"], "regression").num_labels == 3
 
 
+PLACEHOLDERS = {"LABEL_0": 0, "LABEL_1": 1, "LABEL_2": 2}
+
+
+@pytest.mark.parametrize(
+    ("id2label", "label2id", "names"),
+    [
+        ({"0": "a", "1": "b"}, {"a": 0, "b": 1}, ["a", "b"]),
+        ({"0": "a", "1": "b"}, {"b": "1", "a": "0"}, ["a", "b"]),
+        ({"0": "a", "1": "b"}, PLACEHOLDERS, ["a", "b"]),  # transformers leaves them where only id2label was given
+        ({"0": "a", "1": "b"}, {"a": 0}, ["a", "b"]),
+        ({"0": "a", "1": "b"}, {"a": 0, "first": 0, "B": 1}, ["a", "b"]),
+        ({"0": "a", "1": "b"}, {}, ["a", "b"]),
+        ({"0": "a", "1": "b"}, None, ["a", "b"]),
+        ({"0": "LABEL_0", "1": "LABEL_1"}, {"no": 0, "yes": 1}, ["no", "yes"]),
+        (None, {"yes": 1, "no": 0, "maybe": 2}, ["no", "yes", "maybe"]),
+        (None, PLACEHOLDERS, ["LABEL_0", "LABEL_1", "LABEL_2"]),
+    ],
+)
+def test_class_names_are_those_that_a_file_has(id2label, label2id, names):
+    values = {"label2id": label2id} if id2label is None else {"id2label": id2label, "label2id": label2id}
+    config = MobileBertConfig.from_dict(values)
+    assert list(config.id2label.values()) == names
+    assert config.to_dict()["label2id"] == {name: index for index, name in enumerate(names)}
+
+
+@pytest.mark.parametrize(
+    ("id2label", "label2id", "message"),
+    [
+        ({"0": "a", "1": "b"}, {"a": 1, "b": 0}, "label2id calls class 1 'a', id2label calls it 'b'; correct one"),
+        ({"0": "a", "1": "b"}, {"x": 0, "y": 1}, "label2id calls class 0 'x', id2label calls it 'a'"),
+        ({"0": "a", "1": "b"}, {"a": 0, "b": 1, "c": 2}, "label2id has class 2, 'c', which id2label lacks"),
+        ({"0": "LABEL_0", "1": "LABEL_1"}, {"a": 0, "b": 1, "c": 2}, "label2id=.*: cannot tell each class's name"),
+        (None, {"a": 0, "b": 0}, "label2id=.*: cannot tell each class's name from it; name the classes in id2label"),
+        (None, {"a": 0, "b": 2}, "id2label.*: expected the class indices 0 to 1"),
+        (None, ["a"], r"label2id=\['a'\]: expected a mapping from label word to class index"),
+        (None, {"a": "first"}, "label2id=.*: expected a mapping from label word to class index"),
+    ],
+)
+def test_class_names_that_contradict_each_other_are_refused(tmp_path, id2label, label2id, message):
+    values = {"label2id": label2id} if id2label is None else {"id2label": id2label, "label2id": label2id}
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    with pytest.raises(InputError, match=f"config.json: {message}"):
+        MobileBertConfig.from_pretrained(tmp_path)
+    # what is asked for anew makes the file's names irrelevant
+    assert MobileBertConfig.from_pretrained(tmp_path, num_labels=3).num_labels == 3
+
+
 def test_a_config_is_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         MobileBertConfig().hidden_size = 3
@@ -93,6 +140,11 @@ def test_a_config_is_frozen():
         ({"id2label": ["a", "b"]}, r"id2label=\['a', 'b'\]: expected a mapping from class index to label word"),
         ({"id2label": {"a": 0}}, "expected a mapping from class index to label word"),
         ({"id2label": {0: "a", 2: "b"}}, "id2label.*: expected the class indices 0 to 1"),
+        ({"id2label": {0: "a", 1: "b", 2: "a"}}, "id2label: classes 0 and 2 are both called 'a'; give each a name"),
+        ({"id2label": {0: "a", 1: "a "}}, "id2label: classes 0 and 1 are both called 'a '"),
+        ({"id2label": {"0": "a", "00": "b"}}, "id2label=.*: a class index stands twice"),
+        ({"id2label": {0: "a", 1: None}}, "id2label=.*: class 1 has no name"),
+        ({"id2label": {0: "a", 1: ["b"]}}, "id2label=.*: class 1 has no name"),
     ],
 )  # fmt: skip
 def test_bad_values_are_named(values, message):
