@@ -1,5 +1,7 @@
 """Exceptions for input that a user can correct."""
 
+from collections.abc import Mapping
+
 
 class InputError(ValueError):
     """Bad input from outside: a file, a flag, a checkpoint.
@@ -11,7 +13,22 @@ class InputError(ValueError):
 
 
 class QuestionTooLongError(InputError):
-    """A question leaves no space for the passage in the tokens that a model reads at once."""
+    """Questions leave no space for their passages in the tokens that a model reads at once.
+
+    Args:
+        messages: by the question's number among those that were asked, what is wrong with it; the first is the
+            exception's own message.
+
+    Attributes:
+        messages: the same.
+    """
+
+    def __init__(self, messages: Mapping[int, str]):
+        super().__init__(next(iter(messages.values())))
+        self.messages = dict(messages)
+
+    def __reduce__(self):
+        return type(self), (self.messages,)
 
 
 class StuckWindowsError(InputError):

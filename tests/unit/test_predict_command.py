@@ -230,6 +230,43 @@ def test_tables_of_questions(place, tmp_path, run_script):
     }
 
 
+def test_a_question_that_is_too_long_costs_its_own_row_only(place, tmp_path, run_script):
+    """Its line says why, all others are answered; a run that is resumed does not try again; the status is 2."""
+    rows = [{"id": f"n{number}", "question": "Who?", "context": f"Ada wrote {number} . " * 20} for number in range(40)]
+    for number in (0, 35):
+        rows[number]["question"] = "who " * 70
+    source, out, plain = tmp_path / "in.jsonl", tmp_path / "out.jsonl", tmp_path / "plain.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    arguments = ("predict", "qa", "--model", place / "qa", "--input", source, "--output", out)
+    code, output, errors = run_script(*arguments)
+    reason = (
+        "question n0: its 70 tokens leave the context -9 of max_seq_length=64, not more than doc_stride=21; "
+        "raise the one or lower the other"
+    )
+    assert (code, output) == (2, "")
+    assert errors == (
+        f"error: {out}: 2 of 40 questions are not answered, their lines hold the error (first: {reason}); "
+        "all others are answered\n"
+    )
+    written = rows_of(out)
+    assert [row["id"] for row in written] == [row["id"] for row in rows]
+    assert list(written[0]) == ["id", "error", "fingerprint"] and written[0]["error"] == reason
+    assert [row["id"] for row in written if "error" in row] == ["n0", "n35"]
+    assert all(row["answer"] for row in written if "error" not in row)
+    content = out.read_bytes()
+    assert run_script(*arguments) == (2, "", errors) and out.read_bytes() == content
+    lines = content.splitlines(keepends=True)
+    for cut in (1, 34, 36):
+        out.write_bytes(b"".join(lines[:cut]) + b'{"id": "n')
+        assert run_script(*arguments) == (2, "", errors) and out.read_bytes() == content
+    # Without them: the same answers, and all is well.
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows if len(row["question"]) < 9))
+    code, _, errors = run_script(*arguments[:-1], plain)
+    assert (code, errors) == (0, "")
+    kept = [row for row in written if "error" not in row]
+    assert [row["answer"] for row in rows_of(plain)] == [row["answer"] for row in kept]
+
+
 def test_files_of_texts(place, tmp_path, run_script):
     (tmp_path / "t.txt").write_text("good film\r\n\nbad film\n")
     (tmp_path / "t.csv").write_text('sentence,label\n"good, film",1\n')
@@ -369,7 +406,8 @@ MISTAKES = {
     "half a character": ((*QA, "--input", "{tmp}/half.jsonl", *BATCH), "half.jsonl:1: context has an invalid"),
     "the same id": ((*QA, "--input", "{tmp}/twice.jsonl", *BATCH), "only 1 different ids for 2 questions"),
     "no column": ((*QA, "--input", "{tmp}/c.tsv", *BATCH), "no column 'question'; the file has words, label"),
-    "a long one of many": ((*QA, "--input", "{tmp}/long.jsonl", *BATCH), "question q9: its 70 tokens leave"),
+    "a stride for no question": ((*QA, "--input", "{tmp}/long.jsonl", *BATCH, "--doc_stride", "61"),
+                                 "question q9: its 70 tokens leave"),
     "which column": ((*CLASSIFY, "--input", "{tmp}/c.tsv", *BATCH), "is the text? --text_column words|label"),
     "columns of lines": ((*CLASSIFY, "--input", "{tmp}/blank.txt", *BATCH, "--text_column", "x"), "without columns"),
     "no text": ((*CLASSIFY, "--input", "{tmp}/blank.txt", *BATCH), "blank.txt: has no text"),

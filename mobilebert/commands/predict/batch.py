@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from mobilebert import __version__
-from mobilebert.base.errors import InputError
+from mobilebert.base.errors import InputError, QuestionTooLongError
 from mobilebert.base.files import file_digest
 from mobilebert.commands.predict import view as view
-from mobilebert.commands.predict.output import write_rows
+from mobilebert.commands.predict.output import ERROR, errors_in, write_rows
 from mobilebert.commands.predict.session import Model, check_pair
 from mobilebert.data.classify.examples import Examples, find_text_columns, read_examples, read_lines
 from mobilebert.data.qa.squad_json import SquadExample, read_squad
 from mobilebert.data.tables import open_table
 from mobilebert.inference import engines
+from mobilebert.inference.predictor import Predictor, Reading
 
 
 def answer_file(model: Model, path: Path, output: Path, overwrite: bool, options: dict[str, Any]) -> str:
@@ -24,7 +25,8 @@ def answer_file(model: Model, path: Path, output: Path, overwrite: bool, options
     Args:
         model: which, and what runs it.
         path: see ``read_questions``.
-        output: JSON lines: the keys of ``predict_view.reading_document``, ``id`` and ``fingerprint``.
+        output: JSON lines: the keys of ``predict_view.reading_document``, ``id`` and ``fingerprint``; of a question
+            that is too long ``id``, ``error`` and ``fingerprint``.
         overwrite: begin ``output`` anew.
         options: of ``Predictor.read_batch``.
 
@@ -32,7 +34,8 @@ def answer_file(model: Model, path: Path, output: Path, overwrite: bool, options
         What was done, in one line.
 
     Raises:
-        InputError: bad input, or an ``output`` that is of another run.
+        InputError: bad input, or an ``output`` that is of another run; or, when all is written, questions that are
+            too long.
     """
     _check_paths(path, output)
     questions = read_questions(path)
@@ -43,18 +46,23 @@ def answer_file(model: Model, path: Path, output: Path, overwrite: bool, options
         predictor = model.load()
 
         def compute(rows: slice) -> list[dict[str, Any]]:
-            chunk = questions[rows]
-            texts = [[getattr(row, name) for row in chunk] for name in ("question", "context", "id")]
-            readings = predictor.read_batch(texts[0], texts[1], ids=texts[2], **options)
             return [
-                view.reading_document(row.question, row.context, reading)
-                for row, reading in zip(chunk, readings, strict=True)
+                {ERROR: reading}
+                if isinstance(reading, str)
+                else view.reading_document(row.question, row.context, reading)
+                for row, reading in zip(questions[rows], _read(predictor, questions[rows], options), strict=True)
             ]
 
         return compute
 
     ids = [question.id for question in questions]
     done = write_rows(output, ids, prints, make_compute, overwrite, "answering")
+    failed = errors_in(output)
+    if failed:
+        raise InputError(
+            f"{output}: {len(failed)} of {len(ids)} questions are not answered, their lines hold the error "
+            f"(first: {failed[0]}); all others are answered"
+        )
     return _summary(output, len(ids), done, "answers")
 
 
@@ -98,6 +106,21 @@ def classify_file(
 
     done = write_rows(output, examples.ids, prints, make_compute, overwrite, "classifying")
     return _summary(output, len(examples), done, "texts")
+
+
+def _read(predictor: Predictor, questions: Sequence[SquadExample], options: dict[str, Any]) -> list[Reading | str]:
+    """Answer questions together; of one that is too long, what is wrong with it."""
+
+    def ask(some: Sequence[SquadExample]) -> list[Reading]:
+        texts = [[getattr(row, name) for row in some] for name in ("question", "context", "id")]
+        return predictor.read_batch(texts[0], texts[1], ids=texts[2], **options)
+
+    try:
+        return [*ask(questions)]
+    except QuestionTooLongError as error:
+        too_long = error.messages
+    readings = iter(ask([question for number, question in enumerate(questions) if number not in too_long]))
+    return [too_long[number] if number in too_long else next(readings) for number in range(len(questions))]
 
 
 def read_questions(path: Path) -> list[SquadExample]:

@@ -17,6 +17,7 @@ from mobilebert.base.errors import InputError
 # the same places.
 CHUNK = 32
 FINGERPRINT = "fingerprint"
+ERROR = "error"  # the key of a row that has no result, with what is wrong with it
 
 _LINE_ENDS = "\x85\u2028\u2029"
 _FIRST_BYTES = b'{"id": '
@@ -73,6 +74,14 @@ def write_rows(
                     bar.update(len(lines))
                 os.fsync(handle.fileno())
     return done
+
+
+def errors_in(path: Path) -> list[str]:
+    """What the rows of a finished file say that have an ``error`` and no result."""
+    mark = f'"{ERROR}": '.encode()
+    with open(path, "rb") as handle:
+        rows = (json.loads(line) for line in handle if mark in line)
+        return [row[ERROR] for row in rows if ERROR in row]
 
 
 def _new_lines(

@@ -148,8 +148,8 @@ def build_features(
         One row a window, in the order of the examples.
 
     Raises:
-        QuestionTooLongError: a question leaves its context no more tokens than ``doc_stride``.
-        InputError: there is no example, or ``doc_stride`` is negative.
+        QuestionTooLongError: questions leave their contexts no more tokens than ``doc_stride``.
+        InputError: there is no example, or ``doc_stride`` is negative or so large that no question would fit.
     """
     if not examples:
         raise InputError("no questions to build features from")
@@ -215,12 +215,16 @@ def _context_space(
     """[N] tokens of a row that are left for the context; lengths [N] in tokens."""
     space = max_seq_length - _SPECIAL_TOKENS - question_lengths
     too_long = np.flatnonzero((context_lengths > space) & (space <= doc_stride))
-    if len(too_long):
-        worst = too_long[0]
-        raise QuestionTooLongError(
-            f"question {examples[worst].id}: its {question_lengths[worst]} tokens leave the context {space[worst]} of "
-            f"max_seq_length={max_seq_length}, not more than doc_stride={doc_stride}; raise the one or lower the other"
-        )
+    messages = {
+        number: f"question {examples[number].id}: its {question_lengths[number]} tokens leave the context "
+        f"{space[number]} of max_seq_length={max_seq_length}, not more than doc_stride={doc_stride}; raise the one or "
+        "lower the other"
+        for number in too_long.tolist()
+    }
+    if messages and max_seq_length - _SPECIAL_TOKENS <= doc_stride:  # no question is short enough
+        raise InputError(messages[too_long[0]])
+    if messages:
+        raise QuestionTooLongError(messages)
     return space
 
 
