@@ -6,16 +6,19 @@ import subprocess
 import sys
 
 import numpy as np
+import paddle
 import pytest
-from support.models import save_checkpoint
+from support.models import CHECKPOINT_SIZES, save_checkpoint
 
 from mobilebert.base.errors import InputError
+from mobilebert.data.collate import INPUT_NAMES
 from mobilebert.demo import models, pool
 from mobilebert.export.export import ExportPlan, export
 from mobilebert.export.targets import TARGETS
 from mobilebert.inference import engines
 from mobilebert.inference.predictor import Predictor
 from mobilebert.inference.source import read_source
+from mobilebert.model.heads import MobileBertForSequenceClassification
 
 ENGINE = '''
 """Runs a program that was pickled."""
@@ -98,6 +101,64 @@ def test_the_commands_export_and_predict_with_toys(checkpoint, tmp_path, toys, r
     named, chosen, dygraph = said.values()
     assert named == chosen and named["label"] == dygraph["label"]
     assert named["scores"] == pytest.approx(dygraph["scores"], abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def exported(checkpoint, tmp_path_factory):
+    out = tmp_path_factory.mktemp("exported") / "out"
+    export(ExportPlan(str(checkpoint), out, format="all"))
+    return out
+
+
+SIZE = CHECKPOINT_SIZES["vocab_size"]
+WRONG = [
+    ("input_ids", -1, rf"^input_ids: -1 at \[1, 2\], expected 0 to {SIZE - 1}; is it of another tokenizer"),
+    ("input_ids", -SIZE - 1, rf"^input_ids: {-SIZE - 1} at \[1, 2\], expected 0 to"),
+    ("input_ids", SIZE, rf"^input_ids: {SIZE} at \[1, 2\], expected 0 to {SIZE - 1}"),
+    ("input_ids", 2**40, r"^input_ids: 1099511627776 at \[1, 2\], expected"),
+    ("token_type_ids", -1, r"^token_type_ids: -1 at \[1, 2\], expected 0 to 1;"),
+    ("token_type_ids", 2, r"^token_type_ids: 2 at \[1, 2\], expected 0 to 1;"),
+]
+
+
+def batch_with(name=None, value=0, length=5):
+    batch = {key: np.ones((2, length), np.int64) for key in INPUT_NAMES}
+    if name is not None:
+        batch[name][1, 2] = value
+    return batch
+
+
+@pytest.mark.parametrize("engine", [*engines.ENGINES, "toy"])
+def test_every_engine_refuses_what_the_model_has_no_row_for(exported, checkpoint, tmp_path, toys, engine):
+    """Some libraries look negative ids up from the table's end, or before its beginning."""
+    pytest.importorskip(engines.ENGINES[engine].library)
+    if engine == "toy":
+        export(ExportPlan(str(checkpoint), tmp_path / "out", format="toy"))
+    loaded = engines.load(tmp_path / "out" if engine == "toy" else exported, engine)
+    for name, value, message in WRONG:
+        with pytest.raises(InputError, match=message) as caught:
+            loaded.run(batch_with(name, value))
+        assert "\n" not in str(caught.value)
+    positions = CHECKPOINT_SIZES["max_position_embeddings"]
+    with pytest.raises(InputError, match=f"^{positions + 1} tokens in a row, the model has {positions} positions"):
+        loaded.run(batch_with(length=positions + 1))
+    (logits,) = loaded.run(batch_with("input_ids", SIZE - 1, positions))
+    assert np.isfinite(logits).all()
+
+
+def test_the_model_refuses_them_too(checkpoint):
+    model = MobileBertForSequenceClassification.from_pretrained(checkpoint)
+
+    def call(batch, **more):
+        return model(**{name: paddle.to_tensor(array) for name, array in (batch | more).items()})
+
+    for name, value, message in WRONG:
+        with pytest.raises(InputError, match=message):
+            call(batch_with(name, value))
+    with pytest.raises(InputError, match=r"^position_ids: -1 at \[0, 1\], expected 0 to 63"):
+        call(batch_with(), position_ids=np.array([[0, -1, 2, 3, 4]]))
+    model.resize_token_embeddings(SIZE + 1)
+    assert np.isfinite(call(batch_with("input_ids", SIZE)).logits.numpy()).all()
 
 
 def test_the_demo_and_the_folder_know_them(checkpoint, tmp_path, toys):

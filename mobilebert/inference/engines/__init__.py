@@ -62,7 +62,9 @@ def load(
         raise InputError(
             f"{source.folder}: was not exported for {name} (only for {available}); export again with {chosen.made_with}"
         )
-    return chosen(source.folder, manifest.head, manifest.outputs, EngineOptions(threads, precision))
+    loaded = chosen(source.folder, manifest.head, manifest.outputs, EngineOptions(threads, precision))
+    loaded.config = source.config
+    return loaded
 
 
 def best_engine(source: Source) -> str:

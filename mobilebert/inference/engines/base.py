@@ -3,14 +3,17 @@
 B batch   S tokens
 """
 
+import functools
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from mobilebert.inference.manifest import Manifest
+from mobilebert.model.config import MobileBertConfig
+from mobilebert.model.inputs import check_ids, check_length, check_token_types
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,8 @@ class EngineOptions:
 class Engine(ABC):
     """Runs one batch; safe to call from several threads.
 
-    A subclass is made of ``(folder, head, outputs, options)`` and imports its library there, not before.
+    A subclass is made of ``(folder, head, outputs, options)`` and imports its library there, not before. Its ``run``
+    is only given what the model has rows for: what it is called with is checked first, alike for all engines.
 
     Attributes:
         name: what ``--engine`` calls it.
@@ -37,6 +41,7 @@ class Engine(ABC):
         weight_files: names under which a folder holds its weights.
         made_with: the argument of an export that makes files for it, for messages.
         outputs: names of the results.
+        config: of the model; None checks nothing (an export that is only being made).
     """
 
     name: ClassVar[str]
@@ -44,6 +49,12 @@ class Engine(ABC):
     weight_files: ClassVar[tuple[str, ...]]
     made_with: ClassVar[str] = "`format=all`"
     outputs: Sequence[str]
+    config: MobileBertConfig | None = None
+
+    def __init_subclass__(cls, **options: Any):
+        super().__init_subclass__(**options)
+        if "run" in vars(cls):
+            cls.run = _checked(cls.run)  # type: ignore[method-assign]
 
     @classmethod
     def can_run(cls, manifest: Manifest) -> bool:
@@ -52,7 +63,25 @@ class Engine(ABC):
 
     @abstractmethod
     def run(self, batch: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        """Int64 [B, S] arrays by the names of ``INPUT_NAMES`` -> the outputs, in the manifest's order."""
+        """Int64 [B, S] arrays by the names of ``INPUT_NAMES`` -> the outputs, in the manifest's order.
+
+        Raises:
+            InputError: a token id or type that the model has no row for, or rows longer than its positions.
+        """
+
+
+def _checked(run: Callable[..., list[np.ndarray]]) -> Callable[..., list[np.ndarray]]:
+    """An engine's ``run`` behind the check of its inputs."""
+
+    @functools.wraps(run)
+    def checked(self: Engine, batch: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        if self.config is not None:
+            check_length(batch["input_ids"].shape[-1], self.config.max_position_embeddings)
+            check_ids("input_ids", batch["input_ids"], self.config.vocab_size)
+            check_token_types(batch["token_type_ids"], self.config.type_vocab_size)
+        return run(self, batch)
+
+    return checked
 
 
 def first_line(error: BaseException) -> str:
