@@ -12,6 +12,7 @@ from support.texts import write_long_squad
 from mobilebert.base import outputs
 from mobilebert.base.errors import InputError
 from mobilebert.commands.predict import view as predict_view
+from mobilebert.commands.predict.batch import read_questions
 from mobilebert.commands.predict.output import CHUNK, write_rows
 from mobilebert.export.export import ExportPlan, export
 from mobilebert.inference.predictor import Answer, Classification, Reading
@@ -228,6 +229,49 @@ def test_tables_of_questions(place, tmp_path, run_script):
     assert {key: together[key] for key in ("question", "answer", "windows")} == {
         key: json.loads(alone)[key] for key in ("question", "answer", "windows")
     }
+
+
+@pytest.mark.parametrize(
+    "answers", [None, {"text": ["Ada"], "answer_start": [0]}, [{"text": "Ada", "answer_start": "0"}]]
+)
+def test_a_squad_file_and_a_table_are_read_alike(tmp_path, answers):
+    """Ids as numbers; answers in any form, where none are needed; a column that a row lacks and nobody reads."""
+    rows = [
+        {"id": 51, "question": "Who?", "context": "Ada wrote it.", "answers": answers, "title": "t"},
+        {"id": 5.5, "question": "When?", "context": "In 1843.", "answers": answers},
+    ]
+    paragraphs = [{"context": row["context"], "qas": [row]} for row in rows] + [{"context": "", "qas": []}]
+    (tmp_path / "q.json").write_text(json.dumps({"data": [{"paragraphs": paragraphs}]}))
+    (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = [read_questions(tmp_path / name) for name in ("q.json", "q.jsonl")]
+    assert found[0] == found[1]
+    assert [(q.id, q.question, q.context, q.answers) for q in found[0]] == [
+        ("51", "Who?", "Ada wrote it.", ()), ("5.5", "When?", "In 1843.", ())
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"id": None}, "id is missing"),
+        ({"id": True}, "id is True, expected a text or a number"),
+        ({"id": [1]}, "id is [1], expected a text or a number"),
+        ({"id": " "}, "id is empty"),
+        ({"id": "\ud800"}, "id has an invalid character at 0"),
+        ({"context": ""}, "context is empty"),
+        ({"context": None}, "context"),
+        ({"question": ["Who?"]}, "question"),
+    ],
+)
+def test_a_squad_file_and_a_table_are_refused_alike(tmp_path, change, said):
+    row = {"id": "a", "question": "Who?", "context": "Ada wrote it.", **change}
+    content = {"data": [{"paragraphs": [{"context": row["context"], "qas": [row]}]}]}
+    (tmp_path / "q.json").write_text(json.dumps(content))
+    (tmp_path / "q.jsonl").write_text(json.dumps(row) + "\n")
+    for name, place in (("q.json", "data[0].paragraphs[0]"), ("q.jsonl", "q.jsonl:1: ")):
+        with pytest.raises(InputError) as raised:
+            read_questions(tmp_path / name)
+        assert place in str(raised.value) and said in str(raised.value) and "\n" not in str(raised.value)
 
 
 def test_a_question_that_is_too_long_costs_its_own_row_only(place, tmp_path, run_script):

@@ -13,8 +13,8 @@ from mobilebert.commands.predict import view as view
 from mobilebert.commands.predict.output import ERROR, errors_in, write_rows
 from mobilebert.commands.predict.session import Model, check_pair
 from mobilebert.data.classify.examples import Examples, find_text_columns, read_examples, read_lines
-from mobilebert.data.qa.squad_json import SquadExample, read_squad
-from mobilebert.data.tables import open_table
+from mobilebert.data.qa.squad_json import SquadExample, id_text, read_squad
+from mobilebert.data.tables import JsonValue, open_table
 from mobilebert.inference import engines
 from mobilebert.inference.predictor import Predictor, Reading
 
@@ -141,16 +141,18 @@ def read_questions(path: Path) -> list[SquadExample]:
         return questions
     if _suffix(path) not in (".jsonl", ".tsv", ".csv"):
         raise InputError(f"{path}: expected SQuAD's .json, or .jsonl, .tsv or .csv with columns question and context")
-    table = open_table(path)
+    others = set(open_table(path).header) - {"question", "context", "id"}  # nobody reads them: answers, titles
+    table = open_table(path, may_lack=others)
     question_at, context_at = table.positions(["question", "context"])
-    id_at = table.header.index("id") if "id" in table.header else None
+    id_at = table.positions(["id"])[0] if "id" in table.header else None
     questions = []
     for number, (line, row) in enumerate(table.rows):
         if len(row) != len(table.header):
             raise InputError(f"{path}:{line}: {len(row)} columns, expected {len(table.header)}")
         for name, at in (("question", question_at), ("context", context_at)):
+            table.check_text(line, row, at)
             _check_text(f"{path}:{line}: {name}", row[at])
-        name = str(number) if id_at is None else row[id_at]
+        name = str(number) if id_at is None else _id(f"{path}:{line}: id", row[id_at])
         questions.append(SquadExample(name, row[question_at], row[context_at], (), ()))
     if not questions:
         raise InputError(f"{path}: has no question")
@@ -158,6 +160,14 @@ def read_questions(path: Path) -> list[SquadExample]:
     if len(names) < len(questions):
         raise InputError(f"{path}: only {len(names)} different ids for {len(questions)} questions; ids must be unique")
     return questions
+
+
+def _id(where: str, cell: str) -> str:
+    """An id of a table, as an id of SQuAD's JSON is read."""
+    value: Any = cell if not isinstance(cell, JsonValue) else json.loads(cell) if cell else None
+    text = id_text(where, value)
+    _check_text(where, text)
+    return text
 
 
 def read_texts(path: Path, columns: Sequence[str] | None) -> Examples:
