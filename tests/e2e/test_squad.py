@@ -259,6 +259,74 @@ def test_bad_answers_can_be_dropped(place, tmp_path, run_script):
     assert code == 0 and "59 examples" in output and "1 dropped" in output
 
 
+# What annotation tools write
+
+
+BRIDGE = "The bridge was built by Ann Teel in 1843. It carries two roads."
+ANN = {"text": "Ann Teel", "answer_start": 24}
+
+
+def write_bridge(path, *questions, context=BRIDGE):
+    qas = [{"id": f"q{number}", "question": "who ?", **entry} for number, entry in enumerate(questions)]
+    path.write_text(json.dumps({"version": "v2.0", "data": [{"paragraphs": [{"context": context, "qas": qas}]}]}))
+    return path
+
+
+def test_impossible_questions_with_answers(place, tmp_path, run_script):
+    """Named in training, left out when told so; evaluated by the official rule, with a line that says how many."""
+    mine = write_bridge(tmp_path / "mine.json", {"answers": [ANN]}, {"answers": [ANN], "is_impossible": "true"})
+    said = "mine.json: 1 of 2 questions have answers, but is_impossible is true (first: q1)"
+    command = train_from(place, "--train_file", mine, "--output_dir", tmp_path / "out", "--max_steps", "1")
+    for version_2 in ("--version_2_with_negative", "--no-version_2_with_negative"):
+        expect_error(run_script(*command, version_2), said, "leave these questions out with --on_bad_answer drop")
+    code, output, _ = run_script(*command, "--dev_file", mine, "--on_bad_answer", "drop")
+    assert code == 0 and f"{said}; left out" in output and "1 examples, 0 unanswerable, 1 dropped" in output
+    assert f"{said}; scored by their answers" in output
+    assert read(tmp_path / "out" / "eval_results.json")["examples"] == 2
+
+
+def test_no_answer_as_an_empty_text(place, tmp_path, run_script):
+    """One unanswerable question, in training and in evaluation; without version 2 it is named."""
+    mine = write_bridge(tmp_path / "mine.json", {"answers": [ANN]}, {"answers": [{"text": "", "answer_start": -1}]})
+    files = ("--train_file", mine, "--dev_file", mine, "--output_dir", tmp_path / "out", "--max_steps", "1")
+    expect_error(run_script(*train_from(place, *files)), "1 of 2 questions have no answer (first: q1)")
+    code, output, _ = run_script(*train_from(place, *files, "--version_2_with_negative", "--on_bad_answer", "drop"))
+    assert code == 0 and "2 examples, 1 unanswerable, 0 dropped" in output
+    assert output.count("1 of 2 questions have only answers without a text (first: q1); they count as unanswer") == 2
+    scores = read(tmp_path / "out" / "eval_results.json")["dev_selected"]
+    assert (scores["HasAns_total"], scores["NoAns_total"]) == (1, 1)
+
+
+def test_a_dev_file_with_a_wrong_start_is_evaluated(place, tmp_path, run_script):
+    mine = write_bridge(tmp_path / "mine.json", {"answers": [{"text": "1843", "answer_start": 3}]}, {"answers": [ANN]})
+    arguments = ("run_squad", "--model_name_or_path", place / "checkpoint", *EVAL, "--dev_file", mine)
+    code, _, errors = run_script(*arguments, "--output_dir", tmp_path / "out")
+    assert code == 0, errors
+    assert read(tmp_path / "out" / "eval_results.json")["examples"] == 2
+
+
+def test_questions_to_be_answered_need_nothing_else(place, tmp_path, run_script):
+    """Ids as numbers, answers of null; a context of zero-width characters has no answer, not the word "empty"."""
+    content = read(write_bridge(tmp_path / "mine.json", {"id": 51, "answers": None}))
+    content["data"][0]["paragraphs"].append({"context": "\u200b\u200b", "qas": [{"id": 52, "question": "who ?"}]})
+    (tmp_path / "mine.json").write_text(json.dumps(content))
+    arguments = ("run_squad", "--model_name_or_path", place / "checkpoint", *EVAL[1:], "--do_predict")
+    for version_2 in ("--version_2_with_negative", "--no-version_2_with_negative"):
+        out = tmp_path / version_2
+        code, _, errors = run_script(*arguments, "--test_file", tmp_path / "mine.json", "--output_dir", out, version_2)
+        assert code == 0, errors
+        answers = read(out / "predictions.json")
+        assert list(answers) == ["51", "52"] and answers["52"] == ""
+    assert answers["51"] and answers["51"] in BRIDGE
+    code, _, errors = run_script(
+        "predict", "qa", "--model", place / "checkpoint", "--input", tmp_path / "mine.json",
+        "--output", tmp_path / "answers.jsonl",
+    )  # fmt: skip
+    assert code == 0, errors
+    rows = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
+    assert rows[0]["answer"] and [(row["id"], row["answer"]) for row in rows][1] == ("52", "")
+
+
 # What can be wrong with the model
 
 
