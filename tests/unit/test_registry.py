@@ -2,8 +2,10 @@
 
 import importlib
 import json
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import paddle
@@ -193,6 +195,46 @@ def test_an_engine_names_the_export_that_it_needs(checkpoint, toys, tmp_path):
     export(ExportPlan(str(checkpoint), tmp_path / "out"))
     with pytest.raises(InputError, match=r"was not exported for toy \(only for onnxruntime\); .* with `format=toy`"):
         Predictor(tmp_path / "out", engine="toy")
+
+
+@pytest.mark.parametrize(
+    ("formats", "quantization", "runs"),
+    [
+        (["onnxruntime"], None, True),
+        (["onnxruntime", "paddle", "dygraph"], "fp16", True),
+        (["onnxruntime"], "dynamic-int8", True),
+        (["onnxruntime"], "int8", False),
+        (["paddle"], None, False),
+    ],
+)
+def test_openvino_reads_an_onnx_file_but_for_static_int8(exported, formats, quantization, runs, monkeypatch):
+    """Whether the file keeps to the standard's operators does not matter."""
+    source = read_source(exported)
+    manifest = replace(source.manifest, engines=formats, quantization=quantization, portable=False)
+    assert engines.OpenVinoEngine.can_run(manifest) == runs
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    message = rf"not exported for openvino \(only for {formats[0]}\); .* `format=onnx` and without `quantize=int8`$"
+    message = "openvino is not installed" if runs else message
+    with pytest.raises(InputError, match=message):
+        engines.load(replace(source, manifest=manifest), "openvino")
+
+
+@pytest.mark.parametrize("quantize", [None, "fp16", "dynamic-int8"])
+def test_openvino_computes_what_onnx_runtime_does(checkpoint, tmp_path, quantize):
+    pytest.importorskip("openvino", reason="the optional engine openvino is not installed")
+    export(ExportPlan(str(checkpoint), tmp_path / "out", quantize=quantize))
+    batch = batch_with("attention_mask", 0) | {"input_ids": np.arange(10).reshape(2, 5)}
+    (got,), (expected,) = (engines.load(tmp_path / "out", name).run(batch) for name in ("openvino", "onnxruntime"))
+    # At run time each chooses the ranges of its own int8.
+    assert np.abs(got - expected).max() < (0.1 if quantize == "dynamic-int8" else 1e-5) * np.abs(expected).max()
+
+
+def test_a_damaged_file_for_openvino(exported, tmp_path):
+    pytest.importorskip("openvino", reason="the optional engine openvino is not installed")
+    shutil.copytree(exported, tmp_path / "out")
+    (tmp_path / "out" / "model.onnx").write_bytes((exported / "model.onnx").read_bytes()[:1000])
+    with pytest.raises(InputError, match=r"model\.onnx: OpenVINO cannot load it .*; export it again$"):
+        engines.load(tmp_path / "out", "openvino")
 
 
 def test_paddle_is_exported_without_onnx(checkpoint, tmp_path):

@@ -7,18 +7,20 @@ from pathlib import Path
 import numpy as np
 
 from mobilebert.base import extras
+from mobilebert.base.errors import InputError
 from mobilebert.data.collate import INPUT_NAMES
-from mobilebert.inference.engines.base import Engine, EngineOptions
+from mobilebert.inference.engines.base import Engine, EngineOptions, first_line
+from mobilebert.inference.engines.onnx_runtime import OnnxRuntimeEngine
 from mobilebert.inference.manifest import ONNX_FILE, Manifest
 
 
 class OpenVinoEngine(Engine):
-    """Runs a portable ``model.onnx``; the precision is always given, for its own choice differs from CPU to CPU."""
+    """Runs ``model.onnx``; the precision is always given, for its own choice differs from CPU to CPU."""
 
     name = "openvino"
     library = "openvino"
     weight_files = (ONNX_FILE,)
-    made_with = "`portable`"
+    made_with = "`format=onnx` and without `quantize=int8`"
 
     def __init__(self, folder: Path, head: str, outputs: Sequence[str], options: EngineOptions):
         self.outputs = list(outputs)
@@ -26,13 +28,21 @@ class OpenVinoEngine(Engine):
         settings = {"INFERENCE_PRECISION_HINT": options.precision, "PERFORMANCE_HINT": "LATENCY"}
         if options.threads is not None:
             settings["INFERENCE_NUM_THREADS"] = options.threads
-        self.model = openvino.Core().compile_model(str(folder / ONNX_FILE), "CPU", settings)
+        path = folder / ONNX_FILE
+        try:
+            self.model = openvino.Core().compile_model(str(path), "CPU", settings)
+        except RuntimeError as error:
+            raise InputError(f"{path}: OpenVINO cannot load it ({first_line(error)}); export it again") from None
         self.lock = threading.Lock()
 
     @classmethod
     def can_run(cls, manifest: Manifest) -> bool:
-        """Whether the folder has an ONNX file without ONNX Runtime's own operators."""
-        return manifest.portable
+        """Whether the folder has an ONNX file whose operators OpenVINO knows.
+
+        OpenVINO 2026.4 translates those of ONNX Runtime's own that an export uses, but for ``QGemm``, the product of
+        static int8.
+        """
+        return OnnxRuntimeEngine.can_run(manifest) and manifest.quantization != "int8"
 
     def run(self, batch: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """See ``Engine``."""
