@@ -5,13 +5,14 @@ import gzip
 import json
 import logging
 import os
+import pickle
 import string
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mobilebert.base.errors import InputError
+from mobilebert.base.errors import InputError, QuestionTooLongError
 from mobilebert.data.qa.features import build_features, load_dev_features, load_train_features, read_squad
 from mobilebert.data.qa.metrics import evaluate_v2
 from mobilebert.data.qa.squad_json import SquadExample, is_labelled
@@ -88,6 +89,11 @@ def test_reading_keeps_every_character(tmp_path):
         (lambda p: p["qas"][1].pop("id"), "data[0].paragraphs[0].qas[1].id is missing"),
         (lambda p: p["qas"][1].pop("question"), "qas[1].question is missing"),
         (lambda p: p["qas"][1].pop("answers"), "qas[1].answers is missing"),
+        (
+            lambda p: p["qas"][1].update(answers=None),
+            "qas[1].answers is null, expected a list ([] for a question without",
+        ),
+        (lambda p: p["qas"][1].update(answers={"text": "fox"}), "qas[1].answers is no list"),
         (lambda p: p["qas"][0]["answers"].append("fox"), "qas[0].answers[1].text is missing"),
         (lambda p: p["qas"][0]["answers"][0].pop("text"), "answers[0].text is missing"),
         (
@@ -468,6 +474,14 @@ def test_room_that_is_too_small():
         build_features(
             [example("abcdefgh", "abcdef")], letters_tokenizer(), max_seq_length=12, doc_stride=3, is_training=False
         )
+    both = [example("abcdefgh", question, number=number) for number, question in enumerate(("abcdef", "x", "abcdefg"))]
+    with pytest.raises(QuestionTooLongError) as raised:
+        build_features(both, letters_tokenizer(), max_seq_length=12, doc_stride=3, is_training=False)
+    assert list(raised.value.messages) == [0, 2] and raised.value.messages[0] == str(raised.value)
+    assert "question q2: its 7 tokens" in pickle.loads(pickle.dumps(raised.value)).messages[2]
+    with pytest.raises(InputError, match="question q0: its 6 tokens") as raised:  # the settings' fault, no question's
+        build_features(both, letters_tokenizer(), max_seq_length=12, doc_stride=9, is_training=False)
+    assert not isinstance(raised.value, QuestionTooLongError)
     short = [example("abc", "abcdef")]  # a context that fits needs no overlap
     assert len(build_features(short, letters_tokenizer(), max_seq_length=12, doc_stride=3, is_training=False)) == 1
     with pytest.raises(InputError, match="doc_stride=-1"):

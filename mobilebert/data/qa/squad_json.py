@@ -240,6 +240,8 @@ def _as_list(path: str | os.PathLike, place: str, qa: dict) -> Any:
     if "answers" not in qa:
         raise InputError(f"{path}: {place}.answers is missing; {_STRUCTURE}")
     answers = qa["answers"]
+    if answers is None:
+        raise InputError(f"{path}: {place}.answers is null, expected a list ([] for a question without an answer)")
     if not isinstance(answers, dict) or not isinstance(answers.get("text"), list):
         return answers
     texts = answers["text"]
