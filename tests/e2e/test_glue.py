@@ -117,6 +117,19 @@ def test_a_regression_on_a_file_of_ones_own_begins_with_the_mnli_encoder(trained
     assert list((tmp_path / "cache").glob("glue-own-*"))
 
 
+def test_rows_without_a_label_are_left_out_on_request_and_predictions_stay_a_table(shape, tmp_path):
+    table = tmp_path / "t.CSV"
+    table.write_text('id;text; label\n"1\n2";a b; pos\n3;c d;\n"4\t5";e f;neg\n', "utf-8")
+    own = ("--train_file", table, "--test_file", table, "--text_column", "text", *shape, "--cache_dir", "")
+    own += ("--output_dir", tmp_path / "out", "--do_train", "--do_predict", "--max_steps", 1, "--max_seq_length", 16)
+    result = run_glue(*own, "--on_missing_label", "drop")
+    assert result.returncode == 0, result.stderr
+    assert "rows without a label, left out as asked: 1 of 3 (line 4)" in result.stdout
+    assert "own: classes neg, pos" in result.stdout
+    lines = (tmp_path / "out" / "predictions.tsv").read_text().splitlines()
+    assert [line.split("\t")[0] for line in lines] == ["index", "1\\n2", "3", "4\\t5"]
+
+
 MNLI_EVAL = ("--task_name", "mnli", "--data_dir", SAMPLES, "--do_eval")
 BAD_FLAGS = {
     "nothing to read": (("--do_train",), "which data? give --task_name, or --train_file"),
@@ -139,6 +152,8 @@ def test_bad_flags_end_in_one_line(case, tmp_path):
 def test_bad_input_ends_in_one_line_and_writes_nothing(shape, trained, tmp_path, monkeypatch, capsys):
     output, _ = trained
     (tmp_path / "bad.tsv").write_text("sentence\tlabel\nfine\t1\nodd\tx\n")
+    (tmp_path / "own.csv").write_text("text,label\na,x\nb,\nc,y\n")
+    own = (*shape, "--train_file", tmp_path / "own.csv", "--text_column", "text", "--do_train")
     here = ("--output_dir", tmp_path / "out", "--cache_dir", "")
     best = ("--model_name_or_path", output / "best")
     sst2 = ("--task_name", "sst2", "--data_dir", SAMPLES)
@@ -149,6 +164,9 @@ def test_bad_input_ends_in_one_line_and_writes_nothing(shape, trained, tmp_path,
         ((*sst2, *shape, "--train_file", tmp_path / "bad.tsv", "--do_train", *here), "bad.tsv:3: unknown label 'x'"),
         ((*sst2, *shape, "--do_train", "--max_seq_length", 65, *here), "--max_seq_length 65: expected 4 to 64 tokens"),
         ((*sst2, *shape, "--do_train", "--batch_size", 0, *here), "--batch_size=0: expected a whole number"),
+        ((*own, *here), "own.csv:3: no label (''); rows without one: 1 of 3 (line 3): give each a label, or leave them "
+         "out with --on_missing_label drop"),
+        ((*own, "--label_order", "x,y,y", *here), "--label_order x,y,y: 'y' stands twice; name every class once"),
     ]:  # fmt: skip
         # In this process: each start of Paddle takes seconds.
         monkeypatch.setattr(sys, "argv", ["run_glue.py", *map(str, arguments)])

@@ -55,6 +55,74 @@ def test_windows_overlap_as_in_training(squad):
     assert counts[1] < counts[4] == counts[None]  # where nothing is noted, a third of the row
 
 
+NAMES = MobileBertConfig(num_hidden_layers=1, id2label={0: "bad", 1: "good"})
+
+
+def accuracy_of(path, *predictions):
+    """The score of a classifier that answers so."""
+    samples = read_samples(path, "sequence-classification", NAMES, TOKENIZER, 16)
+    return samples.score([np.eye(2)[list(predictions)]])["accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("t.json", '[{"text": "a", "label": "good"},\n {"text": "b", "label": " bad"}]'),
+        ("t.CSV", "text;label\na;good\nb; 0\n"),
+        ("t.TSV", "text\tlabel\na\t1\nb\tbad\n"),
+        ("t.tsv", "sentence1\tsentence2\tgold_label\na\tb\tgood\nno\tconsensus\t-\nb\tc\tbad\n"),
+    ],
+)
+def test_tables_are_read_as_for_training(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    assert accuracy_of(tmp_path / name, 1, 0) == 100.0 and accuracy_of(tmp_path / name, 1, 1) == 50.0
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (
+            '"text": "b", "label": null',
+            r"t.jsonl:2: no label \(null\).*or take the rows or the column label out of the file$",
+        ),
+        ('"text": "b", "label": -1', r"t.jsonl:2: no label \('-1'\); rows without one: 1 of 2 \(line 2\)"),
+        ('"text": "b", "label": [0, 1]', r"t.jsonl:2: the label is a list"),
+        ('"text": ["b"], "label": 0', r"t.jsonl:2: 'text' is a list, expected text"),
+    ],
+)
+def test_rows_that_say_nothing_are_named(tmp_path, row, message):
+    (tmp_path / "t.jsonl").write_text('{"text": "a", "label": 1}\n{' + row + "}\n")
+    with pytest.raises(InputError, match=message):
+        accuracy_of(tmp_path / "t.jsonl", 0, 0)
+
+
+def test_a_line_of_text_ends_at_a_line_feed_only(tmp_path):
+    (tmp_path / "t.TXT").write_text("film\u2028great\x0bfilm\r\n\nboring\n", "utf-8", newline="")
+    assert len(read_samples(tmp_path / "t.TXT", "sequence-classification", NAMES, TOKENIZER, 16).rows) == 2
+
+
 def test_a_wrong_note_is_named(squad):
     with pytest.raises(InputError, match=r"config.json: task_specific_params has doc_stride='x'; correct it"):
         read_samples(squad, "question-answering", config_with(doc_stride="x"), TOKENIZER, 16)
+
+
+def test_samples_are_scored_by_their_texts_or_not_at_all(squad, tmp_path):
+    """A wrong start does not leave a question out; a question without answers among others is not guessed to be one."""
+    content = json.loads(squad.read_text())
+    (question,) = content["data"][0]["paragraphs"][0]["qas"]
+    question["answers"][0]["answer_start"] = 3
+    other = {"id": "2", "question": "what"}
+    content["data"][0]["paragraphs"][0]["qas"].append(other)
+    path = tmp_path / "half.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"qas\[1\].answers is missing"):
+        read_samples(path, "question-answering", config_with(), TOKENIZER, 64)
+    other["is_impossible"] = True
+    path.write_text(json.dumps(content))
+    samples = read_samples(path, "question-answering", config_with(), TOKENIZER, 64)
+    assert len(samples.rows) == 2 and samples.score is not None
+    for qa in (question, other):
+        qa.update(answers=None, is_impossible=None)
+    path.write_text(json.dumps(content))
+    samples = read_samples(path, "question-answering", config_with(), TOKENIZER, 64)
+    assert len(samples.rows) == 2 and samples.score is None

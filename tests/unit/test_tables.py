@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mobilebert.base.errors import InputError
+from mobilebert.commands.predict.batch import read_texts
 from mobilebert.data.classify.examples import FileRules, read_examples, read_lines
 from mobilebert.data.classify.labels import NO_LABEL, read_label_words
 from mobilebert.data.glue.files import read_file, read_split, write_submission
@@ -361,6 +362,17 @@ def test_another_separator_is_pointed_out(tmp_path):
 def test_lines_of_text_end_at_line_feeds_only(tmp_path):
     path = written(tmp_path, "t.txt", "a\u2028b\x0bc\x85d\r\n\ne\rf\n")
     assert read_lines(path).texts == ["a\u2028b\x0bc\x85d", "e\rf"]
+
+
+def test_predict_reads_the_same_tables(tmp_path):
+    rows = [{"text": "a", "label": None}, {"text": "b", "label": "x"}]
+    assert read_texts(written(tmp_path, "t.json", json.dumps(rows)), None).texts == ["a", "b"]
+    assert read_texts(written(tmp_path, "t.CSV", 'id;text\nx;"a; b"\n'), None).texts == ["a; b"]
+    assert read_texts(written(tmp_path, "t.TXT", "a\u2028b\nc\n"), None).texts == ["a\u2028b", "c"]
+    with pytest.raises(InputError, match=r"t.jsonl:1: 'text' is a null, expected text"):
+        read_texts(written(tmp_path, "t.jsonl", '{"text": null}\n'), None)
+    with pytest.raises(InputError, match=r"t.tsv:2: looks quoted"):
+        read_texts(written(tmp_path, "t.tsv", 'text\n"a ""b"""\n'), None)
 
 
 def test_predictions_stay_a_table(tmp_path):

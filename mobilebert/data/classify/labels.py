@@ -62,7 +62,7 @@ class MissingLabels:
             return
         line, cell = self._rows[0]
         kind = getattr(cell, "kind", None)
-        what = f"no label ({kind or repr(cell)})"
+        what = f"no label ({kind if kind == 'null' else repr(cell)})"
         if kind == "absent":
             what = f"no {self._column!r}, which the first line has"
         raise InputError(f"{self._path}:{line}: {what}; rows without one: {count}: {self._remedy()}")
