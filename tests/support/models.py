@@ -61,7 +61,7 @@ def random_values(name: str, shape: tuple[int, ...], generator: np.random.Genera
         return generator.normal(0, 0.3, shape)
     if len(shape) == 1:  # gamma: some negative
         return generator.uniform(0.5, 1.1, shape) * generator.choice([1, 1, 1, -1], shape)
-    return generator.normal(0, 0.5 if "embeddings." in name else 0.5 * shape[-1] ** -0.5, shape)
+    return generator.normal(0, 0.5 if "embeddings." in name else 0.5 * max(shape[-1], 1) ** -0.5, shape)
 
 
 def randomise(model, seed: int = 0):

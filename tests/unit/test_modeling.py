@@ -411,6 +411,34 @@ def test_heads_refuse_a_shape_that_they_cannot_have():
         HEADS["masked-lm"](MobileBertConfig(**{**SIZES, "embedding_size": 49}))
 
 
+def test_pairs_are_refused_where_the_model_has_one_token_type():
+    model = build(type_vocab_size=1)
+    zeros = np.zeros_like(IDS)
+    np.testing.assert_array_equal(run(model, token_type_ids=zeros), run(model))
+    with pytest.raises(InputError) as refused:
+        run(model, token_type_ids=MASK)
+    assert "\n" not in str(refused.value) and "type_vocab_size=1" in str(refused.value)
+    run(build(), token_type_ids=MASK)  # two types have room for it
+
+
+@pytest.mark.parametrize("head", ["masked-lm", "pretraining"])
+def test_a_language_model_whose_embedding_is_as_wide_as_the_hidden_size(head, tmp_path):
+    model = build(head, embedding_size=48)
+    assert model.cls.predictions.dense.weight.shape == [97, 0]
+    model.save_pretrained(tmp_path)
+    again = HEADS[head].from_pretrained(tmp_path)
+    assert not again.load_report.initialised and not again.load_report.unused
+    logits = run(again)
+    np.testing.assert_array_equal(logits, run(model))
+    assert logits.shape == (2, 6, 97)
+    # The decoder is the embedding alone.
+    with paddle.no_grad():
+        hidden = model.cls.predictions.transform(model.mobilebert(paddle.to_tensor(IDS)).last_hidden_state).numpy()
+    words = model.get_input_embeddings().weight.numpy()
+    np.testing.assert_allclose(logits, hidden @ words.T + model.cls.predictions.bias.numpy(), rtol=1e-4, atol=1e-4)
+    assert again.resize_token_embeddings(120).weight.shape == [120, 48] and run(again).shape == (2, 6, 120)
+
+
 # Vocabulary
 
 

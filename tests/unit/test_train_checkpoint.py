@@ -7,10 +7,12 @@ import random
 import numpy as np
 import paddle
 import pytest
+import safetensors.paddle
 
 from mobilebert.base.errors import InputError
 from mobilebert.train import checkpoint, randomness
 from mobilebert.train.checkpoint import Checkpoint
+from mobilebert.train.state import _load_model
 
 
 def content(step):
@@ -28,6 +30,39 @@ def test_a_checkpoint_comes_back_bit_for_bit(tmp_path):
     assert np.array_equal(found.model["weight"], content(7).model["weight"])
     assert found.optimizer["weight/beta1_pow"].tobytes() == content(7).optimizer["weight/beta1_pow"].tobytes()
     assert found.state == content(7).state
+
+
+def test_an_optimizers_state_is_floating_point_numbers(tmp_path):
+    bits = np.array([0x3F80, 0x4000], np.uint16)  # bfloat16, as Paddle hands it over: 1 and 2
+    right = Checkpoint({"weight": bits}, {"weight/moment1": bits, "weight/moment2": np.ones(2, np.float16)}, {})
+    found = checkpoint.load(checkpoint.save(tmp_path, 1, right, keep=2))
+    assert paddle.to_tensor(found.optimizer["weight/moment1"]).astype("float32").tolist() == [1, 2]
+    wrong = Checkpoint({}, {"weight/moment1": np.ones(2, np.int8)}, {})
+    with pytest.raises(InputError, match=r"optimizer.safetensors: weight/moment1 is int8, but an optimizer's state is"):
+        checkpoint.load(checkpoint.save(tmp_path, 2, wrong, keep=2))
+
+
+def test_a_type_that_numpy_lacks_is_one_line(tmp_path):
+    folder = checkpoint.save(tmp_path, 1, content(1), keep=2)
+    values = {"weight": paddle.ones([2]).astype("bfloat16")}
+    safetensors.paddle.save_file(values, str(folder / "model.safetensors"))
+    with pytest.raises(InputError, match=r"model.safetensors: .*resume from another checkpoint") as refused:
+        checkpoint.load(folder)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64", "bfloat16", "int32"])
+def test_a_resumed_model_keeps_its_types(dtype):
+    model = paddle.nn.Linear(3, 2)
+    with pytest.raises(InputError, match=rf"checkpoint of another model \(weight is {dtype} there, float32 here\)"):
+        _load_model(model, {n: v.astype(dtype).numpy() for n, v in model.state_dict().items()}, "here")
+    if dtype != "int32":
+        model.to(dtype=dtype)
+        arrays = {name: (value * 2).numpy() for name, value in model.state_dict().items()}
+        doubled = (model.weight * 2).astype("float64").numpy()
+        _load_model(model, arrays, "here")
+        assert model.weight.dtype == getattr(paddle, dtype)
+        np.testing.assert_array_equal(model.weight.astype("float64").numpy(), doubled)
 
 
 def test_only_the_newest_are_kept_and_leftovers_of_kills_removed(tmp_path):

@@ -1,4 +1,4 @@
-"""Types of stored tensors: bfloat16 is read for what it is, whatever is no weight is refused by name. Without torch.
+"""Stored tensors: their types, layout, shards and names are read for what they are, or refused by name. Without torch.
 
 tests/parity/test_convert.py holds the same for PyTorch's files.
 """
@@ -16,7 +16,8 @@ from support.models import save_checkpoint
 
 from mobilebert.base.errors import InputError
 from mobilebert.model import tensor_files, weights
-from mobilebert.model.heads import MobileBertForQuestionAnswering
+from mobilebert.model.heads import HEADS, MobileBertForQuestionAnswering
+from mobilebert.text.tokenizer import MobileBertTokenizer
 
 HEAD = "qa_outputs.weight"
 IDS = np.array([[2, 5, 6, 7, 3]])
@@ -277,3 +278,228 @@ def test_predict_and_export_end_with_one_line_and_two(checkpoint, copy, run_scri
         assert code == 2 and not output
         assert errors.count("\n") == 1 and errors.startswith("error: ") and f"{HEAD} is int8" in errors
     assert not (tmp_path / "out").exists()
+
+
+# Whose layout, where the header does not say
+
+
+def write_safetensors(values, folder, metadata=None):
+    save_file(
+        {name: np.ascontiguousarray(v) for name, v in values.items()}, folder / tensor_files.SAFETENSORS, metadata
+    )
+
+
+def in_torchs_layout(values):
+    linear = {name for name in values if values[name].ndim == 2 and "embeddings.weight" not in name}
+    return {name: value.T if name in linear else value for name, value in values.items()}
+
+
+@pytest.mark.parametrize("metadata", [None, {"format": "np"}, {"format": "mlx"}, {"made_by": "me"}])
+@pytest.mark.parametrize("layout", ["pd", "pt"])
+def test_the_shapes_tell_the_layout_where_the_header_does_not(layout, metadata, checkpoint, copy):
+    exact = parameters(checkpoint)
+    write_safetensors(exact if layout == "pd" else in_torchs_layout(exact), copy, metadata)
+    assert tensor_files.read_state(copy)[1] == layout
+    np.testing.assert_array_equal(logits(copy), logits(checkpoint))
+
+
+def test_bfloat16_is_known_where_only_the_shapes_say_that_it_is_paddles(checkpoint, copy):
+    exact = parameters(checkpoint)
+    arrays = {name: tensor.numpy() for name, tensor in to_bfloat16(exact).items()}
+    write_safetensors(arrays, copy, {"format": "np"})
+    for name, value in parameters(copy).items():
+        np.testing.assert_array_equal(value, rounded(exact[name]))
+    write_safetensors(in_torchs_layout(arrays), copy)
+    with pytest.raises(InputError, match="is uint16, but weights are"):
+        tensor_files.read_state(copy)
+
+
+def test_where_every_linear_weight_is_square_the_layout_is_asked_for(copy, run_script, tmp_path):
+    square = {"a.weight": np.ones((4, 4), np.float32), "a.bias": np.ones(4, np.float32)}
+    write_safetensors(square | {"word_embeddings.weight": np.ones((7, 4), np.float32)}, copy)
+    with pytest.raises(InputError, match=r"Paddle's layout or PyTorch's\? .*metadata {'format': 'pd'} or") as refused:
+        tensor_files.read_state(copy)
+    assert "\n" not in str(refused.value)
+    for direction in ((), ("--reverse",)):
+        code, _, errors = run_script("convert", "--src", copy, "--dst", tmp_path / "new", *direction)
+        assert code == 2 and "Paddle's layout or PyTorch's?" in errors and errors.count("\n") == 1
+    for layout in ("pd", "pt"):
+        write_safetensors(square, copy, {"format": layout})
+        assert tensor_files.read_state(copy)[1] == layout
+
+
+def test_a_header_that_the_shapes_contradict_is_refused(checkpoint, copy):
+    write_safetensors(parameters(checkpoint), copy, {"format": "pt"})
+    with pytest.raises(InputError, match="format is 'pt', but the shapes are Paddle's; write the file again"):
+        MobileBertForQuestionAnswering.from_pretrained(copy)
+    mixed = parameters(checkpoint)
+    mixed[HEAD] = mixed[HEAD].T
+    write_safetensors(mixed, copy)
+    with pytest.raises(InputError, match=rf"{HEAD} has PyTorch's layout and .* Paddle's"):
+        MobileBertForQuestionAnswering.from_pretrained(copy)
+
+
+# Shards
+
+
+def shard(folder, parts, promised=None, names=None, name=tensor_files.SAFETENSORS):
+    """Write parts of a state as shards, and an index."""
+    stem, suffix = name.rsplit(".", 1)
+    files = names or [f"{stem}-{number:05}.{suffix}" for number in range(len(parts))]
+    for file, part in zip(files, parts, strict=True):
+        if suffix == "safetensors":
+            save_file(
+                {key: np.ascontiguousarray(value) for key, value in part.items()}, folder / file, {"format": "pd"}
+            )
+        else:
+            paddle.save({key: paddle.to_tensor(value) for key, value in part.items()}, str(folder / file))
+    weight_map = {key: file for file, part in zip(files, parts, strict=True) for key in part} | (promised or {})
+    (folder / f"{name}.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+
+
+def halves(values):
+    items = list(values.items())
+    return dict(items[::2]), dict(items[1::2])
+
+
+@pytest.mark.parametrize("name", [tensor_files.SAFETENSORS, tensor_files.PDPARAMS])
+def test_shards_are_read_and_must_hold_what_the_index_promises_once(name, checkpoint, copy):
+    exact = parameters(checkpoint)
+    first, second = halves(exact)
+    shard(copy, (first, second), name=name)
+    np.testing.assert_array_equal(logits(copy), logits(checkpoint))
+    for part in (first, second):
+        part.pop(HEAD, None)
+    file = next(copy.glob(f"{name.split('.')[0]}-00000.*")).name
+    shard(copy, (first, second), {HEAD: file}, name=name)
+    with pytest.raises(InputError, match=rf"index.json: names 1 tensors that no shard holds, first {HEAD}"):
+        MobileBertForQuestionAnswering.from_pretrained(copy)
+    shard(copy, (exact, {HEAD: exact[HEAD] * 2}), name=name)
+    with pytest.raises(InputError, match=rf"-00001.*: holds {HEAD}, and so does .*-00000.*; which one is right\?"):
+        MobileBertForQuestionAnswering.from_pretrained(copy)
+
+
+@pytest.mark.parametrize("bad", ["../model.safetensors", "/etc/passwd", "a/../../b", "..", "", "..\\b"])
+def test_a_shard_outside_the_folder_is_not_opened(bad, checkpoint, copy, tmp_path):
+    write_safetensors(parameters(checkpoint), tmp_path, {"format": "pd"})  # what ../model.safetensors would be
+    index = {"weight_map": dict.fromkeys(parameters(checkpoint), bad)}
+    (copy / tensor_files.SAFETENSORS_INDEX).write_text(json.dumps(index))
+    with pytest.raises(InputError, match=r"index.json: names the file '.*'; shards lie beside their index"):
+        MobileBertForQuestionAnswering.from_pretrained(copy)
+
+
+# Names around names
+
+
+@pytest.mark.parametrize(
+    ("wrap", "said"),
+    [
+        (lambda key: f"module.{key}", "the prefix module. ("),
+        (lambda key: f"_orig_mod.{key}", "the prefix _orig_mod. ("),
+        (lambda key: f"model.{key}", "the prefix model. ("),
+        (lambda key: f"module._orig_mod.model.{key}", "the prefix module._orig_mod.model. ("),
+        (lambda key: f"model.module.{key}", "the prefix module.model. ("),
+        (lambda key: key.replace("mobilebert.", "mobilebert.module.", 1), "the prefix module. ("),
+        (lambda key: key.replace("encoder.layer.0.", "encoder.layer.0._orig_mod."), "the prefix _orig_mod. ("),
+        (lambda key: f"model.{key.removeprefix('mobilebert.')}", "the prefix model. ("),
+    ],
+)
+def test_prefixes_are_taken_off_and_said(wrap, said, checkpoint, copy, caplog):
+    exact = parameters(checkpoint)
+    write_safetensors({wrap(key): value for key, value in exact.items()}, copy, {"format": "pd"})
+    model = MobileBertForQuestionAnswering.from_pretrained(copy)
+    assert not model.load_report.initialised and not model.load_report.unused
+    assert f"{copy}: read without {said}" in caplog.text
+    np.testing.assert_array_equal(logits(copy), logits(checkpoint))
+    caplog.clear()
+    assert not MobileBertForQuestionAnswering.from_pretrained(checkpoint).load_report.taken_off and not caplog.text
+
+
+def test_two_keys_that_are_one_without_prefixes_are_refused(checkpoint, copy):
+    exact = parameters(checkpoint)
+    write_safetensors(exact | {f"module.{HEAD}": exact[HEAD] * 2}, copy, {"format": "pd"})
+    with pytest.raises(InputError, match=rf"{HEAD} and module.{HEAD} are both {HEAD}|module.{HEAD} and {HEAD}"):
+        MobileBertForQuestionAnswering.from_pretrained(copy)
+
+
+@pytest.mark.parametrize("name", ["state_dict", "model", "model_state_dict", "my_net"])
+def test_a_wrapped_state_dict_is_found(name, checkpoint, copy, caplog):
+    tensors = {key: paddle.to_tensor(value) for key, value in parameters(checkpoint).items()}
+    optimizer = {"linear_0.w_0_moment1_0": paddle.ones([2]), "LR_Scheduler": {"last_epoch": 1}}
+    save_pdparams({name: tensors, "optimizer": optimizer, "epoch": 3, "rng": paddle.ones([2])}, copy)
+    np.testing.assert_array_equal(logits(copy), logits(checkpoint))
+    assert f"read without what stood around '{name}'" in caplog.text
+    save_pdparams({"checkpoint": {name: tensors}}, copy)
+    np.testing.assert_array_equal(logits(copy), logits(checkpoint))
+    save_pdparams({name: tensors, "ema": {key: value * 0 for key, value in tensors.items()}}, copy)
+    with pytest.raises(InputError, match=rf"several could be the weights \({name}, ema\); save one of them by itself"):
+        MobileBertForQuestionAnswering.from_pretrained(copy)
+
+
+@pytest.mark.parametrize("key", ["base_model.model.qa_outputs.weight", "a.query.lora_A.weight", "q.base_layer.weight"])
+def test_an_adapter_is_to_be_merged_first(key, checkpoint, copy):
+    write_safetensors(parameters(checkpoint) | {key: np.ones((2, 2), np.float32)}, copy, {"format": "pd"})
+    with pytest.raises(InputError, match=r"PEFT adapter.*merge the adapter first"):
+        MobileBertForQuestionAnswering.from_pretrained(copy)
+
+
+def test_an_adapters_folder_is_known_by_its_config(checkpoint, copy, run_script, tmp_path):
+    (copy / "adapter_config.json").write_text("{}")
+    save_file({"a": np.ones(2, np.float32)}, copy / "adapter_model.safetensors")
+    (tmp_path / "text.txt").write_text("ada wrote it")
+    commands = (
+        ("predict", "qa", "--model", copy, "--question", "who", "--context", tmp_path / "text.txt"),
+        ("convert", "--src", copy, "--dst", tmp_path / "out"),
+        ("export", "--model", copy, "--out", tmp_path / "out"),
+    )
+    for command in commands:
+        code, output, errors = run_script(*command)
+        assert code == 2 and not output and errors.count("\n") == 1 and "merge the adapter first" in errors
+    MobileBertTokenizer.from_pretrained(copy)  # which is a tokenizer like any other
+
+
+# A head that does not arrive
+
+
+def without_head(values):
+    return {key: value for key, value in values.items() if not key.startswith("qa_outputs")}
+
+
+def renamed(prefix):
+    return lambda values: {
+        f"{prefix}{key}" if key.startswith("qa_outputs") else key: value for key, value in values.items()
+    }
+
+
+BAD_HEADS = {
+    "under another name": (renamed("net.head."), ", but the model's qa_outputs.weight has another name"),
+    "in two parts": (
+        lambda values: without_head(values) | {"qa_outputs.1.weight": values[HEAD]},
+        "holds qa_outputs.1.weight, but the model's qa_outputs.weight has another name",
+    ),
+    "without its bias": (
+        lambda values: {key: value for key, value in values.items() if key != "qa_outputs.bias"},
+        "holds qa_outputs.weight, but no qa_outputs.bias",
+    ),
+    "promised": (without_head, "config.json says MobileBertForQuestionAnswering, but the weights have no qa_outputs."),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_HEADS)
+def test_a_head_that_is_held_or_promised_arrives_or_is_refused(kind, checkpoint, copy, run_script, tmp_path):
+    change, message = BAD_HEADS[kind]
+    write_safetensors(change(parameters(checkpoint)), copy, {"format": "pd"})
+    with pytest.raises(InputError) as refused:
+        MobileBertForQuestionAnswering.from_pretrained(copy)
+    assert message in str(refused.value) and "\n" not in str(refused.value)
+    code, _, errors = run_script("convert", "--reverse", "--src", copy, "--dst", tmp_path / "new")
+    assert code == 2 and message in errors and not (tmp_path / "new").exists()
+
+
+def test_a_new_head_on_a_backbone_or_on_another_task_is_no_error(checkpoint, copy):
+    write_safetensors(without_head(parameters(checkpoint)), copy, {"format": "pd"})
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**config, "architectures": ["MobileBertModel"]}))
+    assert MobileBertForQuestionAnswering.from_pretrained(copy).load_report.initialised == [HEAD, "qa_outputs.bias"]
+    classifier = HEADS["sequence-classification"].from_pretrained(checkpoint)
+    assert classifier.load_report.initialised == ["classifier.weight", "classifier.bias"]
