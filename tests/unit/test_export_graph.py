@@ -166,6 +166,25 @@ def test_int8_of_every_head(head):
             assert 1e-6 < relative_error(value, expected[name]) < 0.25
 
 
+@pytest.mark.parametrize("preset", ["mobilebert", "mobilebert-without-opt", "mobilebert-tiny", "ib-bert-large"])
+@pytest.mark.parametrize("head", ["question-answering", "sequence-classification"])
+def test_equalizing_a_fresh_model(preset, head):
+    """NoNorms of 1 and 0, like LayerNorms, leave nothing to multiply a residual by: sums read what products read."""
+    paddle.seed(0)
+    model = HEADS[head](MobileBertConfig.preset(preset, **CHECKPOINT_SIZES))
+    program = fold(model.config, weights.model_state(model), head, divide=False)
+    shared = {operation.residual for operation in program.operations if getattr(operation, "residual", None)}
+    assert shared & {operation.input for operation in quantized_linears(program)}
+    batches = [batch_of(head, seed, 4, 32) for seed in range(3)]
+    equal = equalize(program, largest_by_channel(program, batches))
+    (expected,), (got,) = compute(program, batches[:1], "float64"), compute(equal, batches[:1], "float64")
+    for name, value in got.items():
+        assert relative_error(value, expected[name]) < 1e-10
+    assert any((equal.weights[name] != weight).any() for name, weight in program.weights.items())
+    quantized, choice = quantize(program, batches[1:])
+    run_onnx(build(quantized, quantization=choice), batches[0])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", ["mobilebert-without-opt", "ib-bert-large"])
 def test_int8_of_a_layer_norm_model(preset):
