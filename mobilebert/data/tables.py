@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -15,6 +16,7 @@ from mobilebert.base.files import read_text
 SUFFIXES = {".tsv": "tsv", ".txt": "tsv", ".csv": "csv", ".jsonl": "json", ".json": "json"}
 
 _ZERO_WIDTH = "\u200b\u200c\u200d\u2060\ufeff"
+_EXCEL_SEPARATOR = re.compile(r'"?sep=(.)"?\r?\n')  # a first line that says what separates the columns
 _DELIMITERS = ",;\t"  # of .csv, in the order in which they are tried on the header
 # QQP's own files are quoted as CSV writes it, and everyone who reports scores on them reads the quotes as text.
 _QUOTED_AS_IT_IS = {"question1", "question2"}
@@ -82,8 +84,9 @@ def open_table(path: str | Path, header: Sequence[str] | None = None, may_lack: 
     """Open a table; the suffix (before ``.gz``, in any case) says which kind: .tsv and .txt, .csv, .jsonl and .json.
 
     In TSV a quotation mark is text like any other, as in GLUE's files, where most are unbalanced; in CSV it quotes.
-    CSV is separated by what separates its header: comma, else semicolon, else tab. JSON is one object a line, or an
-    array of objects. A byte-order mark and Windows line ends are dropped; empty lines are skipped.
+    CSV is separated by what separates its header: comma, else semicolon, else tab; or as Excel's ``sep=;`` says. JSON
+    is one object a line, or an array of objects. A byte-order mark and Windows line ends are dropped; empty lines are
+    skipped.
 
     Args:
         path: the file, ``.gz`` or plain, UTF-8.
@@ -102,6 +105,8 @@ def open_table(path: str | Path, header: Sequence[str] | None = None, may_lack: 
     text = read_text(path)
     if SUFFIXES[suffix] == "json":
         return _json_table(path, text, may_lack)
+    if "\n" not in text and "\r" in text.strip():
+        raise InputError(f"{path}: its lines end in carriage returns alone; save it with line feeds (\\n)")
     rows = _tsv_rows(text) if SUFFIXES[suffix] == "tsv" else _csv_rows(path, text)
     if header is None:
         header = next(rows, (0, None))[1]
@@ -173,7 +178,10 @@ def _seen(lines: Iterator[str], seen: list[str]) -> Iterator[str]:
 def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
     # The limit (131,072 characters a field) is the whole process's: it is only ever raised.
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
+    named = _EXCEL_SEPARATOR.match(text)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=named[1] if named else _delimiter(text), strict=True)
+    if named:
+        next(reader)
     while True:
         number = reader.line_num + 1
         try:

@@ -283,6 +283,18 @@ def test_csv_is_separated_as_its_header_says(tmp_path, mark):
     assert [row for _, row in table.rows] == [[f'a{mark} "b"', "1"], ["c, d", "0"]]
 
 
+@pytest.mark.parametrize("line", ["sep=;", '"sep=;"'])
+def test_excels_first_line_says_what_separates(tmp_path, line):
+    table = open_table(written(tmp_path, "t.csv", f"{line}\r\ntext, all;label\r\na,b;1\r\n"))
+    assert table.header == ("text, all", "label") and list(table.rows) == [(3, ["a,b", "1"])]
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv"])
+def test_lines_that_end_in_carriage_returns_alone_are_refused(tmp_path, name):
+    with pytest.raises(InputError, match=rf"{name}: its lines end in carriage returns alone; save it with line feeds"):
+        open_table(written(tmp_path, name, "text\ra\rb\r"))
+
+
 def test_a_comma_in_the_header_separates_whatever_follows(tmp_path):
     table = open_table(written(tmp_path, "t.csv", '"text;1",label\na;b,1\n'))
     assert table.header == ("text;1", "label") and [row for _, row in table.rows] == [["a;b", "1"]]

@@ -89,7 +89,7 @@ def is_missing(cell: str, classes: Collection[str] | None) -> bool:
     word = bare(cell)
     if classes is None:
         return word in NO_LABEL
-    return not {cell, word} & set(classes) and (word in NO_LABEL or word in _NO_CLASS)
+    return (word in NO_LABEL or word in _NO_CLASS) and cell not in classes and word not in classes
 
 
 def read_label(
