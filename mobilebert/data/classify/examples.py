@@ -112,16 +112,13 @@ def read_examples(
     text_at = table.positions(text_columns)
     label_at = table.positions([label_column])[0] if label_column else None
     index_at = next((table.header.index(name) for name in INDEX_COLUMNS if name in table.header), None)
-    keep_at = table.positions(rules.keep[0]) if rules.keep else []
-    needed = max(at for at in (*text_at, *keep_at, label_at, index_at) if at is not None)
+    needed = max(at for at in (*text_at, label_at, index_at) if at is not None)
 
     ids: list[str] = []
     columns: list[list[str]] = [[] for _ in text_at]
     labels: list[int | float] = []
     missing, undecided = MissingLabels(path, rules.on_missing_label), 0
     for number, line, row in _whole_rows(table, needed, rules):
-        if rules.keep and (tuple(row[at] for at in keep_at) in rules.keep[1]) != rules.keep[2]:
-            continue
         if label_at is not None:
             if rules.no_label is not None and bare(row[label_at]) == rules.no_label:
                 undecided += 1
@@ -149,11 +146,14 @@ def read_examples(
 
 
 def _whole_rows(table: Table, needed: int, rules: FileRules) -> Iterator[tuple[int, int, list[str]]]:
-    """(number counted from 0, line, values) of the rows with the right number of columns."""
+    """(number counted from 0, line, values) of the rows that are kept and have all columns up to ``needed``."""
+    keep_at = table.positions(rules.keep[0]) if rules.keep else []
+    needed = max([needed, *keep_at])
     broken = []
     for number, (line, row) in enumerate(table.rows):
         if len(row) > needed and (len(row) <= len(table.header) or rules.longer_rows):
-            yield number, line, row
+            if rules.keep is None or (tuple(row[at] for at in keep_at) in rules.keep[1]) == rules.keep[2]:
+                yield number, line, row
             continue
         broken.append(line)
         if len(broken) > rules.broken_rows:
