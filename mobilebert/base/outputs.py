@@ -67,7 +67,7 @@ def lock_folder(folder: Path) -> AbstractContextManager[None]:
 
 def lock_beside(path: Path) -> AbstractContextManager[None]:
     """``lock`` of a file, or of a folder that is put in place as a whole."""
-    path = Path(os.path.abspath(path))
+    path = Path(os.path.realpath(path))
     return lock(path.with_name(f".{path.name}.lock"), path)
 
 
@@ -142,7 +142,10 @@ def check(folder: Path, names: Iterable[str]) -> None:
     """
     ours = {entry.split("/")[0] for entry in recorded(folder)}
     for name in names:
-        for path in sorted(folder.glob(name)):
+        found = set(folder.glob(name))
+        if os.path.lexists(folder / name):  # a link to nowhere, which glob passes over
+            found.add(folder / name)
+        for path in sorted(found):
             is_folder = path.is_dir() and not path.is_symlink()
             if any(fnmatch.fnmatchcase(path.name, own) for own in ours) or (is_folder and not any(path.iterdir())):
                 continue
@@ -170,6 +173,9 @@ def remove(folder: Path, names: Iterable[str] | None = None) -> None:
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
+                path.unlink()
+        if "/" not in entry:  # of files.atomic_path, where a run was killed
+            for path in folder.glob(f".{entry}.[0-9]*.tmp"):
                 path.unlink()
     for top in {entry.split("/")[0] for entry in entries if "/" in entry}:
         with suppress(OSError):  # somebody else's files are in it

@@ -34,21 +34,32 @@ def check_replaceable(out: Path, sources: Sequence[str]) -> None:
     if not out.is_dir():
         raise InputError(f"{out}: a file, but a folder is to be written; choose another name")
     place = out.resolve()
-    for source in [*sources, Path.cwd()]:
-        path = Path(source).resolve()
-        if Path(source).exists() and (path == place or place in path.parents):
-            what = "is" if path == place else "holds"
-            raise InputError(f"{out}: {what} {source}, which must not be replaced; choose another folder")
+    for source in [*map(os.path.expanduser, sources), Path.cwd()]:
+        for path in _with_links(Path(source)):
+            real = path.resolve()
+            if real == place or place in real.parents:
+                what = "is" if real == place else "holds"
+                raise InputError(f"{out}: {what} {path}, which must not be replaced; choose another folder")
     if any(out.iterdir()):
         _check_is_export(out)
+
+
+def _with_links(source: Path) -> list[Path]:
+    """A file or folder and the links in it, such as a hub's cache has; nothing for what is not there."""
+    if not source.exists():
+        return []
+    return [source, *(path for path in source.iterdir() if path.is_symlink())] if source.is_dir() else [source]
 
 
 def _check_is_export(folder: Path) -> None:
     manifest = read_json(folder / MANIFEST) if (folder / MANIFEST).is_file() else None
     if not isinstance(manifest, dict) or "head" not in manifest:
         raise InputError(f"{folder}: holds no {MANIFEST} of an export, and only an export is replaced")
-    written = {name for target in TARGETS.values() for name in target.files()}
-    ours = {MANIFEST, CARD, *hub.CONFIG_FILES, *hub.TOKENIZER_FILES, *written, SAFETENSORS}
+    engines = manifest.get("engines") or ()
+    written = {name for target in TARGETS.values() if target.ENGINE in engines for name in target.files()}
+    if "dygraph" in engines:
+        written.add(SAFETENSORS)
+    ours = {MANIFEST, CARD, *hub.CONFIG_FILES, *hub.TOKENIZER_FILES, *written}
     others = sorted(path.name for path in folder.iterdir() if path.name not in ours)
     if others:
         raise InputError(f"{folder}: holds {others[0]}, which no export wrote; move it away, or choose another folder")

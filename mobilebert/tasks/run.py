@@ -17,6 +17,7 @@ from mobilebert.tasks.plan import RunPlan
 from mobilebert.tasks.task import Split, Task
 from mobilebert.text.tokenizer import MobileBertTokenizer
 from mobilebert.train import Evaluation, Hooks, RunHeader, Start, TrainSettings, parallel, train
+from mobilebert.train.checkpoint import work_folders
 from mobilebert.train.folder import BEST, write_model
 from mobilebert.train.parallel import World
 
@@ -39,7 +40,7 @@ class _Loaded:
     def save(self, folder: Path) -> None:
         """A checkpoint that can be used."""
         self.model.layer.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder, self.task.max_seq_length)
 
 
 def run(task: Task, plan: RunPlan, settings: TrainSettings, start: Start, arguments: Mapping[str, Any]) -> dict:
@@ -62,7 +63,8 @@ def run(task: Task, plan: RunPlan, settings: TrainSettings, start: Start, argume
     plan.check(task.purpose)
     task.check(plan)
     world = parallel.start()
-    names = (RESULTS, FINAL, *(task.answer_files if plan.do_eval else ()), *task.prediction_files(plan))
+    answers = task.answer_files if plan.do_eval else ()
+    names = (RESULTS, FINAL, *work_folders(FINAL), *answers, *task.prediction_files(plan))
     with parallel.lock_output(plan.output_dir, world):
         parallel.on_main(lambda: outputs.check(plan.output_dir, names), world)
         loaded = _load(task, plan, settings.seed, world)

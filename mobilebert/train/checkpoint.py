@@ -22,7 +22,10 @@ from mobilebert.base.errors import InputError
 from mobilebert.base.files import file_digest, read_json, write_json
 
 FOLDER = "checkpoints"
-ENTRIES = (f"{FOLDER}/step_*", f"{FOLDER}/.step_*")  # for the record of the output folder
+_STEP = "step_" + 8 * "[0-9]"  # as a pattern of glob, which leaves alone what others name alike
+_LEFTOVERS = f".{_STEP}.*"
+# For the record of the output folder.
+ENTRIES = (f"{FOLDER}/{_STEP}", f"{FOLDER}/{_STEP}.damaged", f"{FOLDER}/{_LEFTOVERS}")
 _NAME = re.compile(r"step_(\d{8,})")
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
 
@@ -58,7 +61,7 @@ def save(output_dir: Path, step: int, checkpoint: Checkpoint, keep: int) -> Path
     for old in steps_on_disk(output_dir)[:-keep]:
         # Renamed first: a deletion cut short must not look like a checkpoint.
         os.rename(root / f"step_{old:08d}", root / f".step_{old:08d}.trash")
-    for leftover in root.glob(".step_*"):
+    for leftover in root.glob(_LEFTOVERS):
         shutil.rmtree(leftover, ignore_errors=True)
     return folder
 
@@ -160,7 +163,7 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
     A process killed between the two renames leaves the old one under a hidden name; ``recover_folder`` puts it back.
     """
     recover_folder(folder)
-    new, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
+    new, old = (folder.with_name(name) for name in work_folders(folder.name))
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
     fill(new)
@@ -173,9 +176,14 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def work_folders(name: str) -> tuple[str, str]:
+    """The hidden names that ``write_folder`` uses beside a folder ``name``: of the new one and of the old one."""
+    return f".{name}.new", f".{name}.old"
+
+
 def recover_folder(folder: Path) -> None:
     """Finish or undo a ``write_folder`` that was cut short."""
-    old = folder.with_name(f".{folder.name}.old")
+    old = folder.with_name(work_folders(folder.name)[1])
     if old.exists() and not folder.exists():
         os.rename(old, folder)
     shutil.rmtree(old, ignore_errors=True)

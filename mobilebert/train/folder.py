@@ -14,8 +14,9 @@ from mobilebert.train.hooks import Hooks
 BEST = "best"
 
 # All that the loop writes in its folder, and what of that the record of the folder names from the start.
-NAMES = (*runlog.NAMES, checkpoint.FOLDER, BEST, guard.BATCHES)
-ENTRIES = (*runlog.ENTRIES, *checkpoint.ENTRIES, guard.BATCHES)
+_WORK = checkpoint.work_folders(BEST)
+NAMES = (*runlog.NAMES, checkpoint.FOLDER, BEST, *_WORK, guard.BATCHES)
+ENTRIES = (*runlog.ENTRIES, *checkpoint.ENTRIES, *_WORK, guard.BATCHES)
 
 
 def prepare(output_dir: Path, overwrite: bool, copies: tuple[str, ...] = ()) -> None:
@@ -67,6 +68,7 @@ def write_model(output_dir: Path, name: str, save: Callable[[Path], None]) -> No
         outputs.record_folder(output_dir, name, folder)
         outputs.copy_others(output_dir, name, folder)
 
+    outputs.record(output_dir, checkpoint.work_folders(name))
     checkpoint.write_folder(output_dir / name, fill)
 
 

@@ -9,7 +9,7 @@ import paddle
 
 from mobilebert.base.files import atomic_path
 
-BATCHES = "nonfinite_step*.npz"
+BATCHES = "nonfinite_step[0-9]*.npz"
 # Longer lists stand in the dumped file only.
 IDS_IN_MESSAGE = 8
 NAMES_IN_MESSAGE = 3
@@ -44,7 +44,7 @@ def describe(
 
 def dump(output_dir: Path, step: int, example_ids: Sequence[str], batch: dict[str, np.ndarray]) -> Path:
     """Write the step's batch and example ids into ``nonfinite_step<N>.npz``; returns its path."""
-    path = output_dir / BATCHES.replace("*", str(step))
+    path = output_dir / f"nonfinite_step{step}.npz"
     with atomic_path(path) as temporary, open(temporary, "wb") as handle:
         arrays: dict[str, Any] = {"example_ids": np.array(example_ids), **batch}
         np.savez_compressed(handle, **arrays)

@@ -24,8 +24,8 @@ from mobilebert.train.settings import RunHeader, TrainSettings
 RUN_LOG, ARGUMENTS, TRAIN_LOG, EVAL_LOG, VISUALDL = "run.log", "args.json", "train.jsonl", "eval.jsonl", "logs"
 CURVES = "curves.png"
 NAMES = (RUN_LOG, ARGUMENTS, TRAIN_LOG, EVAL_LOG, VISUALDL, CURVES)
-_VISUALDL_FILES = f"{VISUALDL}/vdl*.log"
-ENTRIES = (RUN_LOG, ARGUMENTS, TRAIN_LOG, EVAL_LOG, _VISUALDL_FILES, CURVES)  # for the folder's record
+_VISUALDL_FILES = tuple(f"{VISUALDL}/vdl{kind}.[0-9]*.log" for kind in ("records", "graph"))
+ENTRIES = (RUN_LOG, ARGUMENTS, TRAIN_LOG, EVAL_LOG, *_VISUALDL_FILES, CURVES)  # for the folder's record
 
 
 class RunLog:
@@ -74,8 +74,9 @@ class RunLog:
         except ModuleNotFoundError:
             self.line(f"no curves for VisualDL: {extras.missing('visualdl')}")
             return
-        for earlier in self.output_dir.glob(_VISUALDL_FILES):
-            earlier.unlink()
+        for pattern in _VISUALDL_FILES:
+            for earlier in self.output_dir.glob(pattern):
+                earlier.unlink()
         self.visualdl = LogWriter(logdir=str(self.output_dir / VISUALDL))
         values = {
             key: value if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)

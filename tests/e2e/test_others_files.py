@@ -64,7 +64,18 @@ def train(place: Path, out: Path, *more) -> tuple:
 
 @pytest.mark.parametrize(
     "theirs",
-    ["best/thesis.txt", "logs/day1.log", "checkpoints/a", "train.jsonl", "run.log", "eval_results.json", "final/x"],
+    [
+        "best/thesis.txt",
+        "logs/day1.log",
+        "checkpoints/a",
+        "train.jsonl",
+        "run.log",
+        "eval_results.json",
+        "final/x",
+        ".best.old/x",
+        ".best.new/x",
+        ".final.new/x",
+    ],
 )
 @pytest.mark.parametrize("flags", [(), ("--overwrite_output_dir",)])
 def test_a_fresh_training_refuses_what_is_not_of_a_run(place, tmp_path, run_script, theirs, flags):
@@ -77,14 +88,31 @@ def test_a_fresh_training_refuses_what_is_not_of_a_run(place, tmp_path, run_scri
     assert contents(tmp_path) == before
 
 
+def test_links_to_nowhere_are_not_written_through(place, tmp_path, run_script):
+    out = tmp_path / "out"
+    for name in ("run.log", "eval_results.json"):
+        out.mkdir(exist_ok=True)
+        (out / name).symlink_to(tmp_path / f"target of {name}")
+        code, _, errors = run_script(*train(place, out))
+        assert code == 2 and f"{out / name}: is there already" in errors
+        assert sorted(os.listdir(tmp_path)) == ["out"] and os.readlink(out / name) == str(
+            tmp_path / f"target of {name}"
+        )
+        (out / name).unlink()
+
+
 def test_overwriting_removes_all_of_the_earlier_run_and_nothing_else(place, tmp_path, run_script):
     out = tmp_path / "out"
     assert run_script(*train(place, out))[0] == 0
     first = set(contents(out))
     assert first >= {"eval_results.json", "predictions.json", "best/config.json", "train.jsonl"}
-    mine = fill(out, "notes.txt", "best/thesis.txt", "best/onnx/model.onnx", "logs/mine.log", "data/x")
+    mine = fill(
+        out, "notes.txt", "best/thesis.txt", "best/onnx/model.onnx", "logs/mine.log", "data/x", "logs/vdl_notes.log",
+        "checkpoints/step_00000002_backup/model.safetensors", "checkpoints/step_notes.txt", "nonfinite_step_notes.npz",
+    )  # fmt: skip
     mine = {name: content for name, content in mine.items() if name not in first}
-    assert len(mine) == 5
+    assert len(mine) == 9
+    (out / ".run.log.4711.tmp").write_text("what a killed process leaves")
     code, _, errors = run_script(*train(place, out))
     assert code == 2 and f"{out}: holds an earlier run" in errors
     # A run that breaks off at once shows what was removed.
@@ -95,12 +123,12 @@ def test_overwriting_removes_all_of_the_earlier_run_and_nothing_else(place, tmp_
     left = contents(out)
     assert {name: left[name] for name in mine} == mine
     assert not {"eval_results.json", "predictions.json", "nbest_predictions.json", "best/config.json"} & set(left)
-    assert list(out.glob("nonfinite_step*.npz"))
+    assert list(out.glob("nonfinite_step[0-9]*.npz")) and not (out / ".run.log.4711.tmp").exists()
     # And one that ends well, with a new best in the place of the old one.
     assert run_script(*train(place, out, "--overwrite_output_dir"))[0] == 0
     after = contents(out)
     assert {name: after[name] for name in mine} == mine and "best/config.json" in after
-    assert not list(out.glob("nonfinite_step*.npz"))
+    assert not list(out.glob("nonfinite_step[0-9]*.npz"))
 
 
 def test_an_evaluation_does_not_overwrite_somebody_elses_answers(place, tmp_path, run_script):
@@ -187,6 +215,24 @@ def test_only_an_export_is_replaced(place, tmp_path, run_script):
     assert sorted(os.listdir(tmp_path)) == ["checkpoint", "link", "out", "thesis.txt"]
 
 
+def test_weights_that_are_linked_or_were_never_exported_are_not_lost(place, tmp_path, run_script, monkeypatch):
+    out, linked = tmp_path / "out", tmp_path / "linked"
+    assert run_script("export", "--model", place / "sst2", "--out", out, "--format", "all")[0] == 0
+    shutil.copytree(place / "sst2", linked)
+    (linked / "model.safetensors").unlink()
+    (linked / "model.safetensors").symlink_to(out / "model.safetensors")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    before = contents(tmp_path)
+    for model, words in ((linked, f"holds {linked / 'model.safetensors'}"), ("~/out", f"is {out}")):
+        code, _, errors = run_script("export", f"--model={model}", "--out", out, "--force")
+        assert code == 2 and f"{words}, which must not be replaced" in errors and contents(tmp_path) == before
+    shutil.rmtree(out)
+    assert run_script("export", "--model", place / "sst2", "--out", out)[0] == 0
+    shutil.copy(place / "sst2" / "model.safetensors", out)
+    code, _, errors = run_script("export", "--model", place / "sst2", "--out", out, "--force")
+    assert code == 2 and "holds model.safetensors, which no export wrote" in errors
+
+
 def test_the_folder_that_one_works_in_is_not_replaced(place, tmp_path, run_script, monkeypatch):
     assert run_script("export", "--model", place / "sst2", "--out", tmp_path / "out")[0] == 0
     monkeypatch.chdir(tmp_path / "out")
@@ -258,6 +304,25 @@ def test_overwriting_keeps_the_old_answers_until_there_are_new_ones(place, tmp_p
     assert run_script(*arguments, place / "sst2", "--max_seq_length", 8)[0] == 0
     assert out.read_bytes() != before
     assert os.listdir(tmp_path) == ["broken", "out.jsonl"] or sorted(os.listdir(tmp_path)) == ["broken", "out.jsonl"]
+
+
+def test_answers_in_the_models_own_folder(place, tmp_path, run_script):
+    model = tmp_path / "model"
+    shutil.copytree(place / "sst2", model)
+    arguments = ("predict", "classify", "--model", model, "--input", place / "sst2.tsv", "--output")
+    code, _, errors = run_script(*arguments, model / "model.safetensors", "--overwrite")
+    assert code == 2 and f"{model / 'model.safetensors'}: is a file of the model" in errors
+    assert contents(model) == contents(place / "sst2")
+    assert run_script(*arguments, model / "classes.jsonl")[0] == 0
+    whole = (model / "classes.jsonl").read_bytes()
+    (model / "classes.jsonl").write_bytes(whole[: len(whole) // 2])  # the model is the same with answers beside it
+    code, output, _ = run_script(*arguments, model / "classes.jsonl")
+    assert code == 0 and "were there already" in output and (model / "classes.jsonl").read_bytes() == whole
+    (model / "classes.jsonl").write_bytes(whole + b'{"id": mine')
+    code, _, errors = run_script(*arguments, model / "classes.jsonl")
+    assert code == 2 and f"{model / 'classes.jsonl'}:13: is none that predict.py wrote" in errors
+    code, _, errors = run_script(*arguments, "/dev/null")
+    assert code == 2 and "/dev/null: a device or pipe, but --output is a file" in errors
 
 
 # Infinite logits.

@@ -10,7 +10,7 @@ from mobilebert import __version__
 from mobilebert.base.errors import InputError, QuestionTooLongError
 from mobilebert.base.files import file_digest
 from mobilebert.commands.predict import view as view
-from mobilebert.commands.predict.output import ERROR, errors_in, write_rows
+from mobilebert.commands.predict.output import ERROR, errors_in, is_output, write_rows
 from mobilebert.commands.predict.session import Model, check_pair
 from mobilebert.data.classify.examples import Examples, find_text_columns, read_examples, read_lines
 from mobilebert.data.qa.squad_json import SquadExample, id_text, read_squad
@@ -37,9 +37,9 @@ def answer_file(model: Model, path: Path, output: Path, overwrite: bool, options
         InputError: bad input, or an ``output`` that is of another run; or, when all is written, questions that are
             too long.
     """
-    _check_paths(path, output)
+    _check_paths(model, path, output)
     questions = read_questions(path)
-    run = _run_digest(model, options)
+    run = _run_digest(model, options, output)
     prints = [_row_digest(run, question.question, question.context) for question in questions]
 
     def make_compute():
@@ -84,11 +84,11 @@ def classify_file(
     Raises:
         InputError: bad input, or an ``output`` that is of another run.
     """
-    _check_paths(path, output)
+    _check_paths(model, path, output)
     examples = read_texts(path, columns)
     check_pair(model.source, examples.pairs is not None, "two columns (--text_column)")
     pairs = examples.pairs or [None] * len(examples)
-    run = _run_digest(model, {"max_seq_length": max_seq_length})
+    run = _run_digest(model, {"max_seq_length": max_seq_length}, output)
     prints = [_row_digest(run, text, pair) for text, pair in zip(examples.texts, pairs, strict=True)]
 
     def make_compute():
@@ -214,16 +214,27 @@ def _check_text(where: str, text: str, may_be_empty: bool = False) -> None:
         raise InputError(f"{where} has an invalid character at {error.start}") from None
 
 
-def _check_paths(path: Path, output: Path) -> None:
+def _check_paths(model: Model, path: Path, output: Path) -> None:
     if output.is_dir():
-        raise InputError(f"{output}: a folder, but --output is a file of JSON lines")
+        raise InputError(f"{output}: a folder, but `output` is a file of JSON lines")
+    if output.exists() and not output.is_file():
+        raise InputError(f"{output}: a device or pipe, but `output` is a file that a later run can go on with")
     if output.exists() and path.exists() and output.samefile(path):
-        raise InputError(f"{output}: is --input; choose another --output")
+        raise InputError(f"{output}: is `input`; choose another `output`")
+    if output.exists() and output.resolve().parent == model.source.folder.resolve() and not is_output(output):
+        raise InputError(f"{output}: is a file of the model; choose another `output`")
 
 
-def _run_digest(model: Model, options: dict[str, Any]) -> str:
+def _run_digest(model: Model, options: dict[str, Any], output: Path) -> str:
     """A checksum of all that a result depends on but its texts."""
-    files = [file for file in sorted(model.source.folder.iterdir()) if file.is_file() and file.suffix != ".md"]
+    files = [
+        file
+        for file in sorted(model.source.folder.iterdir())
+        if file.is_file()
+        and file.suffix != ".md"
+        and not file.name.startswith(".")
+        and file.resolve() != output.resolve()
+    ]
     engine = model.engine or engines.best_engine(model.source)
     return _digest([__version__, {file.name: file_digest(file) for file in files}, engine, model.threads, options])
 

@@ -122,14 +122,22 @@ def _rows_there(path: Path, ids: Sequence[str], fingerprints: Sequence[str]) -> 
 
 def _is_torn(line: bytes, count: int, ids: Sequence[str], fingerprints: Sequence[str]) -> bool:
     """Whether a line without an end is what a killed run left of row ``count``, and not somebody's file of one line."""
+    if count == len(fingerprints):  # nothing was left to be written
+        return False
     if (found := _fingerprint(line)) is not None:  # all is there but the end of the line
-        return count < len(fingerprints) and found == fingerprints[count]
+        return found == fingerprints[count]
     with suppress(ValueError):
         json.loads(line)
         return False  # whole, and none of ours
     # Behind rows of ours a line is ours too; the first has to begin with its own name.
     begin = _FIRST_BYTES if count else json_line({"id": ids[0]})[:-2].encode() + b", "
     return line.startswith(begin) or begin.startswith(line)
+
+
+def is_output(path: Path) -> bool:
+    """Whether a file begins with a row that ``write_rows`` wrote."""
+    with open(path, "rb") as handle:
+        return _fingerprint(handle.readline()) is not None
 
 
 def _fingerprint(line: bytes) -> str | None:
