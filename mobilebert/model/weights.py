@@ -129,7 +129,7 @@ def fit_state(
         raise InputError(f"{source}: {wrong_shapes[0]}{more}; does its config.json belong to it?")
     if not any(_is_backbone(name) for name in fitted):
         raise InputError(f"{source}: no tensor fits MobileBERT; first keys: {', '.join(list(state)[:3]) or 'none'}")
-    _check_tied(state, fitted, report, source)
+    _check_tied(state, fitted, expected, report, source)
     # A matrix without columns holds nothing that could be missing.
     report.initialised = [name for name, shape in expected.items() if name not in fitted and 0 not in shape]
     return fitted, report
@@ -213,9 +213,18 @@ def _is_backbone(name: str) -> bool:
     return name.removeprefix(BACKBONE_PREFIX).startswith(("embeddings.", "encoder."))
 
 
-def _check_tied(state: State, fitted: State, report: LoadReport, source: str) -> None:
+def _check_tied(
+    state: State, fitted: State, expected: Mapping[str, tuple[int, ...]], report: LoadReport, source: str
+) -> None:
+    """Take off the list of unused keys what copies another tensor, or stands for it where that one is not stored."""
     for key, origin in TIED_KEYS.items():
-        if key not in state or origin not in fitted:
+        if key not in state or origin not in expected:
+            continue
+        if origin not in fitted and state[key].shape == expected[origin]:
+            fitted[origin] = state[key]
+            report.loaded.append(origin)
+            report.renamed[key] = origin
+        if origin not in fitted:
             continue
         report.unused.remove(key)
         if not np.array_equal(state[key], fitted[origin]):

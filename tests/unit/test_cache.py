@@ -48,6 +48,17 @@ def test_save_and_load(tmp_path):
         assert_same(make_rows(seed=1), loaded)
 
 
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "uint16", "int8", "int16", "float16", "float32", "float64"])
+def test_labels_of_every_type_come_back(dtype, tmp_path):
+    labels = np.array([0, 1, 1]).astype(dtype)
+    packed = pack_rows([[1], [2], [3]], [1] * 3, ["a", "b", "c"], {"labels": labels})
+    rows = cached_rows("x", {}, lambda: packed, tmp_path)
+    again = cached_rows("x", {}, lambda: pytest.fail("built again"), tmp_path)
+    for found in (rows, again):
+        assert found.labels["labels"].dtype == labels.dtype
+        np.testing.assert_array_equal(found.labels["labels"], labels)
+
+
 def test_offsets_are_kept(tmp_path):
     rows = make_rows(2)
     offsets = np.arange(2 * len(rows.input_ids), dtype=np.int32).reshape(-1, 2)

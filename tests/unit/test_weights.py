@@ -503,3 +503,15 @@ def test_a_new_head_on_a_backbone_or_on_another_task_is_no_error(checkpoint, cop
     assert MobileBertForQuestionAnswering.from_pretrained(copy).load_report.initialised == [HEAD, "qa_outputs.bias"]
     classifier = HEADS["sequence-classification"].from_pretrained(checkpoint)
     assert classifier.load_report.initialised == ["classifier.weight", "classifier.bias"]
+
+
+@pytest.mark.parametrize("head", ["masked-lm", "pretraining"])
+def test_a_tied_tensor_stored_under_its_copys_name_alone_arrives(head, tmp_path):
+    source = save_checkpoint(tmp_path / "source", head)
+    state = dict(tensor_files.read_state(source)[0])
+    copies = {copied: state.pop(origin) for copied, origin in weights.TIED_KEYS.items()}
+    write_safetensors(state | copies, source, {"format": "pd"})
+    model = HEADS[head].from_pretrained(source)
+    assert not model.load_report.initialised and not model.load_report.unused
+    for copied, origin in weights.TIED_KEYS.items():
+        np.testing.assert_array_equal(dict(model.named_parameters())[origin].numpy(), copies[copied])
