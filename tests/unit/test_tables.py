@@ -295,8 +295,9 @@ def test_lines_that_end_in_carriage_returns_alone_are_refused(tmp_path, name):
         open_table(written(tmp_path, name, "text\ra\rb\r"))
 
 
-def test_a_comma_in_the_header_separates_whatever_follows(tmp_path):
-    table = open_table(written(tmp_path, "t.csv", '"text;1",label\na;b,1\n'))
+@pytest.mark.parametrize("name", ["text;1", '"text;1"'])
+def test_a_comma_in_the_header_separates_whatever_follows(tmp_path, name):
+    table = open_table(written(tmp_path, "t.csv", f"{name},label\na;b,1\n"))
     assert table.header == ("text;1", "label") and [row for _, row in table.rows] == [["a;b", "1"]]
     single = open_table(written(tmp_path, "s.csv", "text\na; b\n"))
     assert [row for _, row in single.rows] == [["a; b"]]
