@@ -1,6 +1,6 @@
 """Stored tensors: their types, layout, shards and names are read for what they are, or refused by name. Without torch.
 
-tests/parity/test_convert.py holds the same for PyTorch's files.
+tests/parity/test_convert*.py hold the same for PyTorch's files.
 """
 
 import json
