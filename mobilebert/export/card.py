@@ -1,10 +1,14 @@
 """The README.md of an exported folder."""
 
+import json
 from pathlib import Path
 
 from mobilebert.base.files import write_text
-from mobilebert.inference.manifest import MANIFEST, ONNX_FILE, Manifest
-from mobilebert.model.config import MobileBertConfig
+from mobilebert.data.collate import INPUT_NAMES
+from mobilebert.export.checkpoint import Checkpoint
+from mobilebert.export.program import Output, Program
+from mobilebert.inference.manifest import MANIFEST, ONNX_FILE, PADDLE_PREFIX, Manifest
+from mobilebert.inference.source import reading_settings
 
 CARD = "README.md"
 _IN_FLOAT = "attention, residual sums and the head's last product in float32"
@@ -14,29 +18,41 @@ _PRECISIONS = {
     "int8": f"int8, ranges from calibration data; {_IN_FLOAT}",
     "dynamic-int8": f"int8, ranges measured at run time; {_IN_FLOAT}",
 }
+_CALLS = {
+    "question-answering": 'predictor.answer("Who wrote it?", "Ada wrote it.")[0].text',
+    "sequence-classification": 'predictor.classify("A joy to watch.").label',
+}
+_PAIR_CALL = 'predictor.classify("It rains.", "The street is wet.").label'
 
 
-def write(folder: Path, manifest: Manifest, config: MobileBertConfig, source: str) -> None:
-    """Write ``README.md`` from what the folder holds."""
+def write(folder: Path, out: Path, manifest: Manifest, checkpoint: Checkpoint, program: Program) -> None:
+    """Write ``README.md`` from what the folder holds.
+
+    Args:
+        folder: what is written.
+        out: where it will be.
+        manifest, checkpoint, program: what it holds, whence, and the inputs and outputs.
+    """
+    config = checkpoint.config
+    takes_pairs = reading_settings(config, manifest.head).takes_pairs
     labels = config.id2label.values()
     files = sorted(path for path in folder.iterdir() if path.name not in (MANIFEST, CARD))
     lines = [
-        f"# {source}, exported",
+        f"# {checkpoint.folder.name}, exported",
         "",
         f"MobileBERT for {manifest.head}: {config.num_hidden_layers} layers, labels {', '.join(labels)}.",
         "",
-        "```python",
-        "from mobilebert import Predictor",
-        "",
-        f'predictor = Predictor("{source}-exported")  # this folder',
-        "```",
+        *_snippet(out, manifest, takes_pairs),
         "",
         f"- Engines: {', '.join(manifest.engines)}.",
     ]
     if "onnxruntime" in manifest.engines:
         operators = "the ONNX standard's operators only" if manifest.portable else "with ONNX Runtime's own operators"
         lines.append(f"- {ONNX_FILE}: opset {manifest.opset}, {operators}; {_PRECISIONS[manifest.quantization]}.")
+        reads = "does not read" if manifest.quantization == "int8" else "reads"
+        lines.append(f"- OpenVINO {reads} {ONNX_FILE}.")
     lines += [
+        *_interface(manifest, program),
         f"- Texts are cut to {manifest.max_seq_length} tokens (answers: to windows of so many).",
         f"- Source checkpoint's weights: sha256 {manifest.source_sha256}.",
         f"- Written with {', '.join(f'{name} {version}' for name, version in manifest.versions.items())}.",
@@ -65,3 +81,38 @@ def write(folder: Path, manifest: Manifest, config: MobileBertConfig, source: st
             ),
         ]
     write_text(folder / CARD, "\n".join(lines) + "\n")
+
+
+def _snippet(out: Path, manifest: Manifest, takes_pairs: bool | None) -> list[str]:
+    """How to run the folder, as it was named when it was made."""
+    name = json.dumps(str(out), ensure_ascii=False)
+    if manifest.head in _CALLS:
+        call = _PAIR_CALL if takes_pairs and manifest.head == "sequence-classification" else _CALLS[manifest.head]
+        what = ["from mobilebert import Predictor", "", f"predictor = Predictor({name})  # this folder"]
+        return ["```python", *what, call, "```"]
+    what = ["from mobilebert.inference.engines import load", "", f"engine = load({name})  # this folder"]
+    return ["```python", *what, f"{', '.join(manifest.outputs)} = engine.run(batch)", "```"]
+
+
+def _interface(manifest: Manifest, program: Program) -> list[str]:
+    """The inputs and outputs of the files, for other people's programs."""
+    names = {"onnxruntime": ONNX_FILE, "paddle": f"{PADDLE_PREFIX}.json"}
+    files = " and ".join(name for engine, name in names.items() if engine in manifest.engines)
+    if not files:
+        return []
+    lead = "[batch, choices, tokens]" if program.choices else "[batch, tokens]"
+    inputs = ", ".join(f"`{name}`" for name in INPUT_NAMES)
+    outputs = ", ".join(f"`{output.name}` {_shape(output, program.choices)}" for output in program.outputs)
+    return [
+        f"- Inputs of {files}, in this order: {inputs}; each int64 {lead}, all sizes free.",
+        f"- Outputs, in this order: {outputs}; float32.",
+    ]
+
+
+def _shape(output: Output, choices: bool) -> str:
+    if choices:
+        return "[batch, choices]"
+    columns = output.stop - output.start
+    if not output.per_token:
+        return f"[batch, {columns}]"
+    return "[batch, tokens]" if output.squeeze else f"[batch, tokens, {columns}]"

@@ -45,9 +45,9 @@ def export(plan: ExportPlan) -> Manifest:
         calibration = _read(plan.calibration, checkpoint, max_seq_length)
         evaluation = _read(plan.evaluation or plan.calibration, checkpoint, max_seq_length, plan.evaluation_limit)
         with new_folder(plan.out, plan.sources) as folder:
-            made = _Export(plan, checkpoint, folder)
+            made = _Export(plan, checkpoint, max_seq_length, folder)
             made.write(calibration, evaluation)
-            return made.describe(max_seq_length)
+            return made.describe()
 
 
 def _max_seq_length(plan: ExportPlan, checkpoint: Checkpoint) -> int:
@@ -69,8 +69,9 @@ def _read(path: str | None, checkpoint: Checkpoint, max_seq_length: int, limit: 
 class _Export:
     """A folder that is being written, and what is known of it so far."""
 
-    def __init__(self, plan: ExportPlan, checkpoint: Checkpoint, folder: Path):
+    def __init__(self, plan: ExportPlan, checkpoint: Checkpoint, max_seq_length: int, folder: Path):
         self.plan, self.checkpoint, self.folder = plan, checkpoint, folder
+        self.max_seq_length = max_seq_length
         self.state = weights.model_state(checkpoint.model)
         self.program = fold(checkpoint.config, self.state, checkpoint.head)
         self.names = [output.name for output in self.program.outputs]
@@ -104,7 +105,7 @@ class _Export:
             checkpoint.model.save_pretrained(self.folder)
             self.engines.append("dygraph")
             self.errors["dygraph"] = reference.rounding
-        checkpoint.tokenizer.save_pretrained(self.folder)
+        checkpoint.tokenizer.save_pretrained(self.folder, self.max_seq_length)
 
     def _quantized(self, calibration: Samples | None) -> Variant | None:
         """What ``plan.quantize`` makes of the program."""
@@ -126,7 +127,7 @@ class _Export:
             metrics = {"fp32": evaluation.measure(exact.run)}
         return {**metrics, self.plan.quantize: evaluation.measure(engine.run)}
 
-    def describe(self, max_seq_length: int) -> Manifest:
+    def describe(self) -> Manifest:
         """Write ``export.json`` and the card."""
         manifest = Manifest(
             head=self.checkpoint.head,
@@ -135,14 +136,14 @@ class _Export:
             quantization=self.plan.quantize,
             portable=self.plan.portable and "onnxruntime" in self.engines,
             opset=ONNX_OPSET,
-            max_seq_length=max_seq_length,
+            max_seq_length=self.max_seq_length,
             errors=self.errors,
             metrics=self.metrics,
             source_sha256=self.checkpoint.sha256,
             versions=_versions(),
         )
         manifest.save(self.folder)
-        card.write(self.folder, manifest, self.checkpoint.config, self.checkpoint.folder.name)
+        card.write(self.folder, self.plan.out, manifest, self.checkpoint, self.program)
         return manifest
 
 

@@ -145,8 +145,13 @@ class MobileBertTokenizer:
             settings = vocabulary.read_folder(hub.resolve(folder_or_name, hub.TOKENIZER_FILES))
         return cls(**{**settings, **overrides})
 
-    def save_pretrained(self, folder: str | os.PathLike) -> list[Path]:
-        """Write ``tokenizer.json``, ``vocab.txt`` and ``tokenizer_config.json``, which transformers loads too.
+    def save_pretrained(self, folder: str | os.PathLike, model_max_length: int | None = None) -> list[Path]:
+        """Write ``tokenizer.json``, ``vocab.txt`` and ``tokenizer_config.json``, which transformers 4 and 5 load too.
+
+        Args:
+            folder: made where it is missing.
+            model_max_length: instead of the tokenizer's own: the tokens that the model beside it reads. Other people's
+                pipelines cut texts there.
 
         Returns:
             The files written.
@@ -163,8 +168,7 @@ class MobileBertTokenizer:
             },
             "clean_up_tokenization_spaces": self.clean_up_tokenization_spaces,
             "do_lower_case": self.do_lower_case,
-            "extra_special_tokens": self.extra_special_tokens,
-            "model_max_length": self.model_max_length,
+            "model_max_length": self.model_max_length if model_max_length is None else model_max_length,
             "padding_side": self.padding_side,
             "split_special_tokens": self.split_special_tokens,
             "strip_accents": self.strip_accents,
@@ -173,6 +177,9 @@ class MobileBertTokenizer:
             "truncation_side": self.truncation_side,
             **self.special_tokens_map,
         }
+        if self.extra_special_tokens:
+            # The name of transformers 4, which 5 reads too; 4 fails at a list under the new name, even an empty one.
+            config["additional_special_tokens"] = self.extra_special_tokens
         vocab = base.get_vocab(with_added_tokens=False)
         contents = {
             "vocab.txt": "".join(f"{token}\n" for token in sorted(vocab, key=vocab.__getitem__)),

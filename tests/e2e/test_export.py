@@ -2,15 +2,21 @@
 
 import hashlib
 import json
+import re
 
 import numpy as np
 import onnx
 import pytest
 from safetensors.numpy import load_file, save_file
-from support.models import save_checkpoints_and_text
+from support.models import save_checkpoint, save_checkpoints_and_text
 
+from mobilebert.base import extras
+from mobilebert.data.collate import INPUT_NAMES
+from mobilebert.export.export import ExportPlan, export
 from mobilebert.export.fold.writer import Writer
 from mobilebert.inference.predictor import Predictor
+from mobilebert.model.heads import HEADS
+from mobilebert.text.tokenizer import MobileBertTokenizer
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +70,71 @@ def test_int8_is_measured_beside_float(checkpoints, tmp_path, run_script, model,
     assert onnx.TensorProto.INT8 in types
     predictor = Predictor(out)
     assert predictor.classify("good").label if model == "sst2" else predictor.answer("Who ?", "Ada wrote it")[0].text
+
+
+def card_of(folder):
+    """The card's snippet, and its lines by their first word."""
+    text = (folder / "README.md").read_text()
+    lines = {line[2:].split()[0].rstrip(":,"): line for line in text.splitlines() if line.startswith("- ")}
+    return text.split("```python\n")[1].split("```")[0], lines
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_the_card_says_how_it_is_called(head, tmp_path):
+    """Its snippet runs as it stands, and its names, order and shapes are the file's."""
+    out = tmp_path / 'an "odd" name'
+    notes = {"max_seq_length": 20, "takes_pairs": True}
+    save_checkpoint(tmp_path / "model", head, extra={"task_specific_params": {head: notes}})
+    export(ExportPlan(str(tmp_path / "model"), out))
+    snippet, lines = card_of(out)
+    shape = (2, 3, 7) if head == "multiple-choice" else (2, 7)
+    assert ("The street is wet." in snippet) == (head == "sequence-classification")
+    names = {"batch": dict.fromkeys(INPUT_NAMES, np.ones(shape, np.int64))}
+    exec(compile(snippet, "card", "exec"), names)
+    session = extras.load("onnxruntime").InferenceSession(out / "model.onnx")
+    assert re.findall(r"`(\w+)`", lines["Inputs"]) == [given.name for given in session.get_inputs()]
+    assert {given.type for given in session.get_inputs()} == {"tensor(int64)"} and "each int64 [" in lines["Inputs"]
+    described = [f"`{got.name}` [{', '.join(map(str, got.shape))}]" for got in session.get_outputs()]
+    assert f"in this order: {', '.join(described)}; float32." in lines["Outputs"]
+    assert lines["OpenVINO"] == "- OpenVINO reads model.onnx."
+
+
+def test_the_card_of_what_openvino_does_not_read(checkpoints, tmp_path):
+    plan = ExportPlan(
+        str(checkpoints / "qa"), tmp_path / "out", quantize="int8", calibration=str(checkpoints / "squad.json")
+    )
+    export(plan)
+    assert card_of(tmp_path / "out")[1]["OpenVINO"] == "- OpenVINO does not read model.onnx."
+    export(ExportPlan(str(checkpoints / "qa"), tmp_path / "paddle", format="paddle"))
+    lines = card_of(tmp_path / "paddle")[1]
+    assert "OpenVINO" not in lines and lines["Inputs"].startswith("- Inputs of model.json, in this order: `input_ids`")
+
+
+@pytest.mark.parametrize(("flag", "length"), [((), 64), (("--max_seq_length", "20"), 20)])
+def test_the_tokenizer_of_an_export_cuts_where_the_model_reads(checkpoints, tmp_path, run_script, flag, length):
+    """Other people's pipelines cut long texts at ``model_max_length``, or not at all."""
+    code, _, errors = run_script("export", "--model", checkpoints / "sst2", "--out", tmp_path / "out", *flag)
+    assert code == 0, errors
+    config = json.loads((tmp_path / "out" / "tokenizer_config.json").read_text())
+    assert (
+        config["model_max_length"]
+        == length
+        == json.loads((tmp_path / "out" / "export.json").read_text())["max_seq_length"]
+    )
+    tokenizer = MobileBertTokenizer.from_pretrained(tmp_path / "out")
+    assert len(tokenizer("a " * 900, truncation=True).input_ids) == length
+
+
+def test_the_tokenizer_of_a_checkpoint_cuts_where_it_was_trained(checkpoints, tmp_path, run_script):
+    code, _, errors = run_script(
+        "run_glue", "--task_name", "sst2", "--model_name_or_path", checkpoints / "sst2", "--output_dir", tmp_path,
+        "--train_file", checkpoints / "sst2.tsv", "--dev_file", checkpoints / "sst2.tsv", "--do_train", "--do_eval",
+        "--max_seq_length", 18, "--max_steps", 1, "--cache_dir", "",
+    )  # fmt: skip
+    assert code == 0, errors
+    assert MobileBertTokenizer.from_pretrained(tmp_path / "best").model_max_length == 18
+    export(ExportPlan(str(tmp_path / "best"), tmp_path / "export"))
+    assert MobileBertTokenizer.from_pretrained(tmp_path / "export").model_max_length == 18
 
 
 def test_an_existing_folder_is_kept_without_force(checkpoints, tmp_path, run_script):

@@ -308,6 +308,23 @@ def test_save_load_and_pickle(tokenizer, tmp_path):
     assert dict(from_vocab(text)) == dict(tokenizer(text))
 
 
+def test_what_is_saved_for_transformers_4_and_5(tokenizer, tmp_path):
+    """4.57.6 fails at a list under ``extra_special_tokens``, even an empty one; 5 reads the older name too."""
+
+    def saved(**options):
+        tokenizer.save_pretrained(tmp_path, **options)
+        return json.loads((tmp_path / "tokenizer_config.json").read_text())
+
+    config = saved(model_max_length=128)
+    assert config["model_max_length"] == 128 and tokenizer.model_max_length == int(1e30)
+    assert not {"extra_special_tokens", "additional_special_tokens"} & set(config)
+    tokenizer.add_special_tokens({"extra_special_tokens": ["<e>"]})
+    config = saved()
+    assert config["model_max_length"] == int(1e30)
+    assert "extra_special_tokens" not in config and config["additional_special_tokens"] == ["<e>"]
+    assert MobileBertTokenizer.from_pretrained(tmp_path).extra_special_tokens == ["<e>"]
+
+
 @pytest.mark.parametrize("source", ["vocab.txt", "tokenizer.json"])
 def test_config_is_honoured(tokenizer, tmp_path, source):
     if source == "vocab.txt":
