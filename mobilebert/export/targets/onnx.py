@@ -1,4 +1,4 @@
-"""ONNX: one file, for ONNX Runtime or (portable) any other engine."""
+"""ONNX: one file, for ONNX Runtime, OpenVINO or (portable) any other engine."""
 
 from collections.abc import Sequence
 from pathlib import Path
