@@ -52,7 +52,7 @@ def write(folder: Path, out: Path, manifest: Manifest, checkpoint: Checkpoint, p
         reads = "does not read" if manifest.quantization == "int8" else "reads"
         lines.append(f"- OpenVINO {reads} {ONNX_FILE}.")
     lines += [
-        *_interface(manifest, program),
+        *_interface(manifest, program, config.max_position_embeddings),
         f"- Texts are cut to {manifest.max_seq_length} tokens (answers: to windows of so many).",
         f"- Source checkpoint's weights: sha256 {manifest.source_sha256}.",
         f"- Written with {', '.join(f'{name} {version}' for name, version in manifest.versions.items())}.",
@@ -94,7 +94,7 @@ def _snippet(out: Path, manifest: Manifest, takes_pairs: bool | None) -> list[st
     return ["```python", *what, f"{', '.join(manifest.outputs)} = engine.run(batch)", "```"]
 
 
-def _interface(manifest: Manifest, program: Program) -> list[str]:
+def _interface(manifest: Manifest, program: Program, positions: int) -> list[str]:
     """The inputs and outputs of the files, for other people's programs."""
     names = {"onnxruntime": ONNX_FILE, "paddle": f"{PADDLE_PREFIX}.json"}
     files = " and ".join(name for engine, name in names.items() if engine in manifest.engines)
@@ -104,7 +104,7 @@ def _interface(manifest: Manifest, program: Program) -> list[str]:
     inputs = ", ".join(f"`{name}`" for name in INPUT_NAMES)
     outputs = ", ".join(f"`{output.name}` {_shape(output, program.choices)}" for output in program.outputs)
     return [
-        f"- Inputs of {files}, in this order: {inputs}; each int64 {lead}, all sizes free.",
+        f"- Inputs of {files}, in this order: {inputs}; each int64 {lead}, up to {positions} tokens.",
         f"- Outputs, in this order: {outputs}; float32.",
     ]
 
