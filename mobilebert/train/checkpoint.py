@@ -120,9 +120,14 @@ def type_name(array: np.ndarray) -> str:
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
-        return load_file(path)
+        arrays = load_file(path)
     except (SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: holds what NumPy cannot read ({error}); resume from another checkpoint") from None
+    # Once anything has imported ml_dtypes, as onnx does, the library gives arrays of its types.
+    for name, array in arrays.items():
+        if array.dtype.isbuiltin != 1:
+            raise InputError(f"{path}: {name} is {array.dtype}, which NumPy lacks; resume from another checkpoint")
+    return arrays
 
 
 def find(output_dir: Path, resume: str | os.PathLike, fallback: bool, report: Callable[[str], None]) -> Path:

@@ -46,9 +46,11 @@ def test_a_type_that_numpy_lacks_is_one_line(tmp_path):
     folder = checkpoint.save(tmp_path, 1, content(1), keep=2)
     values = {"weight": paddle.ones([2]).astype("bfloat16")}
     safetensors.paddle.save_file(values, str(folder / "model.safetensors"))
-    with pytest.raises(InputError, match=r"model.safetensors: .*resume from another checkpoint") as refused:
-        checkpoint.load(folder)
-    assert "\n" not in str(refused.value)
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"model.safetensors: .*resume from another checkpoint") as refused:
+            checkpoint.load(folder)
+        assert "\n" not in str(refused.value)
+        import onnx  # noqa: F401 (it imports ml_dtypes, which has the type)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float64", "bfloat16", "int32"])
