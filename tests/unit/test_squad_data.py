@@ -4,6 +4,7 @@ import copy
 import gzip
 import json
 import logging
+import math
 import os
 import pickle
 import string
@@ -239,6 +240,30 @@ def test_marks_that_are_none(tmp_path, mark):
         with pytest.raises(InputError) as raised:
             read_squad(path, purpose=purpose)
         assert f"qas[0].is_impossible is {mark!r}, expected true or false" in str(raised.value)
+
+
+@pytest.mark.parametrize(("mark", "answers"), [(1.0, []), ("1.0", None), (0.0, [ANN]), ("0.0", [ANN])])
+def test_whole_numbers_as_floats(tmp_path, mark, answers):
+    """pandas makes floats of whole numbers where a value of the column is missing."""
+    first = {"answers": [{**ANN, "answer_start": 24.0}]}
+    path = written(tmp_path, bridge(first, {"answers": answers, "is_impossible": mark}))
+    for purpose in ("train", "score"):
+        examples, _ = read_squad(path, version_2_with_negative=True, purpose=purpose)
+        assert examples[0].answer_starts == (24,) and type(examples[0].answer_starts[0]) is int
+        assert examples[1].answers == (("Ann Teel",) if answers else ())
+    listed = {"answers": {"text": ["Ann Teel"], "answer_start": [24.0]}}
+    assert read_squad(written(tmp_path, bridge(listed)))[0][0].answer_starts == (24,)
+
+
+@pytest.mark.parametrize("start", [24.5, math.nan, math.inf])
+def test_other_floats_are_no_place(tmp_path, start):
+    path = written(tmp_path, bridge({"answers": [{**ANN, "answer_start": start}]}))
+    with pytest.raises(InputError) as raised:
+        read_squad(path)
+    said = f"data[0].paragraphs[0].qas[0].answers[0].answer_start is {start}, expected a whole number"
+    assert str(raised.value) == f"{path}: {said}"
+    with pytest.raises(InputError, match=r"is_impossible is 0\.5, expected true or false"):
+        read_squad(written(tmp_path, bridge({"answers": [ANN], "is_impossible": 0.5})))
 
 
 def test_scores_need_texts_only(tmp_path):

@@ -4,7 +4,8 @@
     {"id": ..., "question": ..., "answers": [{"text": ..., "answer_start": ...}], "is_impossible": ...}]}]}]}
 
 Annotation tools write the same in other ways, which are read as they are meant: ids as numbers; "no answer" as
-``[{"text": "", ...}]``, or as ``is_impossible`` without ``answers``; ``answers`` as Hugging Face's object of two lists.
+``[{"text": "", ...}]``, or as ``is_impossible`` without ``answers``; ``answers`` as Hugging Face's object of two
+lists; whole numbers as floats.
 """
 
 import json
@@ -225,10 +226,11 @@ def _answers(
     for answer_place, answer in _items(path, place, {**qa, "answers": _as_list(path, place, qa)}, "answers"):
         is_none = is_impossible and isinstance(answer, dict) and answer.get("text") is None
         text = "" if is_none else _text(path, answer_place, answer, "text")
-        start = answer.get("answer_start")
+        start = _whole(answer.get("answer_start"))
         if not isinstance(start, int) or isinstance(start, bool):
             if purpose == "train" and text:
-                raise InputError(f"{path}: {answer_place}.answer_start is {start!r}, expected a number")
+                kind = "whole number" if isinstance(start, float) else "number"
+                raise InputError(f"{path}: {answer_place}.answer_start is {start!r}, expected a {kind}")
             start = -1
         answers.append((text, start))
     has_text = any(text.strip() if is_impossible else text for text, _ in answers)
@@ -252,15 +254,20 @@ def _as_list(path: str | os.PathLike, place: str, qa: dict) -> Any:
 
 
 def _is_impossible(path: str | os.PathLike, place: str, qa: dict) -> bool | None:
-    """The question's mark, which tools also write as a text or as 0 and 1; None where there is none."""
-    value = qa.get("is_impossible")
+    """The question's mark, which tools also write as a text or as 0 and 1 (1.0); None where there is none."""
+    value = _whole(qa.get("is_impossible"))
     if value is None:
         return None
-    known = {"true": True, "1": True, "false": False, "0": False}
+    known = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
     word = str(value).strip().lower()
     if isinstance(value, bool | int | str) and word in known:
         return known[word]
     raise InputError(f"{path}: {place}.is_impossible is {value!r}, expected true or false")
+
+
+def _whole(value: Any) -> Any:
+    """A whole number that is written as a float (pandas does, beside missing values) as an int; all else as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _paragraphs(path: str | os.PathLike, content: Any) -> Iterator[tuple[str, Any]]:
