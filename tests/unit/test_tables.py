@@ -49,6 +49,21 @@ def test_a_row_without_a_label_is_named_and_left_out_on_request_only(tmp_path, m
     assert "t.csv: rows without a label, left out as asked: 2 of 5 (lines 4, 6)" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "mark",
+    ["#VALUE!", "#REF!", "#DIV/0!", "#NAME?", "#N/A N/A", "1.#QNAN", "-1.#IND", "NULL", "none", "NONE", "Nan", "<na>"]
+    + ["n.a.", "N.A.", "NaT", "nil", "undefined", "--", "\u2013", "\u2014", "\\N"],
+)
+def test_marks_of_no_label_are_known_in_any_case(tmp_path, mark):
+    path = csv_of(tmp_path, ["pos", "neg", mark])
+    with pytest.raises(InputError, match=r"t.csv:4: no label .*or name .* as a class in `label_order`"):
+        read_label_words(path, "label", "error")
+    with pytest.raises(InputError, match=r"t.csv:4: no label"):
+        read_examples(path, ("text",), "label", {"neg": 0, "pos": 1})
+    task = own_task(Files(None, {"train": str(path)}), ("text",), "label", ("pos", "neg", mark), False, None)
+    assert read_file(task, path, "train", task.labels, "error").labels.tolist() == [0, 1, 2]
+
+
 def test_a_row_without_a_score_is_no_number(tmp_path):
     path = csv_of(tmp_path, ["0.5", "NaN", "-1"])
     with pytest.raises(InputError, match=r"t.csv:3: no label \('NaN'\); rows without one: 1 of 3 \(line 3\)"):

@@ -14,9 +14,14 @@ from mobilebert.data.tables import bare, open_table
 _log = logging.getLogger(__name__)
 
 ON_MISSING_LABEL = ("error", "drop")
-# What annotation tools, spreadsheets and pandas write where there is no label (pandas' own list, and "-").
+# What annotation tools, spreadsheets, databases and pandas write where there is no label, in any case of the letters.
 NO_LABEL = frozenset(
-    ("", "-", "nan", "NaN", "-nan", "-NaN", "NAN", "None", "null", "NULL", "<NA>", "NA", "N/A", "n/a", "#N/A", "#NA")
+    (
+        *("", "-", "--", "\u2013", "\u2014"),
+        *("nan", "-nan", "<na>", "na", "n/a", "n.a.", "nat", "none", "null", "nil", "undefined", "\\n"),
+        *("#n/a", "#n/a n/a", "#na", "#value!", "#ref!", "#div/0!", "#name?", "#num!", "#null!", "#spill!", "#calc!"),
+        *("1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan"),
+    )
 )
 _NO_CLASS = ("-1", "-1.0")  # Hugging Face's data sets number withheld labels so
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -87,9 +92,10 @@ def is_missing(cell: str, classes: Collection[str] | None) -> bool:
     if getattr(cell, "kind", None) in ("null", "absent"):
         return True
     word = bare(cell)
+    is_mark = word.casefold() in NO_LABEL
     if classes is None:
-        return word in NO_LABEL
-    return (word in NO_LABEL or word in _NO_CLASS) and cell not in classes and word not in classes
+        return is_mark
+    return (is_mark or word in _NO_CLASS) and cell not in classes and word not in classes
 
 
 def read_label(
