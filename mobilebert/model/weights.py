@@ -46,6 +46,9 @@ TIED_KEYS = {
     "cls.predictions.decoder.bias": "cls.predictions.bias",
 }
 
+# Parts of heads that compute from the pooler's output, where the model has one.
+_READ_POOLER = ("classifier", "cls.seq_relationship")
+
 
 @dataclass
 class LoadReport:
@@ -171,16 +174,25 @@ def check_head(model: nn.Layer, report: LoadReport, source: str) -> None:
     advice = "is the checkpoint complete, and are its names Hugging Face's?"
     for name in report.initialised:
         part = _part(name)
-        if part == "pooler":  # many checkpoints have none, and their heads need none
-            continue
         if left := next((key for key in report.unused if f".{part}." in f".{key}"), None):
             raise InputError(f"{source}: holds {left}, but the model's {name} has another name; {advice}")
         if half := next((other for other in report.loaded if _part(other) == part), None):
             raise InputError(f"{source}: holds {half}, but no {name}; {advice}")
-    declared = type(model).__name__ in (model.config.extra.get("architectures") or [])
-    if declared and any(_part(name) != "pooler" for name in report.initialised):
+    # A backbone may come without a pooler, a trained head that reads one may not. Where `classifier_activation` is
+    # false, and in heads that read no pooler, the model has no such parameters at all.
+    own = [name for name in report.initialised if _part(name) != "pooler"]
+    missing = report.initialised if hasattr(model, "mobilebert") else own
+    if not missing:
+        return
+    head = next((name for name in report.loaded if _part(name) in _READ_POOLER), None)
+    if not own and head:
         raise InputError(
-            f"{source}: config.json says {type(model).__name__}, but the weights have no {report.initialised[0]}; "
+            f"{source}: holds {head}, but no {missing[0]}, which that head reads; is the checkpoint complete? "
+            "(if it was trained without a pooler, set classifier_activation to false in its config.json)"
+        )
+    if type(model).__name__ in (model.config.extra.get("architectures") or []):
+        raise InputError(
+            f"{source}: config.json says {type(model).__name__}, but the weights have no {(own or missing)[0]}; "
             "is the checkpoint complete? (for a new head, take MobileBertModel as its architectures)"
         )
 

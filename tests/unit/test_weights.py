@@ -505,6 +505,57 @@ def test_a_new_head_on_a_backbone_or_on_another_task_is_no_error(checkpoint, cop
     assert classifier.load_report.initialised == ["classifier.weight", "classifier.bias"]
 
 
+def without(word, state):
+    return {key: value for key, value in state.items() if word not in key}
+
+
+@pytest.mark.parametrize("head", ["sequence-classification", "multiple-choice", "next-sentence", "pretraining"])
+@pytest.mark.parametrize("architectures", ["own", None])
+def test_a_trained_head_does_not_get_a_random_pooler(head, architectures, tmp_path, run_script):
+    source = save_checkpoint(tmp_path / "source", head, classifier_activation=True)
+    state = dict(tensor_files.read_state(source)[0])
+    HEADS[head].from_pretrained(source)
+    write_safetensors(without("pooler", state), source, {"format": "pd"})
+    if architectures is None:
+        config = json.loads((source / "config.json").read_text())
+        (source / "config.json").write_text(json.dumps({**config, "architectures": None}))
+    message = "but no mobilebert.pooler.dense.weight, which that head reads"
+    with pytest.raises(InputError, match=message):
+        HEADS[head].from_pretrained(source)
+    command = ("convert", "--reverse", "--head", head, "--src", source, "--dst", tmp_path / "new")
+    code, _, errors = run_script(*command)
+    assert code == 2 and message in errors and errors.count("\n") == 1 and not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("part", ["weight", "bias"])
+def test_half_a_pooler_or_one_of_another_name_is_refused(part, tmp_path):
+    source = save_checkpoint(tmp_path / "source", "pretraining", classifier_activation=True)
+    state = dict(tensor_files.read_state(source)[0])
+    write_safetensors(without(f"pooler.dense.{part}", state), source, {"format": "pd"})
+    with pytest.raises(InputError, match=rf"holds mobilebert.pooler.*, but no mobilebert.pooler.dense.{part}"):
+        HEADS["sequence-classification"].from_pretrained(source)
+    other = {key.replace("mobilebert.pooler", "bert.pooler"): value for key, value in state.items()}
+    write_safetensors(other, source, {"format": "pd"})
+    with pytest.raises(InputError, match=r"holds bert.pooler.dense.*, but the model's mobilebert.pooler.dense"):
+        HEADS["sequence-classification"].from_pretrained(source)
+
+
+@pytest.mark.parametrize("activation", [True, False])
+@pytest.mark.parametrize("pooler", [True, False])
+@pytest.mark.parametrize("head", ["sequence-classification", "multiple-choice", "token-classification",
+                                  "question-answering", "masked-lm", "model"])  # fmt: skip
+def test_every_task_starts_from_a_base_checkpoint_with_or_without_a_pooler(activation, pooler, head, tmp_path):
+    # Saved with a pooler, whatever the config will say: the released files have one that they do not use.
+    source = save_checkpoint(tmp_path / "source", "pretraining", classifier_activation=True)
+    state = dict(tensor_files.read_state(source)[0])
+    write_safetensors(state if pooler else without("pooler", state), source, {"format": "pd"})
+    config = json.loads((source / "config.json").read_text())
+    (source / "config.json").write_text(json.dumps({**config, "classifier_activation": activation}))
+    report = HEADS[head].from_pretrained(source).load_report
+    uses_pooler = activation and head in ("sequence-classification", "multiple-choice", "model")
+    assert any("pooler" in name for name in report.initialised) == (uses_pooler and not pooler)
+
+
 @pytest.mark.parametrize("head", ["masked-lm", "pretraining"])
 def test_a_tied_tensor_stored_under_its_copys_name_alone_arrives(head, tmp_path):
     source = save_checkpoint(tmp_path / "source", head)
