@@ -99,9 +99,14 @@ def read_json(path: str | os.PathLike) -> Any:
     try:
         return json.loads(read_text(path))
     except json.JSONDecodeError as error:
-        raise InputError(
-            f"{path}: broken JSON at line {error.lineno} column {error.colno} ({error.msg}); is the file complete?"
-        ) from None
+        raise broken_json(path, error) from None
+
+
+def broken_json(path: str | os.PathLike, error: json.JSONDecodeError) -> InputError:
+    """What to say of a file whose text is not JSON."""
+    return InputError(
+        f"{path}: broken JSON at line {error.lineno} column {error.colno} ({error.msg}); is the file complete?"
+    )
 
 
 def file_digest(path: str | os.PathLike, algorithm: str = "sha256") -> str:

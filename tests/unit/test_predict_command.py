@@ -311,6 +311,25 @@ def test_a_question_that_is_too_long_costs_its_own_row_only(place, tmp_path, run
     assert [row["answer"] for row in rows_of(plain)] == [row["answer"] for row in kept]
 
 
+def test_an_empty_question_costs_its_own_row_only(place, tmp_path, run_script):
+    """In a SQuAD file and in a table alike, beside one that is too long."""
+    asked = {"n0": "Who?", "n1": " ", "n2": "who " * 70, "n3": "\u200b", "n4": "When?"}
+    rows = [{"id": name, "question": text, "context": "Ada wrote in 1843 . " * 20} for name, text in asked.items()]
+    paragraphs = [{"context": row["context"], "qas": [row]} for row in rows]
+    (tmp_path / "q.json").write_text(json.dumps({"data": [{"paragraphs": paragraphs}]}))
+    (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for name in ("q.json", "q.jsonl"):
+        out = tmp_path / f"{name}.out"
+        arguments = ("predict", "qa", "--model", place / "qa", "--input", tmp_path / name, "--output", out)
+        code, _, errors = run_script(*arguments)
+        assert code == 2 and errors.startswith(f"error: {out}: 3 of 5 questions are not answered, their lines hold")
+        assert "(first: question n1 is empty)" in errors and errors.count("\n") == 1
+        found = {row["id"]: row.get("error") for row in rows_of(out)}
+        assert found.pop("n2").startswith("question n2: its 70 tokens leave")
+        assert found == {"n0": None, "n1": "question n1 is empty", "n3": "question n3 is empty", "n4": None}
+        assert run_script(*arguments) == (code, "", errors)
+
+
 def test_files_of_texts(place, tmp_path, run_script):
     (tmp_path / "t.txt").write_text("good film\r\n\nbad film\n")
     (tmp_path / "t.csv").write_text('sentence,label\n"good, film",1\n')
@@ -446,7 +465,7 @@ MISTAKES = {
     "an unknown format": ((*QA, "--input", "{tmp}/zeros", *BATCH), "zeros: expected SQuAD's .json, or .jsonl"),
     "broken JSON": ((*QA, "--input", "{tmp}/broken.jsonl", *BATCH), "broken.jsonl:2: broken JSON at column"),
     "no context": ((*QA, "--input", "{tmp}/lacks.jsonl", *BATCH), "lacks.jsonl:2: no 'context'"),
-    "an empty one": ((*QA, "--input", "{tmp}/empty.jsonl", *BATCH), "empty.jsonl:1: question is empty"),
+    "an empty one": ((*QA, "--input", "{tmp}/empty.jsonl", *BATCH), "empty.jsonl:1: context is empty"),
     "half a character": ((*QA, "--input", "{tmp}/half.jsonl", *BATCH), "half.jsonl:1: context has an invalid"),
     "the same id": ((*QA, "--input", "{tmp}/twice.jsonl", *BATCH), "only 1 different ids for 2 questions"),
     "no column": ((*QA, "--input", "{tmp}/c.tsv", *BATCH), "no column 'question'; the file has words, label"),
@@ -474,7 +493,7 @@ def test_mistakes_are_one_line(name, place, tmp_path, run_script):
         "a": row,
         "broken": row + "{]\n",
         "lacks": row + '{"id": "b", "question": "Who?"}\n',
-        "empty": row.replace("Who?", " "),
+        "empty": row.replace("Ada", " "),
         "half": row.replace("Ada", "\\ud800"),
         "twice": row + row,
         "long": row.replace("Who?", "who " * 70).replace("Ada", "ada " * 70),

@@ -138,6 +138,42 @@ def test_files_of_another_kind(tmp_path, content, message):
     assert message in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"question": "what ?"', '"question": "a", "question": "b"', "data[0].paragraphs[0].qas[1] has 'question'"),
+        ('"text": "jumps"', '"text": "jumps", "text": "x"', "data[0].paragraphs[0].qas[1].answers[1] has 'text'"),
+        ('"version": "1.1"', '"version": "1.1", "data": [{"a": 1, "a": 2}]', "the file has 'data'"),
+        ('"title": "Fox"', '"title": "Fox", "title": "Fox"', "data[0] has 'title'"),
+    ],
+)
+def test_a_key_twice_in_one_object_is_refused(tmp_path, old, new, said):
+    text = json.dumps(GOOD)
+    assert text.count(old) == 1
+    path = written(tmp_path, text.replace(old, new))
+    for read in (*(lambda path, p=p: read_squad(path, purpose=p) for p in ("train", "score", "answer")), is_labelled):
+        with pytest.raises(InputError) as raised:
+            read(path)
+        assert str(raised.value) == f"{path}: {said} twice, which of them is meant? Keep one"
+
+
+@pytest.mark.parametrize("question", ["", " \n", "\u200b", "\u00a0\ufeff"])
+def test_questions_without_a_text_are_refused(tmp_path, question):
+    path = written(tmp_path, changed(lambda p: p["qas"][1].update(question=question)))
+    said = f"{path}: 1 of 2 questions have no text, `question` is empty (first: q2); write them, or take them out"
+    tokenizer = letters_tokenizer()
+    for read in (
+        lambda: load_train_features(path, tokenizer, on_bad_answer="drop", cache_folder=None),
+        lambda: load_dev_features(path, tokenizer, cache_folder=None),
+        lambda: load_dev_features(path, tokenizer, require_answers=False, cache_folder=None),
+    ):
+        with pytest.raises(InputError) as raised:
+            read()
+        assert str(raised.value).startswith(said) and "\n" not in str(raised.value)
+    examples, _ = read_squad(path, purpose="answer", may_be_empty=True)
+    assert [example.question for example in examples] == ["  who jumps ?", question]
+
+
 # What annotation tools write.
 
 BRIDGE = "The bridge was built by Ann Teel in 1843. It carries two roads."

@@ -13,7 +13,7 @@ from mobilebert.commands.predict import view as view
 from mobilebert.commands.predict.output import ERROR, errors_in, is_output, write_rows
 from mobilebert.commands.predict.session import Model, check_pair
 from mobilebert.data.classify.examples import Examples, find_text_columns, read_examples, read_lines
-from mobilebert.data.qa.squad_json import SquadExample, id_text, read_squad
+from mobilebert.data.qa.squad_json import SquadExample, id_text, is_empty, read_squad
 from mobilebert.data.tables import JsonValue, open_table
 from mobilebert.inference import engines
 from mobilebert.inference.predictor import Predictor, Reading
@@ -26,7 +26,7 @@ def answer_file(model: Model, path: Path, output: Path, overwrite: bool, options
         model: which, and what runs it.
         path: see ``read_questions``.
         output: JSON lines: the keys of ``predict_view.reading_document``, ``id`` and ``fingerprint``; of a question
-            that is too long ``id``, ``error`` and ``fingerprint``.
+            that is empty or too long ``id``, ``error`` and ``fingerprint``.
         overwrite: begin ``output`` anew.
         options: of ``Predictor.read_batch``.
 
@@ -35,7 +35,7 @@ def answer_file(model: Model, path: Path, output: Path, overwrite: bool, options
 
     Raises:
         InputError: bad input, or an ``output`` that is of another run; or, when all is written, questions that are
-            too long.
+            empty or too long.
     """
     _check_paths(model, path, output)
     questions = read_questions(path)
@@ -109,36 +109,35 @@ def classify_file(
 
 
 def _read(predictor: Predictor, questions: Sequence[SquadExample], options: dict[str, Any]) -> list[Reading | str]:
-    """Answer questions together; of one that is too long, what is wrong with it."""
+    """Answer questions together; of one that is empty or too long, what is wrong with it."""
+    wrong = {number: f"question {row.id} is empty" for number, row in enumerate(questions) if is_empty(row)}
 
-    def ask(some: Sequence[SquadExample]) -> list[Reading]:
-        texts = [[getattr(row, name) for row in some] for name in ("question", "context", "id")]
-        return predictor.read_batch(texts[0], texts[1], ids=texts[2], **options)
+    def ask() -> tuple[list[int], list[Reading]]:
+        asked = [number for number in range(len(questions)) if number not in wrong]
+        texts = [[getattr(questions[number], name) for number in asked] for name in ("question", "context", "id")]
+        try:
+            return asked, predictor.read_batch(texts[0], texts[1], ids=texts[2], **options)
+        except QuestionTooLongError as error:
+            wrong.update({asked[place]: message for place, message in error.messages.items()})
+            return ask()
 
-    try:
-        return [*ask(questions)]
-    except QuestionTooLongError as error:
-        too_long = error.messages
-    readings = iter(ask([question for number, question in enumerate(questions) if number not in too_long]))
-    return [too_long[number] if number in too_long else next(readings) for number in range(len(questions))]
+    readings = dict(zip(*ask(), strict=True))
+    return [wrong[number] if number in wrong else readings[number] for number in range(len(questions))]
 
 
 def read_questions(path: Path) -> list[SquadExample]:
-    """Questions with their contexts.
+    """Questions with their contexts; a question may be empty.
 
     Args:
         path: SQuAD's JSON (``.json``), or a table (``.jsonl``, ``.tsv``, ``.csv``) with the columns ``question`` and
             ``context``, and ``id`` or else the rows counted from 0; each may end in ``.gz``.
 
     Raises:
-        InputError: a file of another format, or a row without a question or a context; the line is named.
+        InputError: a file of another format, or a row without a context, or whose question is no text; the line is
+            named.
     """
     if _suffix(path) == ".json":
-        questions, _ = read_squad(path, purpose="answer")
-        for question in questions:
-            if not question.question.strip():
-                raise InputError(f"{path}: question {question.id} is empty")
-        return questions
+        return read_squad(path, purpose="answer", may_be_empty=True)[0]
     if _suffix(path) not in (".jsonl", ".tsv", ".csv"):
         raise InputError(f"{path}: expected SQuAD's .json, or .jsonl, .tsv or .csv with columns question and context")
     others = set(open_table(path).header) - {"question", "context", "id"}  # nobody reads them: answers, titles
@@ -151,7 +150,7 @@ def read_questions(path: Path) -> list[SquadExample]:
             raise InputError(f"{path}:{line}: {len(row)} columns, expected {len(table.header)}")
         for name, at in (("question", question_at), ("context", context_at)):
             table.check_text(line, row, at)
-            _check_text(f"{path}:{line}: {name}", row[at])
+            _check_text(f"{path}:{line}: {name}", row[at], may_be_empty=name == "question")
         name = str(number) if id_at is None else _id(f"{path}:{line}: id", row[id_at])
         questions.append(SquadExample(name, row[question_at], row[context_at], (), ()))
     if not questions:

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from mobilebert.base.errors import InputError
-from mobilebert.base.files import read_json
+from mobilebert.base.files import broken_json, read_text
+from mobilebert.data.tables import bare
 
 BAD_ANSWER_CHOICES = ("error", "drop")
 Purpose = Literal["train", "score", "answer"]
@@ -67,6 +68,7 @@ def read_squad(
     version_2_with_negative: bool = False,
     on_bad_answer: str = "error",
     purpose: Purpose = "train",
+    may_be_empty: bool = False,
 ) -> tuple[list[SquadExample], int]:
     """Read a SQuAD file, v1.1 or v2.0, plain or ``.gz``.
 
@@ -79,21 +81,29 @@ def read_squad(
         purpose: what the answers are for. ``"train"``: they are checked against the context. ``"score"``: as in the
             official scripts, only their texts count, and a question is answerable if it has one; what contradicts
             ``is_impossible`` is counted in the log. ``"answer"``: for nothing; the file need not have any.
+        may_be_empty: questions without a text are given, for a caller that says itself what is wrong with them.
 
     Returns:
         The examples in file order, and how many were dropped.
 
     Raises:
-        InputError: a missing or broken file, a wrong structure, an empty context, a duplicate id, an answer that
-            cannot be trained on, or, without ``version_2_with_negative``, a question without an answer.
+        InputError: a missing or broken file, a wrong structure, a key twice in one object, an empty context or
+            question, a duplicate id, an answer that cannot be trained on, or, without ``version_2_with_negative``, a
+            question without an answer.
     """
     if on_bad_answer not in BAD_ANSWER_CHOICES:
         raise InputError(f"on_bad_answer={on_bad_answer}: expected one of {', '.join(BAD_ANSWER_CHOICES)}")
-    entries = list(_entries(path, read_json(path), purpose))
+    entries = list(_entries(path, _read(path), purpose))
     examples = [entry.example for entry in entries]
     if not examples:
         raise InputError(f"{path}: has no question")
     _check_ids(path, examples)
+    empty = [example.id for example in examples if is_empty(example)]
+    if empty and not may_be_empty:
+        raise InputError(
+            f"{path}: {_count(empty, examples)} have no text, `question` is empty{_first(empty)}; write them, or take "
+            "them out of the file"
+        )
     if purpose == "answer":
         return examples, 0
     if not version_2_with_negative:
@@ -117,13 +127,18 @@ def read_squad(
     return _without_bad(path, entries, on_bad_answer)
 
 
+def is_empty(example: SquadExample) -> bool:
+    """Whether a question has no text: nothing but white space and zero-width characters."""
+    return not bare(example.question)
+
+
 def is_labelled(path: str | os.PathLike) -> bool:
     """Whether any question of a file says something about its answers.
 
     Raises:
         InputError: as ``read_squad`` with the purpose ``"answer"``.
     """
-    content = read_json(path)
+    content = _read(path)
     return any(
         qa.get("answers") is not None or _is_impossible(path, qa_place, qa)
         for place, paragraph in _paragraphs(path, content)
@@ -145,6 +160,41 @@ def id_text(where: str, value: Any) -> str:
     if not text.strip():
         raise InputError(f"{where} is empty")
     return text
+
+
+def _read(path: str | os.PathLike) -> Any:
+    """The file's JSON; a key twice in one object, of which Python keeps the last, is refused."""
+    repeated: list[tuple[dict, str]] = []  # the objects and a key that they hold twice
+
+    def as_object(pairs: list[tuple[str, Any]]) -> dict:
+        made = dict(pairs)
+        if len(made) < len(pairs):
+            keys = [key for key, _ in pairs]
+            repeated.append((made, next(key for at, key in enumerate(keys) if key in keys[:at])))
+        return made
+
+    text = read_text(path)
+    try:
+        content = json.loads(text, object_pairs_hook=as_object)
+    except json.JSONDecodeError as error:
+        raise broken_json(path, error) from None
+    if repeated:
+        # An object that is not found was itself under a key that its parent holds twice; then the parent is found.
+        keys = {id(made): key for made, key in repeated}
+        place, made = next((place, made) for place, made in _objects("", content) if id(made) in keys)
+        raise InputError(f"{path}: {place or 'the file'} has {keys[id(made)]!r} twice, which of them is meant? Keep one")
+    return content
+
+
+def _objects(place: str, value: Any) -> Iterator[tuple[str, dict]]:
+    """All objects of a JSON value with their places, in file order."""
+    if isinstance(value, dict):
+        yield place, value
+        for key, item in value.items():
+            yield from _objects(f"{place}.{key}" if place else key, item)
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _objects(f"{place}[{number}]", item)
 
 
 def _without_bad(
