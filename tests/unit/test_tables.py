@@ -51,8 +51,23 @@ def test_a_row_without_a_label_is_named_and_left_out_on_request_only(tmp_path, m
 
 @pytest.mark.parametrize(
     "mark",
-    ["#VALUE!", "#REF!", "#DIV/0!", "#NAME?", "#N/A N/A", "1.#QNAN", "-1.#IND", "NULL", "none", "NONE", "Nan", "<na>"]
-    + ["n.a.", "N.A.", "NaT", "nil", "undefined", "--", "\u2013", "\u2014", "\\N"],
+    [
+        *(
+            "#VALUE!",
+            "#REF!",
+            "#DIV/0!",
+            "#NAME?",
+            "#N/A N/A",
+            "1.#QNAN",
+            "-1.#IND",
+            "NULL",
+            "none",
+            "NONE",
+            "Nan",
+            "<na>",
+        ),
+        *("n.a.", "N.A.", "NaT", "nil", "undefined", "--", "\u2013", "\u2014", "\\N"),
+    ],
 )
 def test_marks_of_no_label_are_known_in_any_case(tmp_path, mark):
     path = csv_of(tmp_path, ["pos", "neg", mark])
@@ -88,6 +103,33 @@ def test_minus_one_beside_classes_is_no_class(tmp_path, labels):
     with pytest.raises(InputError, match=remedy):
         read_label_words(path, "label", "error")
     assert len(read_label_words(path, "label", "drop")) == len(labels) - 1
+
+
+def test_a_typeset_minus_sign_is_one(tmp_path):
+    with pytest.raises(InputError, match="t.csv:4: no label"):
+        read_label_words(csv_of(tmp_path, ["0", "1", "\u22121"]), "label", "error")
+    assert read_label_words(csv_of(tmp_path, ["0", "1", "\u22121"]), "label", "drop") == ["0", "1"]
+    assert read_label_words(csv_of(tmp_path, ["1", "\u22121"]), "label") == ["1", "\u22121"]
+    assert read_examples(csv_of(tmp_path, ["\u22120.5", "1"]), ("text",), "label", None).labels.tolist() == [-0.5, 1]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [["0,14", "0,5", "1"], ["12%", "50%"], ["12 %", "7,5 %"], ["1,000", "2,000"], ["-0,5", ",5"], ["0,00", "1,00"]],
+)
+def test_numbers_in_a_local_form_ask_for_points_and_regression(tmp_path, labels):
+    rows = "".join(f"a {i};{label}\n" for i, label in enumerate(labels))
+    path = written(tmp_path, "t.csv", "text;label\n" + rows)
+    message = r"t.csv: 'label' holds numbers such as '.*': are they scores\? write numbers with a decimal point, 0.14, "
+    with pytest.raises(InputError, match=message + ".*`regression`.*`label_order`"):
+        own_task(Files(None, {"train": str(path)}), ("text",), "label", (), False, None)
+    with pytest.raises(InputError, match=r"t.csv:2: label '.*' is not a number; write numbers with a decimal point"):
+        read_examples(path, ("text",), "label", None)
+    assert own_task(Files(None, {"train": path}), ("text",), "label", tuple(labels), False, None).labels == tuple(
+        labels
+    )
+    # beside words they are words
+    assert len(read_label_words(written(tmp_path, "w.csv", f"text;label\n{rows}x;word\n"), "label")) == len(labels) + 1
 
 
 def test_minus_one_that_is_a_class_stays_one(tmp_path):

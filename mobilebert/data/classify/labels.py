@@ -23,10 +23,16 @@ NO_LABEL = frozenset(
         *("1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan"),
     )
 )
-_NO_CLASS = ("-1", "-1.0")  # Hugging Face's data sets number withheld labels so
+_MINUS = "\u2212"  # typeset minus signs, which word processors put in
+_NO_CLASS = ("-1", "-1.0", f"{_MINUS}1", f"{_MINUS}1.0")  # Hugging Face's data sets number withheld labels so
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+# Numbers that Python does not read: with a decimal comma, with separated thousands, in percent.
+_LOCAL_NUMBER = re.compile(
+    r"[+-]?(\d+([.,]\d*)?|[.,]\d+|\d{1,3}([.,]\d{3})+[.,]\d*)([eE][+-]?\d+)?\s*[%\u2030]?", re.ASCII
+)
 _NUMPY_LIST = re.compile(r"\[[-+.\deE\s]*\]")
 _MOST_NUMBERED_CLASSES = 20  # more whole numbers than that are classes only where they count them off
+_WRITE_NUMBERS = "write numbers with a decimal point, 0.14, and without a percent sign"
 _LISTED = 10  # line numbers in a message
 
 
@@ -125,7 +131,8 @@ def read_label(
     _refuse_list(where, cell)
     score = _number(word)
     if score is None:
-        raise InputError(f"{where}: label {word!r} is not a number")
+        hint = f"; {_WRITE_NUMBERS}" if _is_local_number(word) else ""
+        raise InputError(f"{where}: label {word!r} is not a number{hint}")
     low, high = score_range
     if not (low <= score <= high and math.isfinite(score)):
         raise InputError(f"{where}: score {word} is outside {low:g}..{high:g}")
@@ -217,6 +224,12 @@ def _is_written_list(word: str) -> bool:
 def _refuse_scores(path: str | Path, column: str, counts: Mapping[str, int]) -> None:
     """Refuse numbers that measure instead of naming: fractions, or many whole ones with gaps or hardly repeated."""
     numbers = [_number(word) for word in counts]
+    local = [word for word, number in zip(counts, numbers, strict=True) if number is None and _is_local_number(word)]
+    if local and numbers.count(None) == len(local):
+        raise InputError(
+            f"{path}: {column!r} holds numbers such as {local[0]!r}: are they scores? {_WRITE_NUMBERS}, and use "
+            "`regression`; where they are classes, list them in `label_order`"
+        )
     if not numbers or any(number is None for number in numbers):
         return
     values = sorted(number for number in numbers if number is not None)
@@ -241,8 +254,13 @@ def _alike(words: Iterable[str]) -> list[list[str]]:
 
 
 def _number(word: str) -> float | None:
-    """A number written in the digits 0 to 9; Python would also take 1_000 for one."""
+    """A number written in the digits 0 to 9, its minus sign perhaps U+2212; Python would also take 1_000 for one."""
+    word = word.replace(_MINUS, "-")
     return float(word) if _NUMBER.fullmatch(word) else None
+
+
+def _is_local_number(word: str) -> bool:
+    return _number(word) is None and _LOCAL_NUMBER.fullmatch(word.replace(_MINUS, "-")) is not None
 
 
 def _lines(numbers: Sequence[int]) -> str:
