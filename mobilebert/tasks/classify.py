@@ -203,6 +203,8 @@ def own_task(
 ) -> GlueTask:
     """A task that is not GLUE's. Its classes are ``label_order``, or the train file's, or the checkpoint's.
 
+    What the checkpoint names as a class is one in the train file too, even where it looks like a missing label.
+
     Raises:
         InputError: none of the three is there; class names that are empty or stand twice; what ``read_label_words``
             refuses.
@@ -213,15 +215,20 @@ def own_task(
         check_class_names(label_order, f"`label_order={','.join(label_order)}`")
         labels = label_order
     elif "train" in files.given:
-        labels = tuple(read_label_words(files.given["train"], label_column, files.on_missing_label))
+        named = _named_classes(model_name_or_path) if model_name_or_path is not None else ()
+        labels = tuple(read_label_words(files.given["train"], label_column, files.on_missing_label, named))
     elif model_name_or_path is not None:
-        labels = tuple(MobileBertConfig.from_pretrained(model_name_or_path).id2label.values())
+        labels = _named_classes(model_name_or_path)
     else:
         raise InputError("which classes are there? give `train_file`, `label_order`, `regression` or `task_name`")
     if len(labels) < 2:
         raise InputError(f"`label_column={label_column}`: only {', '.join(labels)}; expected at least two classes")
     metrics = ("accuracy", "f1") if len(labels) == 2 else ("accuracy",)
     return GlueTask("own", "", text_columns, label_column, labels, metrics=metrics)
+
+
+def _named_classes(model_name_or_path: str) -> tuple[str, ...]:
+    return tuple(MobileBertConfig.from_pretrained(model_name_or_path).id2label.values())
 
 
 def encode(

@@ -12,6 +12,7 @@ from mobilebert.data.classify.labels import NO_LABEL, read_label_words
 from mobilebert.data.glue.files import read_file, read_split, write_submission
 from mobilebert.data.glue.tasks import TASKS, Task
 from mobilebert.data.tables import open_table
+from mobilebert.model.config import MobileBertConfig
 from mobilebert.tasks.classify import Files, own_task
 
 SAMPLES = Path(__file__).parents[2] / "samples" / "glue"
@@ -106,7 +107,7 @@ def test_minus_one_beside_classes_is_no_class(tmp_path, labels):
 
 
 def test_a_typeset_minus_sign_is_one(tmp_path):
-    with pytest.raises(InputError, match="t.csv:4: no label"):
+    with pytest.raises(InputError, match=r"t.csv:4: no label \(.*1.\)"):
         read_label_words(csv_of(tmp_path, ["0", "1", "\u22121"]), "label", "error")
     assert read_label_words(csv_of(tmp_path, ["0", "1", "\u22121"]), "label", "drop") == ["0", "1"]
     assert read_label_words(csv_of(tmp_path, ["1", "\u22121"]), "label") == ["1", "\u22121"]
@@ -139,6 +140,17 @@ def test_minus_one_that_is_a_class_stays_one(tmp_path):
     path = str(csv_of(tmp_path, ["0", "-1", "None"]))
     task = own_task(Files(None, {"train": path}), ("text",), "label", ("None", "-1", "0"), False, None)
     assert read_file(task, path, "train", task.labels, "error").labels.tolist() == [2, 1, 0]
+
+
+@pytest.mark.parametrize("classes", [["None", "pos"], ["-1", "0", "1"], ["n/a", "x"], ["0.5", "1.5"]])
+def test_what_the_model_names_as_a_class_is_one(tmp_path, classes):
+    MobileBertConfig().with_labels(classes, "single_label_classification").save_pretrained(tmp_path / "model")
+    files = Files(None, {"train": str(csv_of(tmp_path, classes))})
+    with pytest.raises(InputError, match=r"no label|are they scores"):
+        own_task(files, ("text",), "label", (), False, None)
+    task = own_task(files, ("text",), "label", (), False, str(tmp_path / "model"))
+    assert sorted(task.labels) == sorted(classes)
+    assert len(read_file(task, files.given["train"], "train", classes).texts) == len(classes)
 
 
 def test_a_file_without_any_label_is_refused_whatever_is_asked(tmp_path):

@@ -139,7 +139,9 @@ def read_label(
     return score
 
 
-def read_label_words(path: str | Path, label_column: str, on_missing_label: str | None = None) -> list[str]:
+def read_label_words(
+    path: str | Path, label_column: str, on_missing_label: str | None = None, classes: Collection[str] = ()
+) -> list[str]:
     """The distinct words of a file's label column: numbers in their order, then words in theirs.
 
     Words that differ in case or form only are pointed out in the log.
@@ -148,6 +150,7 @@ def read_label_words(path: str | Path, label_column: str, on_missing_label: str 
         path: see ``open_table``.
         label_column: its name.
         on_missing_label: see ``MissingLabels``.
+        classes: words that a model names as classes, whatever they look like.
 
     Raises:
         InputError: rows without a label, lists in the place of labels, or numbers that look like scores.
@@ -160,17 +163,18 @@ def read_label_words(path: str | Path, label_column: str, on_missing_label: str 
         if len(row) <= at:
             continue
         word = bare(row[at])
-        if is_missing(row[at], _NO_CLASS):
+        if is_missing(row[at], (*_NO_CLASS, *classes)):
             missing.add(line, row[at], label_column)
         else:
             if word not in lines:
                 _refuse_list(f"{path}:{line}", row[at])
             lines.setdefault(word, []).append(line)
-    for word in _withheld(lines):
+    for word in set(_withheld(lines)).difference(classes):
         for line in lines.pop(word):
             missing.add(line, word, label_column)
     missing.settle(sum(map(len, lines.values())))
-    _refuse_scores(path, label_column, {word: len(places) for word, places in lines.items()})
+    if not lines.keys() <= set(classes):
+        _refuse_scores(path, label_column, {word: len(places) for word, places in lines.items()})
     for group in _alike(lines):
         _log.warning("%s: labels %s differ in case or form only; are they one class?", path, ", ".join(group))
     return sorted(lines, key=lambda word: (not word.isdecimal(), int(word) if word.isdecimal() else 0, word))
