@@ -311,6 +311,16 @@ def test_a_question_that_is_too_long_costs_its_own_row_only(place, tmp_path, run
     assert [row["answer"] for row in rows_of(plain)] == [row["answer"] for row in kept]
 
 
+def test_rows_named_json_are_sent_to_the_name_that_is_read(tmp_path):
+    rows = [{"id": name, "question": "Who?", "context": "Ada wrote it.", "answers": []} for name in "ab"]
+    for text in ("".join(json.dumps(row) + "\n" for row in rows), json.dumps(rows), json.dumps(rows[0])):
+        (tmp_path / "q.json").write_text(text)
+        with pytest.raises(InputError, match=r"q\.json: .*reads such rows as they are where the file is named \.jsonl"):
+            read_questions(tmp_path / "q.json")
+        (tmp_path / "q.jsonl").write_text(text)
+        assert [question.id for question in read_questions(tmp_path / "q.jsonl")] == ["a", "b"][: text.count('"id"')]
+
+
 def test_an_empty_question_costs_its_own_row_only(place, tmp_path, run_script):
     """In a SQuAD file and in a table alike, beside one that is too long."""
     asked = {"n0": "Who?", "n1": " ", "n2": "who " * 70, "n3": "\u200b", "n4": "When?"}

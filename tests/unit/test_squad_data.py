@@ -138,6 +138,36 @@ def test_files_of_another_kind(tmp_path, content, message):
     assert message in str(raised.value)
 
 
+ROW = '{"id": "a", "question": "Who?", "context": "Ann", "answers": {"text": ["Ann"], "answer_start": [0]}}'
+
+
+@pytest.mark.parametrize(
+    ("content", "said", "names_predict"),
+    [
+        (f"{ROW}\n{ROW}\n", "JSON lines (line 2 begins another value), expected one object", True),
+        (f"\n{ROW}\n\n{ROW}\n{{", "JSON lines (line 4 begins another value)", True),
+        (f"{ROW}\n", "a row of question and context, expected SQuAD's structure", True),
+        (f"[{ROW}, {ROW}]", "a list of question and context, expected SQuAD's structure", True),
+        (f'{{"version": "1", "data": [{ROW}]}}', "data[0] is a row of question and context (run_qa.py's flat", False),
+    ],
+)
+def test_rows_instead_of_paragraphs_are_named(tmp_path, content, said, names_predict):
+    """JSON lines, and the flat form of transformers' run_qa, are whole files: the remedy is their form."""
+    path = written(tmp_path, content)
+    for read in (*(lambda path, p=p: read_squad(path, purpose=p) for p in ("train", "score", "answer")), is_labelled):
+        with pytest.raises(InputError) as raised:
+            read(path)
+        message = str(raised.value)
+        assert message.startswith(f"{path}: {said}") and "\n" not in message
+        assert '; nest each: {"data": [{"paragraphs": [{"context": ..., "qas": [{"id": ' in message
+        assert ("named .jsonl" in message) is names_predict
+
+
+def test_something_behind_the_end_is_no_json_lines(tmp_path):
+    with pytest.raises(InputError, match=r"broken JSON at line 1 column \d+ \(Extra data\)"):
+        read_squad(written(tmp_path, json.dumps(GOOD) + "}"))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
@@ -160,7 +190,7 @@ def test_a_key_twice_in_one_object_is_refused(tmp_path, old, new, said):
 @pytest.mark.parametrize("question", ["", " \n", "\u200b", "\u00a0\ufeff"])
 def test_questions_without_a_text_are_refused(tmp_path, question):
     path = written(tmp_path, changed(lambda p: p["qas"][1].update(question=question)))
-    said = f"{path}: 1 of 2 questions have no text, `question` is empty (first: q2); write them, or take them out"
+    said = f"{path}: 1 of 2 questions are empty (first: q2); write them, or take them out"
     tokenizer = letters_tokenizer()
     for read in (
         lambda: load_train_features(path, tokenizer, on_bad_answer="drop", cache_folder=None),

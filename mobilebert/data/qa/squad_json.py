@@ -24,6 +24,10 @@ BAD_ANSWER_CHOICES = ("error", "drop")
 Purpose = Literal["train", "score", "answer"]
 
 _STRUCTURE = "expected SQuAD's structure (data, paragraphs, qas, answers)"
+_NEST = (
+    'nest each: {"data": [{"paragraphs": [{"context": ..., "qas": [{"id": ..., "question": ..., "answers": [...]}]}]}]}'
+)
+_ROWS = f"{_NEST} (predict.py qa, which needs no answers, reads such rows as they are where the file is named .jsonl)"
 _log = logging.getLogger(__name__)
 
 
@@ -101,8 +105,7 @@ def read_squad(
     empty = [example.id for example in examples if is_empty(example)]
     if empty and not may_be_empty:
         raise InputError(
-            f"{path}: {_count(empty, examples)} have no text, `question` is empty{_first(empty)}; write them, or take "
-            "them out of the file"
+            f"{path}: {_count(empty, examples)} are empty{_first(empty)}; write them, or take them out of the file"
         )
     if purpose == "answer":
         return examples, 0
@@ -177,12 +180,18 @@ def _read(path: str | os.PathLike) -> Any:
     try:
         content = json.loads(text, object_pairs_hook=as_object)
     except json.JSONDecodeError as error:
+        if error.msg == "Extra data" and text[error.pos] in "{[":  # a whole value, and here another begins
+            raise InputError(
+                f"{path}: JSON lines (line {error.lineno} begins another value), expected one object in SQuAD's "
+                f"structure; {_ROWS}"
+            ) from None
         raise broken_json(path, error) from None
     if repeated:
         # An object that is not found was itself under a key that its parent holds twice; then the parent is found.
         keys = {id(made): key for made, key in repeated}
         place, made = next((place, made) for place, made in _objects("", content) if id(made) in keys)
-        raise InputError(f"{path}: {place or 'the file'} has {keys[id(made)]!r} twice, which of them is meant? Keep one")
+        here = f"{path}: {place or 'the file'}"
+        raise InputError(f"{here} has {keys[id(made)]!r} twice, which of them is meant? Keep one")
     return content
 
 
@@ -321,9 +330,27 @@ def _whole(value: Any) -> Any:
 
 
 def _paragraphs(path: str | os.PathLike, content: Any) -> Iterator[tuple[str, Any]]:
-    """All paragraphs with their places."""
+    """All paragraphs with their places; rows of a question each, ``run_qa.py``'s form, are named as such."""
+    first = content[0] if isinstance(content, list) and content else content
+    if _is_row(first):
+        raise InputError(
+            f"{path}: a {'list' if first is not content else 'row'} of question and context, expected SQuAD's "
+            f"structure; {_ROWS}"
+        )
     for article_place, article in _items(path, "", content, "data"):
+        if _is_row(article):
+            raise InputError(
+                f"{path}: {article_place} is a row of question and context (run_qa.py's flat form), expected SQuAD's "
+                f"structure; {_NEST}"
+            )
         yield from _items(path, article_place, article, "paragraphs")
+
+
+def _is_row(value: Any) -> bool:
+    """Whether an object is one question with its context, where SQuAD has the file or an article."""
+    if not isinstance(value, dict) or value.keys() & {"data", "paragraphs"}:
+        return False
+    return isinstance(value.get("question"), str) and isinstance(value.get("context"), str)
 
 
 def _items(path: str | os.PathLike, place: str, parent: Any, key: str) -> Iterator[tuple[str, Any]]:
