@@ -183,6 +183,7 @@ def _convert_state(
     model: nn.Layer, state: State, source: Format, target: Format, name: str
 ) -> tuple[State, LoadReport]:
     """A checkpoint's tensors by the model's names and in the target's layout; the model's own where it lacks some."""
+    weights.check_classifier(model, state, name)
     fitted, report = weights.fit_state(model, state, source.LAYOUT, name, source.RENAMES)
     weights.check_backbone(report, name)
     weights.check_head(model, report, name)

@@ -18,6 +18,7 @@ from paddle import nn
 
 from mobilebert.base import hub
 from mobilebert.base.errors import InputError
+from mobilebert.model.config import HEAD_CLASSES
 from mobilebert.model.tensor_files import (
     CONSTANT_KEYS,
     PDPARAMS,
@@ -46,6 +47,8 @@ TIED_KEYS = {
     "cls.predictions.decoder.bias": "cls.predictions.bias",
 }
 
+# The heads whose last layer is called ``classifier``.
+CLASSIFIERS = ("sequence-classification", "multiple-choice", "token-classification")
 # Parts of heads that compute from the pooler's output, where the model has one.
 _READ_POOLER = ("classifier", "cls.seq_relationship")
 
@@ -197,6 +200,27 @@ def check_head(model: nn.Layer, report: LoadReport, source: str) -> None:
         )
 
 
+def check_classifier(model: nn.Layer, state: Mapping[str, np.ndarray], source: str) -> None:
+    """Refuse a ``classifier`` that another head was trained with: three heads call their last layer so.
+
+    Args:
+        model: with a ``config``.
+        state: tensors by plain key.
+        source: how the error names the checkpoint.
+
+    Raises:
+        InputError: ``config.json`` names another of the three, and the weights have its classifier.
+    """
+    wanted, head = type(model).__name__, model.config.head
+    if head not in CLASSIFIERS or wanted in model.config.extra["architectures"] or not hasattr(model, "classifier"):
+        return
+    if any(_part(key) == "classifier" for key in state):
+        raise InputError(
+            f"{source}: config.json says {HEAD_CLASSES[head]}, whose classifier is not that of {wanted}; load it as "
+            f"what it is, or train a new head on its encoder: run_glue.py with `init_from={source}`"
+        )
+
+
 def check_leftovers(report: LoadReport, source: str) -> None:
     """Refuse tensors that are left over where nobody said which head the checkpoint has.
 
@@ -246,6 +270,7 @@ def _check_tied(
 def load_into(model: nn.Layer, folder: Path) -> LoadReport:
     """Load a folder's weights into ``model``; parameters that the checkpoint lacks keep their values."""
     state, layout = read_state(folder)
+    check_classifier(model, state, str(folder))
     fitted, report = fit_state(model, state, layout, str(folder))
     check_backbone(report, str(folder))
     check_head(model, report, str(folder))

@@ -11,6 +11,7 @@ from mobilebert.data.collate import PackedDataset
 from mobilebert.data.glue.files import read_split
 from mobilebert.data.glue.tasks import NLI, TASKS
 from mobilebert.model.config import MobileBertConfig
+from mobilebert.model.heads import HEADS
 from mobilebert.tasks import classifier, classify
 from mobilebert.tasks.classify import own_task
 from mobilebert.tasks.layer_depth import depth_of
@@ -101,6 +102,16 @@ def test_a_head_of_another_task_is_refused_and_init_from_replaces_it(checkpoint,
     assert model.classifier.weight.shape[1] == len(labels) == model.config.num_labels
     ours, theirs = (dict(net.mobilebert.named_parameters()) for net in (model, mnli))
     assert all(np.array_equal(ours[key].numpy(), theirs[key].numpy()) for key in theirs)
+
+
+@pytest.mark.parametrize("head", ["token-classification", "multiple-choice"])
+def test_a_classifier_of_another_kind_is_refused_and_init_from_replaces_it(config, tmp_path, head):
+    HEADS[head](config).save_pretrained(tmp_path / "other")
+    task, source = TASKS["sst2"], str(tmp_path / "other")
+    with pytest.raises(InputError, match=rf"config.json says {HEADS[head].__name__}, .* with `init_from={source}`"):
+        classifier.build_model(task, model_name_or_path=source, label_order=task.labels)
+    model, labels, trained = classifier.build_model(task, init_from=source)
+    assert not trained and labels == task.labels and model.classifier.weight.shape[1] == 2
 
 
 def test_new_heads_follow_the_seed(checkpoint):

@@ -527,6 +527,30 @@ def test_a_trained_head_does_not_get_a_random_pooler(head, architectures, tmp_pa
     assert code == 2 and message in errors and errors.count("\n") == 1 and not (tmp_path / "new").exists()
 
 
+CLASSIFIERS = ("sequence-classification", "multiple-choice", "token-classification")
+
+
+@pytest.mark.parametrize("stored", CLASSIFIERS)
+@pytest.mark.parametrize("wanted", CLASSIFIERS)
+def test_another_heads_classifier_is_not_taken_for_ones_own(stored, wanted, tmp_path, run_script):
+    source = save_checkpoint(tmp_path / "source", stored)
+    assert HEADS["question-answering"].from_pretrained(source).load_report.unused
+    if stored == wanted:
+        assert not HEADS[wanted].from_pretrained(source).load_report.unused
+        return
+    message = f"config.json says {HEADS[stored].__name__}, whose classifier is not that of {HEADS[wanted].__name__}"
+    with pytest.raises(InputError, match=message):
+        HEADS[wanted].from_pretrained(source)
+    command = ("convert", "--reverse", "--head", wanted, "--src", source, "--dst", tmp_path / "new")
+    code, _, errors = run_script(*command)
+    assert code == 2 and message in errors and errors.count("\n") == 1 and not (tmp_path / "new").exists()
+    # Where the config names no head that is known here, the caller's word stands.
+    config = json.loads((source / "config.json").read_text())
+    (source / "config.json").write_text(json.dumps({**config, "architectures": ["MyModel"]}))
+    if "multiple-choice" not in (stored, wanted):
+        assert not HEADS[wanted].from_pretrained(source).load_report.unused
+
+
 @pytest.mark.parametrize("part", ["weight", "bias"])
 def test_half_a_pooler_or_one_of_another_name_is_refused(part, tmp_path):
     source = save_checkpoint(tmp_path / "source", "pretraining", classifier_activation=True)
