@@ -102,11 +102,8 @@ def read_squad(
     if not examples:
         raise InputError(f"{path}: has no question")
     _check_ids(path, examples)
-    empty = [example.id for example in examples if is_empty(example)]
-    if empty and not may_be_empty:
-        raise InputError(
-            f"{path}: {_count(empty, examples)} are empty{_first(empty)}; write them, or take them out of the file"
-        )
+    if not may_be_empty:
+        _check_questions(path, examples)
     if purpose == "answer":
         return examples, 0
     if not version_2_with_negative:
@@ -390,6 +387,14 @@ def _check_ids(path: str | os.PathLike, examples: list[SquadExample]) -> None:
         seen.add(example.id)
     if duplicates:
         raise InputError(f"{path}: {len(duplicates)} duplicate question ids{_first(duplicates)}; ids must be unique")
+
+
+def _check_questions(path: str | os.PathLike, examples: list[SquadExample]) -> None:
+    empty = [example.id for example in examples if is_empty(example)]
+    if empty:
+        raise InputError(
+            f"{path}: {_count(empty, examples)} are empty{_first(empty)}; write them, or take them out of the file"
+        )
 
 
 def _answers_in_place(example: SquadExample) -> bool:
