@@ -15,6 +15,10 @@ from mobilebert.base.files import read_text
 
 SUFFIXES = {".tsv": "tsv", ".txt": "tsv", ".csv": "csv", ".jsonl": "json", ".json": "json"}
 
+# What spreadsheets and pandas save that is no text: another name alone would not help.
+_NO_TEXT = {".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".numbers", ".parquet", ".feather", ".arrow", ".orc"} | {
+    *(".pkl", ".pickle", ".h5", ".hdf5", ".dta", ".sav", ".sas7bdat", ".rds", ".npy", ".npz")
+}
 _ZERO_WIDTH = "\u200b\u200c\u200d\u2060\ufeff"
 _EXCEL_SEPARATOR = re.compile(r'"?sep=(.)"?\r?\n')  # a first line that says what separates the columns
 _DELIMITERS = ",;\t"  # of .csv, in the order in which they are tried on the header
@@ -27,7 +31,8 @@ class JsonValue(str):
     """A cell of a JSON file that is no text there: its JSON (of null: nothing).
 
     Attributes:
-        kind: null, number, boolean, list, object; or absent, where the row lacks the column.
+        kind: null, NaN, number, boolean, list, object; or where the row lacks the column absent, and absent at first
+            where the first row does too.
     """
 
     kind: str
@@ -71,7 +76,7 @@ class Table:
     def check_text(self, line: int, row: Sequence[str], at: int) -> None:
         """Refuse a null, a list or an object where text is expected; the message names file, line and column."""
         kind = getattr(row[at], "kind", "text")
-        if kind in ("null", "list", "object"):
+        if kind in ("null", "NaN", "list", "object"):
             raise InputError(f"{self.path}:{line}: {self.header[at]!r} is {_with_article(kind)}, expected text")
 
     def _hint(self) -> str:
@@ -80,7 +85,12 @@ class Table:
         return ""
 
 
-def open_table(path: str | Path, header: Sequence[str] | None = None, may_lack: Collection[str] = ()) -> Table:
+def open_table(
+    path: str | Path,
+    header: Sequence[str] | None = None,
+    may_lack: Collection[str] = (),
+    wanted: Collection[str] | None = None,
+) -> Table:
     """Open a table; the suffix (before ``.gz``, in any case) says which kind: .tsv and .txt, .csv, .jsonl and .json.
 
     In TSV a quotation mark is text like any other, as in GLUE's files, where most are unbalanced; in CSV it quotes.
@@ -92,19 +102,25 @@ def open_table(path: str | Path, header: Sequence[str] | None = None, may_lack: 
         path: the file, ``.gz`` or plain, UTF-8.
         header: names of the columns where the file has no header line (TSV and CSV).
         may_lack: columns that a row of a JSON file may be without.
+        wanted: the columns of a JSON file that are read: the first row may lack them, and all rows may lack others;
+            by default those of the first row.
 
     Raises:
         InputError: unreadable, another suffix, no row at all, JSON that holds no objects, or TSV that is byte for byte
-            what CSV writers make of quotation marks; for JSON also, while the rows are read, a row without one of the
-            first row's columns.
+            what CSV writers make of quotation marks; for JSON also, while the rows are read, a row without one of
+            the columns that are read.
     """
     path = Path(path)
     suffix = (path.with_suffix("") if path.suffix == ".gz" else path).suffix.lower()
+    if suffix in _NO_TEXT:
+        raise InputError(
+            f"{path}: cannot tell the format from {suffix!r}, which is no text; save it as CSV (UTF-8), .csv"
+        )
     if suffix not in SUFFIXES:
         raise InputError(f"{path}: cannot tell the format from {suffix!r}; name it {', '.join(SUFFIXES)}")
     text = read_text(path)
     if SUFFIXES[suffix] == "json":
-        return _json_table(path, text, may_lack)
+        return _json_table(path, text, may_lack, wanted)
     if "\n" not in text and "\r" in text.strip():
         raise InputError(f"{path}: its lines end in carriage returns alone; save it with line feeds (\\n)")
     rows = _tsv_rows(text) if SUFFIXES[suffix] == "tsv" else _csv_rows(path, text)
@@ -134,9 +150,10 @@ def _tsv_rows(text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _refuse_quoting(path: Path, text: str, header: Sequence[str]) -> None:
-    """Refuse TSV as pandas writes it: what holds a quotation mark, a tab or a line break stands in quotes.
+    """Refuse TSV as pandas and Excel write it: what holds a quotation mark, a tab or a line break stands in quotes.
 
-    Certain, not guessed: every line must be what the csv module writes for what it reads there, so that one field
+    Excel's tab-delimited text also quotes what holds a comma (or its list separator, a semicolon in many countries).
+    Certain, not guessed: every line must be what one of these writers makes of what is read there, so that one field
     with a quotation mark of its own, as all of GLUE's files but QQP's have, settles that they are text.
     """
     if all(len(name) > 1 and name[0] == name[-1] == '"' for name in header):
@@ -144,9 +161,8 @@ def _refuse_quoting(path: Path, text: str, header: Sequence[str]) -> None:
     if '"' not in text or set(header) >= _QUOTED_AS_IT_IS:
         return
     seen: list[str] = []  # the lines of the row that is being read
-    source, written = io.StringIO(text, newline=""), io.StringIO()
-    reader = csv.reader(_seen(source, seen), delimiter="\t", strict=True)
-    writer = csv.writer(written, delimiter="\t", lineterminator="\n")
+    reader = csv.reader(_seen(io.StringIO(text, newline=""), seen), delimiter="\t", strict=True)
+    writers = ["", ",", ";"]  # what each quotes besides a quotation mark, a tab and a line break
     first = None
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))
     try:
@@ -154,15 +170,23 @@ def _refuse_quoting(path: Path, text: str, header: Sequence[str]) -> None:
             lines = "".join(seen)
             if '"' in lines:
                 first = first or reader.line_num - len(seen) + 1
-                writer.writerow(row)
-                if _plain_ends(written.getvalue()) != _plain_ends(lines):
+            if any(mark in lines for mark in '",;'):
+                lines = _plain_ends(lines)
+                writers = [marks for marks in writers if _quoted_row(row, marks) == lines]
+                if not writers:
                     return
-                written.seek(0)
-                written.truncate()
             seen.clear()
     except csv.Error:
         return
-    raise InputError(f"{path}:{first}: looks quoted, as pandas and other CSV writers do it; {_QUOTED}")
+    raise InputError(f"{path}:{first}: looks quoted, as pandas, Excel and other CSV writers do it; {_QUOTED}")
+
+
+def _quoted_row(row: Sequence[str], marks: str) -> str:
+    """A row of tab-separated CSV in which ``marks`` are quoted as well."""
+    if row == [""]:
+        return '""'
+    cells = (f'"{c.replace(chr(34), 2 * chr(34))}"' if any(m in c for m in f'"\t\r\n{marks}') else c for c in row)
+    return _plain_ends("\t".join(cells))
 
 
 def _plain_ends(text: str) -> str:
@@ -206,18 +230,29 @@ def _delimiter(text: str) -> str:
     return ","
 
 
-def _json_table(path: Path, text: str, may_lack: Collection[str]) -> Table:
-    objects = _json_array(path, text) if text.lstrip().startswith("[") else _json_lines(path, text)
+def _json_table(path: Path, text: str, may_lack: Collection[str], wanted: Collection[str] | None) -> Table:
+    objects = _json_objects(path, text)
     first = next(objects, None)
     if first is None:
         raise InputError(f"{path}: empty; expected one JSON object a line, or an array of objects")
-    columns = tuple(first[1])
+    _refuse_columns(path, text, *first)
+    names = list(first[1])
+    later = set(wanted or ()).difference(map(bare, names))
+    if later:
+        others = {name: None for _, row in _json_objects(path, text) for name in row if bare(name) in later}
+        names.extend(others)
+    header = tuple(bare(name) for name in names)
+    lackable = set(may_lack) if wanted is None else {*may_lack, *header} - (set(wanted) - set(may_lack))
 
     def rows() -> Iterator[tuple[int, list[str]]]:
         for number, row in chain([first], objects):
-            yield number, [_json_text(path, number, name, row, may_lack) for name in columns]
+            yield number, [_json_text(path, number, name, row, lackable, name in first[1]) for name in names]
 
-    return Table(str(path), tuple(bare(name) for name in columns), rows())
+    return Table(str(path), header, rows())
+
+
+def _json_objects(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    return _json_array(path, text) if text.lstrip().startswith("[") else _json_lines(path, text)
 
 
 def _json_lines(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -289,18 +324,39 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return row
 
 
-def _json_text(path: Path, number: int, name: str, row: dict[str, Any], may_lack: Collection[str]) -> str:
+def _json_text(
+    path: Path, number: int, name: str, row: dict[str, Any], may_lack: Collection[str], is_in_first: bool
+) -> str:
     if name not in row:
         if bare(name) in may_lack:
-            return JsonValue(None, "absent")
-        raise InputError(f"{path}:{number}: no {name!r}, which the first line has")
+            return JsonValue(None, "absent" if is_in_first else "absent at first")
+        raise InputError(
+            f"{path}:{number}: no {name!r}, which {'the first line has' if is_in_first else 'others have'}"
+        )
     value = row[name]
     return value if isinstance(value, str) else JsonValue(value)
 
 
+def _refuse_columns(path: Path, text: str, line: int, row: dict[str, Any]) -> None:
+    """Refuse the file that is one object of whole columns, as pandas' ``to_json`` writes without further words."""
+    if not row or not all(isinstance(value, dict | list) for value in row.values()):
+        return
+    rows = _json_objects(path, text)
+    next(rows)
+    try:
+        is_only = next(rows, None) is None
+    except InputError:  # named where the rows are read
+        return
+    if is_only:
+        raise InputError(
+            f"{path}:{line}: one object that holds whole columns, {', '.join(row)}; write one object a row, in "
+            "pandas to_json(orient='records', lines=True)"
+        )
+
+
 def _kind(value: Any) -> str:
     kinds = {type(None): "null", bool: "boolean", list: "list", dict: "object"}
-    return kinds.get(type(value), "number")
+    return "NaN" if value != value else kinds.get(type(value), "number")
 
 
 def _with_article(kind: str) -> str:

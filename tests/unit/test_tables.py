@@ -339,6 +339,53 @@ def test_broken_json_is_named(tmp_path, content, message):
         list(open_table(written(tmp_path, "t.json", content)).rows)
 
 
+def test_rows_of_json_need_only_the_columns_that_are_read(tmp_path):
+    rows = [{"text": "a", "label": "x", "note": 1}, {"text": "b", "label": "y"}, {"label": "x", "text": "c", "z": []}]
+    path = written(tmp_path, "t.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    assert read_label_words(path, "label") == ["x", "y"]
+    assert read_examples(path, ("text",), "label", {"x": 0, "y": 1}).labels.tolist() == [0, 1, 0]
+    assert read_texts(path, None).texts == ["a", "b", "c"]
+    with pytest.raises(InputError, match=r"t.jsonl:2: no 'note', which the first line has"):
+        read_examples(path, ("text", "note"), "label", {"x": 0, "y": 1})
+    with pytest.raises(InputError, match=r"t.jsonl:1: no 'z', which others have"):
+        read_examples(path, ("z",), "label", {"x": 0, "y": 1})
+    with pytest.raises(InputError, match=r"t.jsonl: no column 'q'; the file has text, label, note"):
+        read_examples(path, ("q",), "label", {"x": 0, "y": 1})
+    with pytest.raises(InputError, match=r"i.jsonl:2: no 'id', which the first line has"):
+        read_texts(written(tmp_path, "i.jsonl", '{"id": "1", "text": "a"}\n{"text": "b"}\n'), None)
+
+
+@pytest.mark.parametrize("name", ["t.jsonl", "t.json"])
+def test_the_first_row_may_be_the_one_without_a_label(tmp_path, name):
+    rows = [{"text": "a"}, {"text": "b", "label": "y"}, {"text": "c", "label": "x"}]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    path = written(tmp_path, name, json.dumps(rows, indent=1) if name == "t.json" else lines)
+    message = r":[12]: no 'label', which others have; rows without one: 1 of 3 .*`on_missing_label=drop`"
+    with pytest.raises(InputError, match=message):
+        read_label_words(path, "label", "error")
+    with pytest.raises(InputError, match=message):
+        read_examples(path, ("text",), "label", {"x": 0, "y": 1}, FileRules(on_missing_label="error"))
+    assert read_label_words(path, "label", "drop") == ["x", "y"]
+    rules = FileRules(on_missing_label="drop")
+    assert read_examples(path, ("text",), "label", {"x": 0, "y": 1}, rules).texts == ["b", "c"]
+
+
+@pytest.mark.parametrize("columns", [{"text": {"0": "a"}, "label": {"0": 1}}, {"text": ["a", "b"], "label": [0, 1]}])
+def test_json_of_whole_columns_says_how_to_write_rows(tmp_path, columns):
+    path = written(tmp_path, "t.json", json.dumps(columns))
+    message = r"t.json:1: one object that holds whole columns, text, label; .*to_json\(orient='records', lines=True\)"
+    with pytest.raises(InputError, match=message):
+        read_label_words(path, "label")
+    with pytest.raises(InputError, match=message):
+        read_texts(path, None)
+
+
+@pytest.mark.parametrize("suffix", [".xlsx", ".parquet", ".ods", ".pkl"])
+def test_files_that_are_no_text_are_to_be_saved_as_csv(tmp_path, suffix):
+    with pytest.raises(InputError, match=rf"cannot tell the format from '{suffix}', which is no text; save it as CSV"):
+        read_label_words(written(tmp_path, f"t{suffix}", ""), "label")
+
+
 def test_suffixes_are_read_in_any_case(tmp_path):
     for name, content in (("t.CSV", 'text,label\n"a, b",1\n'), ("t.TSV", "text\tlabel\na, b\t1\n")):
         assert [row for _, row in open_table(written(tmp_path, name, content)).rows] == [["a, b", "1"]]
@@ -398,6 +445,24 @@ def test_tsv_as_pandas_quotes_it_is_detected_and_read_under_another_name(tmp_pat
     assert read_examples(renamed, ("text",), "label", {"0": 0, "1": 1}).texts == ["plain", texts[case]]
 
 
+@pytest.mark.parametrize("mark", [",", ";"])
+@pytest.mark.parametrize("name", ["t.tsv", "t.txt"])
+def test_tab_delimited_text_of_excel_is_detected(tmp_path, name, mark):
+    content = f'text\tlabel\r\nplain\t1\r\n"Good{mark} but long"\t0\r\n'
+    for rows in (content, content + '"So ""good"""\t1\r\n'):
+        path = written(tmp_path, name, rows)
+        with pytest.raises(InputError, match=rf"{name}:3: looks quoted, as pandas, Excel .*; name the file .csv"):
+            read_examples(path, ("text",), "label", {"0": 0, "1": 1})
+        texts = read_examples(path.rename(tmp_path / "t.csv"), ("text",), "label", {"0": 0, "1": 1}).texts
+        assert texts[:2] == ["plain", f"Good{mark} but long"]
+
+
+@pytest.mark.parametrize("other", ["no, not quoted; so", '"Hello"', 'He said "yes, sir"', '"one, two" and "three"'])
+def test_speech_with_commas_in_quotation_marks_is_text_where_another_field_shows_it(tmp_path, other):
+    path = written(tmp_path, "t.tsv", f'text\tlabel\n"Well, yes; or no"\t1\n{other}\t1\n')
+    assert read_examples(path, ("text",), "label", {"1": 0}).texts == ['"Well, yes; or no"', other]
+
+
 def test_a_quoted_header_says_so(tmp_path):
     with pytest.raises(InputError, match=r"t.tsv:1: the columns' names are quoted; .*name the file .csv"):
         open_table(written(tmp_path, "t.tsv", '"text"\t"label"\n"a"\t"x"\n'))
@@ -416,7 +481,9 @@ def test_qqp_is_quoted_and_read_as_it_is(tmp_path):
     assert read_examples(path, ("question1",), None, None).texts == ['"What is ""x""?"']
 
 
-@pytest.mark.parametrize(("value", "kind"), [("null", "a null"), ('["a"]', "a list"), ('{"a": 1}', "an object")])
+@pytest.mark.parametrize(
+    ("value", "kind"), [("null", "a null"), ("NaN", "a NaN"), ('["a"]', "a list"), ('{"a": 1}', "an object")]
+)
 def test_text_that_is_none_is_refused(tmp_path, value, kind):
     path = written(tmp_path, "t.jsonl", f'{{"text": "a", "other": null}}\n{{"text": {value}, "other": 1}}\n')
     with pytest.raises(InputError, match=rf"t.jsonl:2: 'text' is {kind}, expected text"):

@@ -108,7 +108,9 @@ def read_examples(
     rules = rules or FileRules()
     if len(text_columns) not in (1, 2):
         raise InputError(f"`text_column={' '.join(text_columns)}`: expected one column, or two for sentence pairs")
-    table = open_table(path, rules.header, () if label_column is None else (label_column,))
+    label = () if label_column is None else (label_column,)
+    kept = rules.keep[0] if rules.keep else ()
+    table = open_table(path, rules.header, label, (*text_columns, *label, *kept))
     text_at = table.positions(text_columns)
     label_at = table.positions([label_column])[0] if label_column else None
     index_at = next((table.header.index(name) for name in INDEX_COLUMNS if name in table.header), None)
@@ -127,7 +129,7 @@ def read_examples(
                 missing.add(line, row[label_at], table.header[label_at])
                 continue
             labels.append(read_label(f"{path}:{line}", row[label_at], label_ids, rules.score_range))
-        ids.append(str(number) if index_at is None else row[index_at])
+        ids.append(str(number) if index_at is None else _index(table, line, row, index_at))
         for column, at in zip(columns, text_at, strict=True):
             table.check_text(line, row, at)
             column.append(row[at])
@@ -143,6 +145,12 @@ def read_examples(
         pairs=columns[1] if len(columns) == 2 else None,
         labels=None if label_at is None else np.array(labels, np.float32 if label_ids is None else np.int64),
     )
+
+
+def _index(table: Table, line: int, row: Sequence[str], at: int) -> str:
+    if getattr(row[at], "kind", None) == "absent":
+        raise InputError(f"{table.path}:{line}: no {table.header[at]!r}, which the first line has")
+    return row[at]
 
 
 def _whole_rows(table: Table, needed: int, rules: FileRules) -> Iterator[tuple[int, int, list[str]]]:

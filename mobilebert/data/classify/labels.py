@@ -74,8 +74,8 @@ class MissingLabels:
         line, cell = self._rows[0]
         kind = getattr(cell, "kind", None)
         what = f"no label ({kind if kind == 'null' else repr(cell)})"
-        if kind == "absent":
-            what = f"no {self._column!r}, which the first line has"
+        if kind in ("absent", "absent at first"):
+            what = f"no {self._column!r}, which {'the first line has' if kind == 'absent' else 'others have'}"
         raise InputError(f"{self._path}:{line}: {what}; rows without one: {count}: {self._remedy()}")
 
     def _remedy(self) -> str:
@@ -95,7 +95,7 @@ def is_missing(cell: str, classes: Collection[str] | None) -> bool:
         cell: of the label column.
         classes: words that are classes, whatever they look like; None for scores, among which -1 is a number.
     """
-    if getattr(cell, "kind", None) in ("null", "absent"):
+    if getattr(cell, "kind", None) in ("null", "absent", "absent at first"):
         return True
     word = bare(cell)
     is_mark = word.casefold() in NO_LABEL
@@ -155,7 +155,7 @@ def read_label_words(
     Raises:
         InputError: rows without a label, lists in the place of labels, or numbers that look like scores.
     """
-    table = open_table(path, may_lack=(label_column,))
+    table = open_table(path, may_lack=(label_column,), wanted=(label_column,))
     at = table.positions([label_column])[0]
     missing = MissingLabels(path, on_missing_label, may_be_class=True)
     lines: dict[str, list[int]] = {}
