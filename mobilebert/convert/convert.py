@@ -119,6 +119,7 @@ def convert(
     state = source_format.read(src)
     is_known = head is not None or config.head is not None
     head = head or detect_head(src, state)
+    config = config.for_head(head)
     output, report = _convert_state(HEADS[head](config), state, source_format, target_format, str(src))
     if not is_known:
         weights.check_leftovers(report, str(src))

@@ -249,6 +249,16 @@ class MobileBertConfig:
         """A copy whose classes are ``labels``, in this order."""
         return replace(self, num_labels=None, id2label=dict(enumerate(labels)), problem_type=problem_type)
 
+    def for_head(self, head: str) -> "MobileBertConfig":
+        """The shape of a model with ``head`` on this one's encoder: a classifier's classes are none of its.
+
+        Question answering has 2 outputs, whatever the classes of the checkpoint that it starts from; a config that
+        says it is for question answering is taken at its word, and so are 2 labels.
+        """
+        if head != "question-answering" or head == self.head or self.num_labels == 2:
+            return self
+        return replace(self, num_labels=2, id2label=None, problem_type=None)
+
     def task_params(self, head: str) -> dict[str, Any]:
         """How a fine-tuned model wants to be used, as ``with_task_params`` noted it; empty where nothing is noted."""
         noted = self.extra.get("task_specific_params")

@@ -6,7 +6,9 @@ labels by keyword. Heads compute in float32 under mixed precision: their input r
     B batch   S tokens   H hidden_size   E embedding_size   V vocabulary   N num_labels   C choices
 """
 
+import os
 from dataclasses import dataclass
+from typing import Any
 
 import paddle
 import paddle.nn.functional as F
@@ -306,6 +308,16 @@ class MobileBertForQuestionAnswering(_Head):
             raise InputError(f"num_labels={config.num_labels}: question answering has 2 (start, end)")
         self.qa_outputs = nn.Linear(config.hidden_size, 2)
         self.initialise_weights()
+
+    @classmethod
+    def from_pretrained(cls, name_or_path: str | os.PathLike, **overrides: Any) -> "MobileBertForQuestionAnswering":
+        """See ``MobileBertPreTrainedModel``; the classes of another head's checkpoint do not count here."""
+        if not overrides.keys() & {"num_labels", "id2label"}:
+            config = MobileBertConfig.from_pretrained(name_or_path, **overrides)
+            adapted = config.for_head("question-answering")
+            if adapted is not config:
+                overrides |= {"num_labels": adapted.num_labels, "problem_type": adapted.problem_type}
+        return super().from_pretrained(name_or_path, **overrides)
 
     def forward(
         self,

@@ -103,7 +103,7 @@ class QuestionAnswering(Task):
         plan.check_one_source(("model_name_or_path", "config_name"))
         paddle.seed(seed)
         if plan.config_name is not None:
-            return MobileBertForQuestionAnswering(read_config(plan.config_name)), False
+            return MobileBertForQuestionAnswering(read_config(plan.config_name).for_head(self.head)), False
         model = MobileBertForQuestionAnswering.from_pretrained(plan.model_name_or_path)
         return model, HEAD_WEIGHT not in model.load_report.initialised
 

@@ -187,3 +187,13 @@ def test_how_a_model_is_to_be_used_is_noted_by_head(tmp_path):
         assert MobileBertConfig(extra={"task_specific_params": odd}).task_params("question-answering") == {}
     for declared in (None, [], ["BertModel"]):
         assert MobileBertConfig(extra={"architectures": declared}).head is None
+
+
+@pytest.mark.parametrize(("num_labels", "own", "expected"), [
+    (3, "MobileBertForSequenceClassification", 2), (1, "MobileBertForSequenceClassification", 2), (3, None, 2),
+    (2, "MobileBertForSequenceClassification", 2), (3, "MobileBertForQuestionAnswering", 3),
+])  # fmt: skip
+def test_question_answering_has_two_outputs_whatever_classes_its_encoder_came_with(num_labels, own, expected):
+    config = MobileBertConfig(num_labels=num_labels, extra={"architectures": [own] if own else None})
+    assert config.for_head("question-answering").num_labels == expected
+    assert config.for_head("sequence-classification") is config

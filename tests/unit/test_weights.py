@@ -527,6 +527,32 @@ def test_a_trained_head_does_not_get_a_random_pooler(head, architectures, tmp_pa
     assert code == 2 and message in errors and errors.count("\n") == 1 and not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize("head", ["sequence-classification", "token-classification", "model"])
+def test_question_answering_starts_from_any_number_of_classes(head, tmp_path, run_script):
+    names = {0: "no", 1: "yes", 2: "maybe"}
+    source = save_checkpoint(tmp_path / "source", head, id2label=names, problem_type="single_label_classification")
+    model = MobileBertForQuestionAnswering.from_pretrained(source)
+    assert model.load_report.initialised == [HEAD, "qa_outputs.bias"] and model.qa_outputs.weight.shape == [96, 2]
+    assert model.config.id2label == {0: "LABEL_0", 1: "LABEL_1"} and model.config.problem_type is None
+    np.testing.assert_array_equal(
+        model.get_input_embeddings().weight.numpy(), HEADS[head].from_pretrained(source).get_input_embeddings().weight
+    )
+    command = ("convert", "--reverse", "--head", "question-answering", "--src", source, "--dst", tmp_path / "new")
+    code, output, errors = run_script(*command)
+    assert code == 0, errors
+    assert "newly initialised  2 (qa_outputs" in output
+    assert json.loads((tmp_path / "new" / "config.json").read_text())["id2label"] == {"0": "LABEL_0", "1": "LABEL_1"}
+
+
+def test_a_config_for_question_answering_is_taken_at_its_word(copy):
+    config = json.loads((copy / "config.json").read_text())
+    three = {"0": "LABEL_0", "1": "LABEL_1", "2": "LABEL_2"}
+    wrong = {key: value for key, value in config.items() if key != "label2id"} | {"id2label": three}
+    (copy / "config.json").write_text(json.dumps(wrong))
+    with pytest.raises(InputError, match=r"num_labels=3: question answering has 2"):
+        MobileBertForQuestionAnswering.from_pretrained(copy)
+
+
 CLASSIFIERS = ("sequence-classification", "multiple-choice", "token-classification")
 
 
