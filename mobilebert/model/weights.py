@@ -110,7 +110,7 @@ def fit_state(
     transposed = linear_weights(model) if layout == "pt" else set()
     report = LoadReport(widened=state.widened, taken_off=state.taken_off)
     fitted = State()
-    wrong_shapes = []
+    wrong_shapes, remedy = [], "does its config.json belong to it?"
     for key, value in state.items():
         if key.endswith(CONSTANT_KEYS):
             continue
@@ -125,6 +125,8 @@ def fit_state(
             report.transposed.append(name)
         if value.shape != expected[name]:
             wrong_shapes.append(f"{key} is {list(value.shape)}, the model has {list(expected[name])}")
+            if name.endswith("embeddings.word_embeddings.weight") and value.shape[1:] == expected[name][1:]:
+                remedy = f"its vocabulary has {len(value)} tokens: if so, set vocab_size to {len(value)} in config.json"
             continue
         if name != key:
             report.renamed[key] = name
@@ -132,7 +134,7 @@ def fit_state(
         report.loaded.append(name)
     if wrong_shapes:
         more = f" (and {len(wrong_shapes) - 1} more)" if len(wrong_shapes) > 1 else ""
-        raise InputError(f"{source}: {wrong_shapes[0]}{more}; does its config.json belong to it?")
+        raise InputError(f"{source}: {wrong_shapes[0]}{more}; {remedy}")
     if not any(_is_backbone(name) for name in fitted):
         raise InputError(f"{source}: no tensor fits MobileBERT; first keys: {', '.join(list(state)[:3]) or 'none'}")
     _check_tied(state, fitted, expected, report, source)

@@ -144,3 +144,33 @@ def test_other_libraries_files_are_named(name, tmp_path):
     (tmp_path / "torch" / name).write_bytes(b"")
     with pytest.raises(InputError, match=rf"{name} is not read here; load it with transformers"):
         convert(tmp_path / "torch", tmp_path / "paddle")
+
+
+@pytest.mark.parametrize(("name", "remedy"), [
+    ("pytorch_model_fsdp.bin", "name it pytorch_model.bin"),
+    ("pytorch_model_fsdp_0/__0_0.distcp", "accelerate merge-weights"),
+    ("global_step5/mp_rank_00_model_states.pt", "zero_to_fp32.py"),
+])  # fmt: skip
+def test_what_a_training_left_is_named_with_its_tool(name, remedy, tmp_path):
+    write(tmp_path / "torch")
+    (tmp_path / "torch" / "model.safetensors").unlink()
+    (tmp_path / "torch" / name).parent.mkdir(exist_ok=True)
+    (tmp_path / "torch" / name).write_bytes(b"")
+    with pytest.raises(InputError) as refused:
+        convert(tmp_path / "torch", tmp_path / "paddle")
+    assert name.split("/")[0] in str(refused.value) and remedy in str(refused.value)
+
+
+def test_a_whole_model_in_a_pickle_is_refused_without_torchs_advice(tmp_path):
+    model = write(tmp_path / "torch")
+    (tmp_path / "torch" / "model.safetensors").unlink()
+    torch.save(model, tmp_path / "torch" / "pytorch_model.bin")
+    with pytest.raises(InputError) as refused:
+        convert(tmp_path / "torch", tmp_path / "paddle")
+    message = str(refused.value)
+    assert (
+        f"it names {type(model).__module__}.{type(model).__name__})" in message and "save its state_dict()" in message
+    )
+    assert "\x1b" not in message and "\n" not in message and "weights_only" not in message
+    torch.save(model.state_dict(), tmp_path / "torch" / "pytorch_model.bin")
+    assert not convert(tmp_path / "torch", tmp_path / "paddle").report.initialised

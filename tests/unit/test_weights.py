@@ -606,6 +606,22 @@ def test_every_task_starts_from_a_base_checkpoint_with_or_without_a_pooler(activ
     assert any("pooler" in name for name in report.initialised) == (uses_pooler and not pooler)
 
 
+def test_a_vocabulary_that_the_config_does_not_know_of_is_named(checkpoint, copy):
+    values = parameters(checkpoint)
+    name = "mobilebert.embeddings.word_embeddings.weight"
+    rows = len(values[name])
+    longer = np.concatenate([values[name], values[name][:3]])
+    write_safetensors(values | {name: longer}, copy, {"format": "pd"})
+    with pytest.raises(InputError, match=rf"set vocab_size to {rows + 3} in config.json"):
+        MobileBertForQuestionAnswering.from_pretrained(copy)
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**config, "vocab_size": rows + 3}))
+    assert not MobileBertForQuestionAnswering.from_pretrained(copy).load_report.initialised
+    write_safetensors(values | {name: longer[:, :9]}, copy, {"format": "pd"})
+    with pytest.raises(InputError, match=r"does its config.json belong to it\?"):
+        MobileBertForQuestionAnswering.from_pretrained(copy)
+
+
 @pytest.mark.parametrize("head", ["masked-lm", "pretraining"])
 def test_a_tied_tensor_stored_under_its_copys_name_alone_arrives(head, tmp_path):
     source = save_checkpoint(tmp_path / "source", head)

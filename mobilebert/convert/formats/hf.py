@@ -1,5 +1,6 @@
 """Hugging Face's format: ``model.safetensors``, read without torch, else ``pytorch_model.bin``; each may be sharded."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,17 @@ RENAMES = weights.RENAMES
 HINT = "leave `reverse` out"
 
 _OTHERS = ("tf_model*.h5", "*.ckpt.index", "*.ckpt-*.index", "flax_model*.msgpack")  # TensorFlow's and Flax's weights
+
+# What trainings leave beside or instead of a model -> how to get the model out of it.
+_TRAININGS = {
+    "pytorch_model_fsdp.bin": f"is accelerate's, from FSDP; where it is a whole state dict, name it {PICKLE}",
+    "pytorch_model_fsdp_*/*.distcp": "is a shard from FSDP; merge the shards with accelerate merge-weights",
+    "*.distcp": "is a shard from FSDP; merge the shards with accelerate merge-weights",
+    "global_step*": "is DeepSpeed's; merge it with the zero_to_fp32.py that DeepSpeed put beside it",
+}
+
+_NAMED = re.compile(r"Unsupported (?:global: GLOBAL|class) ([\w.]+)")
+_ESCAPES = re.compile(r"\x1b\[[0-9;]*m")  # colours of a terminal
 
 # Head -> the keys that it alone has, the richest first. `classifier` is missing here: three heads share that name.
 HEAD_KEYS = {
@@ -59,6 +71,9 @@ def _nothing_found(folder: Path) -> InputError:
             f"{folder}: {others[0]} is not read here; load it with transformers before version 5 "
             f"(from_tf=True, from_flax=True) and save it with save_pretrained, which writes {SAFETENSORS}"
         )
+    for pattern, remedy in _TRAININGS.items():
+        for path in sorted(folder.glob(pattern)):
+            return InputError(f"{folder}: {path.relative_to(folder)} {remedy}, and convert the result")
     return InputError(
         f"{folder}: found neither {SAFETENSORS} nor {PICKLE}; fetch a checkpoint with "
         "bash scripts/download_weights.sh, or name its folder with `src`"
@@ -86,7 +101,14 @@ def _read_pickle(path: Path) -> State:
         raise InputError(f"{path}: no such file; is the checkpoint complete?") from None
     except Exception as error:  # a damaged or hostile pickle raises nearly anything
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"{path}: refused, it is damaged or holds more than tensors ({reason[:160]})") from None
+        advice = ""
+        # torch's own message is a screenful of ways to run what the file holds.
+        if named := _NAMED.search(str(error)):
+            reason = f"it names {named.group(1)}"
+            advice = "; if the whole model was saved, save its state_dict() instead"
+        raise InputError(
+            f"{path}: refused, it is damaged or holds more than tensors ({_ESCAPES.sub('', reason)[:160]}){advice}"
+        ) from None
     return State(state, taken_off=taken_off)
 
 
