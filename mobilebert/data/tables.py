@@ -22,8 +22,9 @@ _NO_TEXT = {".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".numbers", ".parquet", "
 _ZERO_WIDTH = "\u200b\u200c\u200d\u2060\ufeff"
 _EXCEL_SEPARATOR = re.compile(r'"?sep=(.)"?\r?\n')  # a first line that says what separates the columns
 _DELIMITERS = ",;\t"  # of .csv, in the order in which they are tried on the header
-# QQP's own files are quoted as CSV writes it, and everyone who reports scores on them reads the quotes as text.
-_QUOTED_AS_IT_IS = {"question1", "question2"}
+# QQP's own files are quoted as CSV writes it, and everyone who reports scores on them reads the quotes as text; some of
+# their questions are empty.
+QQP_COLUMNS = {"question1", "question2"}
 _QUOTED = "in .tsv a quotation mark is text; name the file .csv, where a tab separates too, or write it without quoting"
 
 
@@ -158,7 +159,7 @@ def _refuse_quoting(path: Path, text: str, header: Sequence[str]) -> None:
     """
     if all(len(name) > 1 and name[0] == name[-1] == '"' for name in header):
         raise InputError(f"{path}:1: the columns' names are quoted; {_QUOTED}")
-    if '"' not in text or set(header) >= _QUOTED_AS_IT_IS:
+    if '"' not in text or set(header) >= QQP_COLUMNS:
         return
     seen: list[str] = []  # the lines of the row that is being read
     reader = csv.reader(_seen(io.StringIO(text, newline=""), seen), delimiter="\t", strict=True)

@@ -196,6 +196,24 @@ def test_a_word_that_differs_from_a_class_in_case_says_so(tmp_path, caplog):
         read_examples(csv_of(tmp_path, ["Pos"]), ("text",), "label", {"neg": 0, "pos": 1})
 
 
+def test_a_number_in_the_form_of_a_float_is_its_class(tmp_path):
+    path = written(tmp_path, "t.tsv", "sentence\tlabel\na\t1.0\nb\t0.0\n")
+    assert read_file(TASKS["sst2"], path, "dev").labels.tolist() == [1, 0]
+    assert read_examples(csv_of(tmp_path, ["1", "0"]), ("text",), "label", {"0.0": 0, "1.0": 1}).labels.tolist() == [
+        1,
+        0,
+    ]
+    assert read_examples(csv_of(tmp_path, ["1.0", "1"]), ("text",), "label", {"1": 0, "1.0": 1}).labels.tolist() == [
+        1,
+        0,
+    ]
+    rows = jsonl_of(tmp_path, [1.0, 0.0])
+    assert read_examples(rows, ("text",), "label", {"0": 0, "1": 1}).labels.tolist() == [1, 0]
+    for label, classes in (("1.5", {"0": 0, "1": 1}), ("1.00", {"1": 0, "1.0": 1})):  # another number; which of two?
+        with pytest.raises(InputError, match=rf"unknown label '{label}'"):
+            read_examples(csv_of(tmp_path, [label]), ("text",), "label", classes)
+
+
 def test_only_digits_of_numbers_are_numbers(tmp_path):
     assert read_label_words(csv_of(tmp_path, ["²", "³", "²"]), "label") == ["²", "³"]
     assert read_label_words(csv_of(tmp_path, ["①", "10", "9", "½"]), "label") == ["9", "10", "½", "①"]
@@ -488,6 +506,32 @@ def test_text_that_is_none_is_refused(tmp_path, value, kind):
     path = written(tmp_path, "t.jsonl", f'{{"text": "a", "other": null}}\n{{"text": {value}, "other": 1}}\n')
     with pytest.raises(InputError, match=rf"t.jsonl:2: 'text' is {kind}, expected text"):
         read_examples(path, ("text",), None, None)
+
+
+@pytest.mark.parametrize("empty", ["", " ", "\t", "\u00a0", "\u200b"])
+def test_empty_texts_are_refused_and_their_lines_are_named(tmp_path, empty):
+    path = written(tmp_path, "t.csv", f'text,pair,label\na,b,1\n"{empty}",c,1\nd,"{empty}",1\n')
+    own = Task("own", "", ("text",), "label", ("0", "1"))
+    for kind in ("train", "test"):
+        with pytest.raises(InputError, match=r"t.csv:3: 'text' is empty; rows without text: line 3: give each a text"):
+            read_file(own, path, kind)
+    with pytest.raises(InputError, match=r"t.csv:3: 'text' is empty; rows without text: lines 3, 4: "):
+        read_texts(path, None)
+    assert read_file(own, written(tmp_path, "p.csv", "text,pair,label\na,,1\n"), "train").texts == ["a"]
+    with pytest.raises(InputError, match=r"t.jsonl:1: 'text' is empty"):
+        read_texts(written(tmp_path, "t.jsonl", json.dumps({"text": empty}) + "\n"), None)
+
+
+def test_empty_texts_of_a_task_whose_official_files_have_none_are_refused(tmp_path):
+    written(tmp_path, "train.tsv", "sentence\tlabel\na\t1\n \t0\n")
+    with pytest.raises(InputError, match=r"train.tsv:3: 'sentence' is empty"):
+        read_split(TASKS["sst2"], tmp_path, "train")
+
+
+def test_questions_of_qqp_may_be_empty(tmp_path):
+    path = written(tmp_path, "train.tsv", "id\tquestion1\tquestion2\tis_duplicate\n0\ta\t\t0\n")
+    assert read_split(TASKS["qqp"], tmp_path, "train").pairs == [""]
+    assert read_texts(path, None).pairs == [""]
 
 
 def test_numbers_are_text(tmp_path):

@@ -10,8 +10,8 @@ import numpy as np
 
 from mobilebert.base.errors import InputError
 from mobilebert.base.files import read_text
-from mobilebert.data.classify.labels import MissingLabels, is_missing, read_label
-from mobilebert.data.tables import Table, bare, open_table
+from mobilebert.data.classify.labels import MissingLabels, is_missing, line_list, read_label
+from mobilebert.data.tables import QQP_COLUMNS, Table, bare, open_table
 
 _log = logging.getLogger(__name__)
 
@@ -74,6 +74,7 @@ class FileRules:
         no_label: the word that marks rows which are no examples; they are left out without being asked.
         keep: (columns, keys, wanted): keep the rows whose values of ``columns`` are (or are not) among ``keys``.
         on_missing_label: what becomes of other rows without a label, see ``MissingLabels``.
+        may_be_empty: whether a text may be empty; it may be in QQP's official files, where some questions are.
     """
 
     header: Sequence[str] | None = None
@@ -83,6 +84,7 @@ class FileRules:
     no_label: str | None = None
     keep: tuple[Sequence[str], set[tuple[str, ...]], bool] | None = None
     on_missing_label: str | None = None
+    may_be_empty: bool = False
 
 
 def read_examples(
@@ -102,8 +104,8 @@ def read_examples(
         rules: what the file may be like.
 
     Raises:
-        InputError: a missing column, no rows, a row without a label, an unknown label, a null or a list as text, or a
-            row with a wrong number of columns; file and line are named.
+        InputError: a missing column, no rows, a row without a label, an unknown label, a null, a list or nothing as
+            text, or a row with a wrong number of columns; file and line are named.
     """
     rules = rules or FileRules()
     if len(text_columns) not in (1, 2):
@@ -120,6 +122,7 @@ def read_examples(
     columns: list[list[str]] = [[] for _ in text_at]
     labels: list[int | float] = []
     missing, undecided = MissingLabels(path, rules.on_missing_label), 0
+    empty: list[tuple[int, str]] = []
     for number, line, row in _whole_rows(table, needed, rules):
         if label_at is not None:
             if rules.no_label is not None and bare(row[label_at]) == rules.no_label:
@@ -133,9 +136,13 @@ def read_examples(
         for column, at in zip(columns, text_at, strict=True):
             table.check_text(line, row, at)
             column.append(row[at])
+            if not bare(row[at]):
+                empty.append((line, table.header[at]))
     if undecided:
         _log.info("%s: %d rows without a consensus label left out", path, undecided)
     missing.settle(len(ids))
+    if empty and not (rules.may_be_empty or set(table.header) >= QQP_COLUMNS):
+        raise _empty_texts(path, empty)
     if not ids:
         raise InputError(f"{path}: no examples; expected rows below the header {', '.join(table.header)}")
     return Examples(
@@ -145,6 +152,14 @@ def read_examples(
         pairs=columns[1] if len(columns) == 2 else None,
         labels=None if label_at is None else np.array(labels, np.float32 if label_ids is None else np.int64),
     )
+
+
+def _empty_texts(path: str | Path, empty: Sequence[tuple[int, str]]) -> InputError:
+    """``empty``: line and column of each cell without text."""
+    line, column = empty[0]
+    lines = line_list(sorted({line for line, _ in empty}))
+    what = f"{column!r} is empty; rows without text: {lines}"
+    return InputError(f"{path}:{line}: {what}: give each a text, or take the rows out of the file")
 
 
 def _index(table: Table, line: int, row: Sequence[str], at: int) -> str:

@@ -67,7 +67,7 @@ class MissingLabels:
             return
         total = labelled + len(self._rows)
         self._rows.sort(key=lambda row: row[0])
-        count = f"{len(self._rows)} of {total} ({_lines([line for line, _ in self._rows])})"
+        count = f"{len(self._rows)} of {total} ({line_list([line for line, _ in self._rows])})"
         if self._policy == "drop" and labelled:
             _log.warning("%s: rows without a label, left out as asked: %s", self._path, count)
             return
@@ -112,7 +112,7 @@ def read_label(
     Args:
         where: file and line, for messages.
         cell: of the label column; white space at its ends is not part of it.
-        label_ids: label word -> class index; None for scores.
+        label_ids: label word -> class index, where a number may be written otherwise (1.0 for 1); None for scores.
         score_range: the least and the greatest score.
 
     Raises:
@@ -123,6 +123,11 @@ def read_label(
         word = cell if cell in label_ids else bare(cell)
         if word in label_ids:
             return label_ids[word]
+        # pandas writes the whole numbers of a column in which one cell was empty as 1.0
+        number = _number(word)
+        same = {index for name, index in label_ids.items() if number is not None and _number(name) == number}
+        if len(same) == 1:
+            return same.pop()
         _refuse_list(where, cell)
         near = next((name for name in label_ids if name.casefold() == word.casefold()), None)
         hint = f"; it differs from {near!r} in case only" if near is not None else ""
@@ -267,6 +272,7 @@ def _is_local_number(word: str) -> bool:
     return _number(word) is None and _LOCAL_NUMBER.fullmatch(word.replace(_MINUS, "-")) is not None
 
 
-def _lines(numbers: Sequence[int]) -> str:
+def line_list(numbers: Sequence[int]) -> str:
+    """Numbers of lines for a message, the first of them where there are many."""
     further = ", ..." if len(numbers) > _LISTED else ""
     return f"line{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers[:_LISTED]))}{further}"

@@ -21,7 +21,8 @@ MRPC_ID_COLUMNS = ("#1 ID", "#2 ID")
 MRPC_DEV_IDS = ("dev_ids.tsv", "mrpc_dev_ids.tsv")
 STSB_RANGE = (0.0, 5.0)
 # Rows longer than the header are accepted from GLUE's folders. Of a file that is given by its name only where not all
-# official files could be counted here; the others have none, so such a row is a tab in somebody's text.
+# official files could be counted here; the others have none, so such a row is a tab in somebody's text. The same holds
+# of empty texts, which the others have none of.
 UNCOUNTED = ("qqp", "mnli", "qnli")
 SUBMISSION_HEADER = "index\tprediction"
 _CELL_ENDS = "\t\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"  # a tab, and what str.splitlines takes for the end of a line
@@ -72,7 +73,8 @@ def _read(task: Task, path: Path, split: str, labels: Sequence[str], rules: File
     """Read a file by the rules of its task; ``split`` begins with the kind."""
     labelled = not split.startswith("test")
     if task.name in TASKS:
-        rules = replace(rules, score_range=STSB_RANGE, broken_rows=task.broken_rows)
+        may_be_empty = task.name in UNCOUNTED
+        rules = replace(rules, score_range=STSB_RANGE, broken_rows=task.broken_rows, may_be_empty=may_be_empty)
     if task.name == "mnli":
         rules = replace(rules, no_label=NO_CONSENSUS)
     if task.name == "cola" and labelled and not _has_header(path, (*task.text_columns, task.label_column)):
