@@ -104,15 +104,12 @@ def read_examples(
         rules: what the file may be like.
 
     Raises:
-        InputError: a missing column, no rows, a row without a label, an unknown label, a null, a list or nothing as
-            text, or a row with a wrong number of columns; file and line are named.
+        InputError: no such column, no rows, no or an unknown label, no text, a wrong number of columns; names the line.
     """
     rules = rules or FileRules()
     if len(text_columns) not in (1, 2):
         raise InputError(f"`text_column={' '.join(text_columns)}`: expected one column, or two for sentence pairs")
-    label = () if label_column is None else (label_column,)
-    kept = rules.keep[0] if rules.keep else ()
-    table = open_table(path, rules.header, label, (*text_columns, *label, *kept))
+    table = _open(path, text_columns, label_column, rules)
     text_at = table.positions(text_columns)
     label_at = table.positions([label_column])[0] if label_column else None
     index_at = next((table.header.index(name) for name in INDEX_COLUMNS if name in table.header), None)
@@ -121,8 +118,8 @@ def read_examples(
     ids: list[str] = []
     columns: list[list[str]] = [[] for _ in text_at]
     labels: list[int | float] = []
-    missing, undecided = MissingLabels(path, rules.on_missing_label), 0
     empty: list[tuple[int, str]] = []
+    missing, undecided = MissingLabels(path, rules.on_missing_label), 0
     for number, line, row in _whole_rows(table, needed, rules):
         if label_at is not None:
             if rules.no_label is not None and bare(row[label_at]) == rules.no_label:
@@ -136,13 +133,11 @@ def read_examples(
         for column, at in zip(columns, text_at, strict=True):
             table.check_text(line, row, at)
             column.append(row[at])
-            if not bare(row[at]):
-                empty.append((line, table.header[at]))
+        empty.extend((line, table.header[at]) for at in text_at if not bare(row[at]))
     if undecided:
         _log.info("%s: %d rows without a consensus label left out", path, undecided)
     missing.settle(len(ids))
-    if empty and not (rules.may_be_empty or set(table.header) >= QQP_COLUMNS):
-        raise _empty_texts(path, empty)
+    _refuse_empty(table, empty, rules)
     if not ids:
         raise InputError(f"{path}: no examples; expected rows below the header {', '.join(table.header)}")
     return Examples(
@@ -154,12 +149,19 @@ def read_examples(
     )
 
 
-def _empty_texts(path: str | Path, empty: Sequence[tuple[int, str]]) -> InputError:
+def _open(path: str | Path, text_columns: Sequence[str], label_column: str | None, rules: FileRules) -> Table:
+    label = () if label_column is None else (label_column,)
+    kept = rules.keep[0] if rules.keep else ()
+    return open_table(path, rules.header, label, (*text_columns, *label, *kept))
+
+
+def _refuse_empty(table: Table, empty: Sequence[tuple[int, str]], rules: FileRules) -> None:
     """``empty``: line and column of each cell without text."""
-    line, column = empty[0]
-    lines = line_list(sorted({line for line, _ in empty}))
-    what = f"{column!r} is empty; rows without text: {lines}"
-    return InputError(f"{path}:{line}: {what}: give each a text, or take the rows out of the file")
+    if empty and not rules.may_be_empty and not set(table.header) >= QQP_COLUMNS:
+        line, column = empty[0]
+        lines = line_list(sorted({line for line, _ in empty}))
+        what = f"{column!r} is empty; rows without text: {lines}"
+        raise InputError(f"{table.path}:{line}: {what}: give each a text, or take the rows out of the file")
 
 
 def _index(table: Table, line: int, row: Sequence[str], at: int) -> str:
