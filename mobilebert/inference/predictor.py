@@ -19,7 +19,7 @@ from mobilebert.data.collate import PackedDataset
 from mobilebert.data.packed import PackedRows
 from mobilebert.data.qa.features import build_features
 from mobilebert.data.qa.spans import AnswerRules, RankedSpans, Span, end_with_marks, extract_spans, mask_padding
-from mobilebert.data.qa.squad_json import SquadExample
+from mobilebert.data.qa.squad_json import SquadExample, is_empty
 from mobilebert.inference import engines
 from mobilebert.inference.rows import batches_by_tokens, run_rows, span_shapes
 from mobilebert.inference.source import Source, read_source
@@ -246,10 +246,14 @@ class Predictor:
         for values, what in ((contexts, "contexts"), (names, "ids")):
             if len(questions) != len(values):
                 raise InputError(f"{len(questions)} questions for {len(values)} {what}: expected as many")
-        return [
+        examples = [
             SquadExample(name, question, context, (), ())
             for name, question, context in zip(names, questions, contexts, strict=True)
         ]
+        for example in examples:
+            if is_empty(example):
+                raise InputError(f"question {example.id} is empty")
+        return examples
 
     def _find_spans(self, rows: PackedRows, rules: AnswerRules) -> list[RankedSpans]:
         logits = self._run(rows, span_shapes(rows.lengths))

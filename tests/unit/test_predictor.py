@@ -143,6 +143,7 @@ def test_errors(folder, tmp_path):
     predictor = Predictor(folder / "qa")
     for arguments, message in (
         (("", CONTEXT), "question 0 is empty"),
+        (("\u200b", CONTEXT), "question 0 is empty"),
         ((QUESTION, "  "), "context 0 is empty"),
         ((QUESTION, 3), "context 0: expected a text, got int"),
         ((QUESTION, "Ada \ud800"), "context 0: has an invalid character at 4"),
