@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mobilebert.base.errors import InputError
+from mobilebert.base.json_decoder import JsonDecoder
 
 
 @contextmanager
@@ -94,12 +95,19 @@ def read_json(path: str | os.PathLike) -> Any:
     """Read a JSON file, ``.gz`` or plain.
 
     Raises:
-        InputError: as ``read_text``, or the text is not JSON; the message names line and column.
+        InputError: as ``read_text``, or the text is not JSON, or beyond a bound of ``JsonDecoder``; the message names
+            line and column. Or it holds half of a surrogate pair, which no file can be written with.
     """
+    text = read_text(path)
     try:
-        return json.loads(read_text(path))
+        value = json.loads(text, cls=JsonDecoder)
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         raise broken_json(path, error) from None
+    except UnicodeEncodeError:
+        raise InputError(f"{path}: an escape \\ud800 to \\udfff that is half of a character; correct it") from None
+    return value
 
 
 def broken_json(path: str | os.PathLike, error: json.JSONDecodeError) -> InputError:

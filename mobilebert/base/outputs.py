@@ -14,17 +14,26 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from mobilebert.base import cli
 from mobilebert.base.errors import InputError
-from mobilebert.base.files import read_json, write_json
+from mobilebert.base.files import write_json
+from mobilebert.base.records import read_record
 
 RECORD = ".mobilebert.json"
 LOCK = ".mobilebert.lock"
 _EXPLANATION = "what runs of mobilebert wrote into this folder, and may replace"
 
 _held: set[tuple[int, str]] = set()  # thread and lock file
+
+
+@dataclass(frozen=True)
+class _Record:
+    """The content of ``RECORD``."""
+
+    entries: list[str]
 
 
 @contextmanager
@@ -123,10 +132,11 @@ def recorded(folder: Path) -> set[str]:
     path = folder / RECORD
     if not path.exists():
         return set()
-    content = read_json(path)
-    entries = content.get("entries") if isinstance(content, dict) else None
-    if not isinstance(entries, list) or not all(isinstance(entry, str) and _is_below(entry) for entry in entries):
-        raise InputError(f"{path}: not the record of a run; choose another output folder")
+    advice = "not the record of a run: choose another output folder"
+    entries = read_record(path, _Record, advice).entries
+    for entry in entries:
+        if not _is_below(entry):
+            raise InputError(f"{path}: names {entry!r}; {advice}")
     return set(entries)
 
 
@@ -200,8 +210,10 @@ def copy_others(folder: Path, name: str, new: Path) -> None:
 
 
 def _is_below(entry: str) -> bool:
+    """Whether an entry stays below the folder, and within as many folders as it names: ``**`` is all that is there."""
     path = Path(entry)
-    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts
+    is_below = bool(path.parts) and not path.is_absolute() and ".." not in path.parts
+    return is_below and "**" not in entry and "\0" not in entry
 
 
 def _lock_for_a_script() -> None:

@@ -11,7 +11,7 @@ from paddle import nn
 
 from mobilebert.base import hub, outputs
 from mobilebert.base.errors import InputError
-from mobilebert.base.files import atomic_folder, file_digest, read_json
+from mobilebert.base.files import atomic_folder, file_digest
 from mobilebert.convert.formats import FORMATS, Format, hf
 from mobilebert.inference.manifest import MANIFEST
 from mobilebert.model import weights
@@ -66,16 +66,14 @@ def _count_and_names(names: list[str]) -> str:
     return f"{len(names)} ({', '.join(names[:4])}{', ...' if len(names) > 4 else ''})" if names else "0"
 
 
-def detect_head(folder: Path, state: State) -> str:
+def detect_head(folder: Path, config: MobileBertConfig, state: State) -> str:
     """The head that a checkpoint was made with: a name of ``HEADS``, from its config or its keys.
 
     Raises:
         InputError: ``classifier`` weights without an architecture in ``config.json``: three heads have such.
     """
-    architectures = read_json(folder / CONFIG_NAME).get("architectures") or []
-    for name, head in HEADS.items():
-        if head.__name__ in architectures:
-            return name
+    if config.head is not None:
+        return config.head
     for name, keys in hf.HEAD_KEYS.items():
         if all(key in state for key in keys):
             return name
@@ -117,8 +115,9 @@ def convert(
     config = MobileBertConfig.from_pretrained(src)
     source_format, target_format = _formats(src, reverse)
     state = source_format.read(src)
+    weights.check_size(config, state, str(src))
     is_known = head is not None or config.head is not None
-    head = head or detect_head(src, state)
+    head = head or detect_head(src, config, state)
     config = config.for_head(head)
     output, report = _convert_state(HEADS[head](config), state, source_format, target_format, str(src))
     if not is_known:

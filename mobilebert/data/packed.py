@@ -10,11 +10,15 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Any, Literal, TypedDict
 
 import numpy as np
+from msgspec import Meta
 from safetensors.numpy import save
 
 from mobilebert.base.files import atomic_path
+from mobilebert.base.json_decoder import JsonDecoder
+from mobilebert.base.records import as_record
 
 
 @dataclass(frozen=True)
@@ -66,10 +70,11 @@ class PackedRows:
             arrays["offsets"] = self.offsets
         arrays["example_ids"] = np.frombuffer(json.dumps(list(self.example_ids)).encode(), np.uint8)
         arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-        metadata = {f"crc32.{name}": str(zlib.crc32(array)) for name, array in arrays.items()}
+        metadata = {f"crc32.{name}": _checksum(array) for name, array in arrays.items()}
+        info = json.dumps(dict(self.info))
         with atomic_path(path) as temporary:
             # Not save_file, which makes files that only their owner may read.
-            temporary.write_bytes(save(arrays, metadata | {"info": json.dumps(dict(self.info))}))
+            temporary.write_bytes(save(arrays, metadata | {"info": info, "crc32.info": str(zlib.crc32(info.encode()))}))
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "PackedRows":
@@ -82,8 +87,10 @@ class PackedRows:
         arrays, metadata = _map(Path(path))
         try:
             for name, array in arrays.items():
-                if zlib.crc32(array) != int(metadata[f"crc32.{name}"]):
+                if _checksum(array) != metadata[f"crc32.{name}"]:
                     raise ValueError(f"{path}: checksum of {name} does not match")
+            if str(zlib.crc32(metadata["info"].encode())) != metadata["crc32.info"]:
+                raise ValueError(f"{path}: checksum of info does not match")
             return cls(
                 **{name: arrays[name] for name in _ARRAYS},
                 example_ids=json.loads(arrays["example_ids"].tobytes()),
@@ -97,6 +104,14 @@ class PackedRows:
             )
         except KeyError as error:
             raise ValueError(f"{path}: has no {error.args[0]}") from None
+
+
+class _Tensor(TypedDict):
+    """An entry of a safetensors header."""
+
+    dtype: Literal["BOOL", "U8", "U16", "U32", "U64", "I8", "I16", "I32", "I64", "F16", "F32", "F64"]
+    shape: list[Annotated[int, Meta(ge=0)]]
+    data_offsets: tuple[Annotated[int, Meta(ge=0)], Annotated[int, Meta(ge=0)]]
 
 
 _ARRAYS = ("input_ids", "row_starts", "second_starts", "example_index")
@@ -139,6 +154,11 @@ def pack_rows(
     )
 
 
+def _checksum(array: np.ndarray) -> str:
+    """Of an array's type, shape and bytes."""
+    return str(zlib.crc32(array, zlib.crc32(f"{array.dtype}{array.shape}".encode())))
+
+
 def _map(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Arrays of a safetensors file as views of a memory map, and its metadata.
 
@@ -149,15 +169,15 @@ def _map(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         with open(path, "rb") as handle:
             view = memoryview(mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ))
         header_size = int.from_bytes(view[:8], "little")
-        header = json.loads(bytes(view[8 : 8 + header_size]))
-        metadata = header.pop("__metadata__")
+        header = as_record(json.loads(bytes(view[8 : 8 + header_size]), cls=JsonDecoder), dict[str, Any], path, "")
+        metadata = as_record(header.pop("__metadata__"), dict[str, str], path, "")
         data = view[8 + header_size :]
         arrays = {}
-        for name, entry in header.items():
+        for name, entry in as_record(header, dict[str, _Tensor], path, "").items():
             low, high = entry["data_offsets"]
             arrays[name] = np.frombuffer(data[low:high], _DTYPES[entry["dtype"]]).reshape(entry["shape"])
         return arrays, metadata
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, OverflowError) as error:
         raise ValueError(f"{path}: not a file of packed rows ({error})") from None

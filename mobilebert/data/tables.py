@@ -12,6 +12,7 @@ from typing import Any
 
 from mobilebert.base.errors import InputError
 from mobilebert.base.files import read_text
+from mobilebert.base.json_decoder import JsonDecoder, repeated_key
 
 SUFFIXES = {".tsv": "tsv", ".txt": "tsv", ".csv": "csv", ".jsonl": "json", ".json": "json"}
 
@@ -261,7 +262,7 @@ def _json_lines(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line, object_pairs_hook=_unique)
+            row = json.loads(line, cls=JsonDecoder, object_pairs_hook=_unique)
         except json.JSONDecodeError as error:
             form = "; expected one JSON object a line, or an array of objects" if line.strip() in "{" else ""
             raise InputError(f"{path}:{number}: broken JSON at column {error.colno} ({error.msg}){form}") from None
@@ -274,7 +275,7 @@ def _json_lines(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _json_array(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """The objects of one array, decoded one by one, with the line on which each begins."""
-    decoder = json.JSONDecoder(object_pairs_hook=_unique)
+    decoder = JsonDecoder(object_pairs_hook=_unique)
     at, line, counted = text.index("[") + 1, 1, 0
     is_first = True
     while True:
@@ -320,8 +321,7 @@ class _RepeatedKey(Exception):
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     row = dict(pairs)
     if len(row) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise _RepeatedKey(repr(next(name for name in names if names.count(name) > 1)))
+        raise _RepeatedKey(repr(repeated_key(pairs)))
     return row
 
 

@@ -5,11 +5,12 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mobilebert.base import hub
 from mobilebert.base.errors import InputError
-from mobilebert.base.files import read_json
+from mobilebert.base.records import read_record
 from mobilebert.export.card import CARD
 from mobilebert.export.targets import TARGETS
 from mobilebert.inference.manifest import MANIFEST
@@ -51,11 +52,18 @@ def _with_links(source: Path) -> list[Path]:
     return [source, *(path for path in source.iterdir() if path.is_symlink())] if source.is_dir() else [source]
 
 
+@dataclass(frozen=True)
+class _Export:
+    """What an export of any version has in its manifest."""
+
+    head: str
+    engines: list[str] = field(default_factory=list)
+
+
 def _check_is_export(folder: Path) -> None:
-    manifest = read_json(folder / MANIFEST) if (folder / MANIFEST).is_file() else None
-    if not isinstance(manifest, dict) or "head" not in manifest:
+    if not (folder / MANIFEST).is_file():
         raise InputError(f"{folder}: holds no {MANIFEST} of an export, and only an export is replaced")
-    engines = manifest.get("engines") or ()
+    engines = read_record(folder / MANIFEST, _Export, "no export, and only an export is replaced").engines
     written = {name for target in TARGETS.values() if target.ENGINE in engines for name in target.files()}
     if "dygraph" in engines:
         written.add(SAFETENSORS)

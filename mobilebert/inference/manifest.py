@@ -2,9 +2,11 @@
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mobilebert.base.errors import InputError
-from mobilebert.base.files import read_json, write_json
+from mobilebert.base.files import write_json
+from mobilebert.base.records import as_record, read_record
 
 MANIFEST = "export.json"
 ONNX_FILE = "model.onnx"
@@ -59,10 +61,7 @@ class Manifest:
         path = folder / MANIFEST
         if not path.exists():
             raise InputError(f"{folder}: no {MANIFEST}, so not an exported model; make one with export.py")
-        values = read_json(path)
-        if not isinstance(values, dict) or values.get("format") != FORMAT:
+        values = read_record(path, dict[str, Any])
+        if values.get("format") != FORMAT:
             raise InputError(f"{path}: expected format {FORMAT}; export the model again with this version")
-        try:
-            return cls(**values)
-        except TypeError as error:
-            raise InputError(f"{path}: not what export.py writes ({error}); export the model again") from None
+        return as_record(values, cls, path, "not what export.py writes; export the model again")

@@ -1,5 +1,6 @@
 """The shape and rules of one MobileBERT: ``MobileBertConfig``, a frozen mirror of Hugging Face's ``config.json``."""
 
+import math
 import os
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -7,11 +8,13 @@ from typing import Any
 
 from mobilebert.base import hub
 from mobilebert.base.errors import InputError
-from mobilebert.base.files import read_json, write_json
+from mobilebert.base.files import write_json
+from mobilebert.base.records import read_record
 
 CONFIG_NAME = "config.json"
 ACTIVATIONS = ("relu", "gelu", "gelu_new", "gelu_pytorch_tanh", "silu", "swish", "tanh", "sigmoid")
 NORMALIZATIONS = ("no_norm", "layer_norm")
+MAX_UNNAMED_LABELS = 100_000  # a number in a file is quickly written, and each label is made
 PROBLEM_TYPES = (None, "regression", "single_label_classification", "multi_label_classification")
 
 # How the command line calls the heads -> their classes, which are also `architectures` in a config.json.
@@ -116,7 +119,7 @@ class MobileBertConfig:
         )
         for name in sizes.split():
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            if not _is_whole(value) or value < 1:
                 raise InputError(f"{name}={value!r}: expected a whole number of at least 1")
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"):
             value = getattr(self, name)
@@ -126,7 +129,7 @@ class MobileBertConfig:
                 raise InputError(f"{name}={value!r}: expected a probability, 0 <= p < 1")
         for name in ("initializer_range", "layer_norm_eps"):
             value = getattr(self, name)
-            if not _is_number(value) or not value >= 0:
+            if not _is_number(value) or not 0 <= value < math.inf:
                 raise InputError(f"{name}={value!r}: expected a number of at least 0")
         switches = (
             "trigram_input use_bottleneck use_bottleneck_attention key_query_shared_bottleneck classifier_activation "
@@ -150,7 +153,9 @@ class MobileBertConfig:
             )
         if list(self.id2label) != list(range(self.num_labels)):
             raise InputError(f"id2label={self.id2label}: expected the class indices 0 to {self.num_labels - 1}")
-        if self.pad_token_id is not None and self.pad_token_id not in range(self.vocab_size):
+        if self.pad_token_id is not None and not (
+            _is_whole(self.pad_token_id) and 0 <= self.pad_token_id < self.vocab_size
+        ):
             raise InputError(
                 f"pad_token_id={self.pad_token_id!r} is outside the vocabulary of {self.vocab_size} tokens"
             )
@@ -202,6 +207,12 @@ class MobileBertConfig:
         model_type = values.pop("model_type", "mobilebert")
         if model_type != "mobilebert":
             raise InputError(f"model_type={model_type!r}: expected 'mobilebert'")
+        declared = values.get("architectures")
+        if declared is not None and not isinstance(declared, list):
+            raise InputError(f"architectures={declared!r}: expected a list of class names")
+        count = values.get("num_labels")
+        if _is_whole(count) and count > MAX_UNNAMED_LABELS and not values.get("id2label"):
+            raise InputError(f"num_labels={count}: so many classes have names; write them into id2label")
         label2id = values.pop("label2id", None)
         for derived in ("true_hidden_size", "_num_labels"):
             values.pop(derived, None)
@@ -222,10 +233,16 @@ class MobileBertConfig:
         Raises:
             InputError: no such file, broken JSON or a bad value; the message names the file.
         """
-        path = Path(hub.resolve(name_or_path, [CONFIG_NAME])) / CONFIG_NAME
-        values = read_json(path)
-        if not isinstance(values, dict):
-            raise InputError(f"{path}: expected a JSON object, got {type(values).__name__}")
+        return cls.from_file(Path(hub.resolve(name_or_path, [CONFIG_NAME])) / CONFIG_NAME, **overrides)
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike, **overrides: Any) -> "MobileBertConfig":
+        """Read a JSON file of any name.
+
+        Raises:
+            InputError: as ``from_pretrained``.
+        """
+        values = read_record(path, dict[str, Any])
         try:
             return cls.from_dict(values, **overrides)
         except InputError as error:
@@ -284,7 +301,7 @@ def _class_names(labels: Any) -> dict[int, str]:
     """
     try:
         names = {int(key): str(value) for key, value in labels.items()}
-    except (AttributeError, ValueError, TypeError):
+    except (AttributeError, ValueError, TypeError, OverflowError):
         raise InputError(f"id2label={labels!r}: expected a mapping from class index to label word") from None
     for key, value in labels.items():
         if value is None or isinstance(value, list | dict):
@@ -319,7 +336,7 @@ def _agreed_names(id2label: Any, label2id: Any) -> Any:
     """
     try:
         given = {str(name): int(index) for name, index in label2id.items()}
-    except (AttributeError, ValueError, TypeError):
+    except (AttributeError, ValueError, TypeError, OverflowError):
         raise InputError(f"label2id={label2id!r}: expected a mapping from label word to class index") from None
     if id2label is not None and all(name == f"LABEL_{index}" for name, index in given.items()):
         return id2label
@@ -340,6 +357,10 @@ def _agreed_names(id2label: Any, label2id: Any) -> Any:
                 f"label2id calls class {index} {name!r}, id2label calls it {names[index]!r}; correct one of them"
             )
     return names
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _is_number(value: Any) -> bool:

@@ -27,6 +27,7 @@ from mobilebert.model import weights
 from mobilebert.model.config import MobileBertConfig
 from mobilebert.model.inputs import check_ids, check_length, check_token_types
 from mobilebert.model.precision import Linear, matmul
+from mobilebert.model.tensor_files import read_state
 
 ACTIVATION_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
@@ -455,8 +456,11 @@ class MobileBertPreTrainedModel(nn.Layer):
             InputError: no weights, a tensor of another shape, or none that fits this model.
         """
         folder = weights.resolve_folder(name_or_path)
-        model = cls(MobileBertConfig.from_pretrained(folder, **overrides))
-        model.load_report = weights.load_into(model, folder)
+        config = MobileBertConfig.from_pretrained(folder, **overrides)
+        state, layout = read_state(folder)
+        weights.check_size(config, state, str(folder))
+        model = cls(config)
+        model.load_report = weights.load_into(model, state, layout, folder)
         model.eval()
         return model
 

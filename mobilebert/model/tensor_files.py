@@ -17,6 +17,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -25,7 +26,8 @@ from safetensors import SafetensorError, deserialize, safe_open
 from safetensors.numpy import save
 
 from mobilebert.base.errors import InputError
-from mobilebert.base.files import atomic_path, read_json
+from mobilebert.base.files import atomic_path
+from mobilebert.base.records import read_record
 
 SAFETENSORS = "model.safetensors"
 PDPARAMS = "model_state.pdparams"
@@ -58,6 +60,13 @@ _OUTER = re.compile(r"^(?:model\.)+")  # Lightning's modules and most people's o
 _ADAPTER = re.compile(r"^base_model\.model\.|(?:^|\.)(?:lora_\w+|base_layer|modules_to_save)\.")
 # What a training keeps beside the weights, as far as it is named.
 _NO_WEIGHTS = re.compile(r"optim|sched|scaler|rng", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class _Index:
+    """What is read of the index of a sharded checkpoint: key -> file."""
+
+    weight_map: dict[str, str]
 
 
 class State(dict[str, np.ndarray]):
@@ -218,14 +227,11 @@ def shard_paths(folder: Path, name: str) -> tuple[list[Path], list[str]]:
     index = folder / f"{name}{INDEX_SUFFIX}"
     if (folder / name).exists() or not index.exists():
         return [folder / name], []
-    content = read_json(index)
-    weight_map = content.get("weight_map") if isinstance(content, dict) else None
-    if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
-        raise InputError(f"{index}: expected an object with a weight_map from key to file")
+    weight_map = read_record(index, _Index, "expected an object with a weight_map from key to file").weight_map
     shards = sorted(set(weight_map.values()))
     for shard in shards:
         path = PurePosixPath(shard)
-        if not path.parts or path.is_absolute() or ".." in path.parts or "\\" in shard:
+        if not path.parts or path.is_absolute() or ".." in path.parts or {"\\", "\0"} & set(shard):
             raise InputError(f"{index}: names the file {shard!r}; shards lie beside their index: fetch it again")
     return [folder / shard for shard in shards], list(weight_map)
 

@@ -18,7 +18,7 @@ from paddle import nn
 
 from mobilebert.base import hub
 from mobilebert.base.errors import InputError
-from mobilebert.model.config import HEAD_CLASSES
+from mobilebert.model.config import HEAD_CLASSES, MobileBertConfig
 from mobilebert.model.tensor_files import (
     CONSTANT_KEYS,
     PDPARAMS,
@@ -26,7 +26,6 @@ from mobilebert.model.tensor_files import (
     State,
     as_floats,
     plain_keys,
-    read_state,
     save_state,
 )
 
@@ -46,6 +45,19 @@ TIED_KEYS = {
     "cls.predictions.decoder.weight": "mobilebert.embeddings.word_embeddings.weight",
     "cls.predictions.decoder.bias": "cls.predictions.bias",
 }
+
+# Where a checkpoint shows the sizes of its config.json: parameter of the backbone, axis.
+_SIZES = {
+    "vocab_size": ("embeddings.word_embeddings.weight", 0),
+    "embedding_size": ("embeddings.word_embeddings.weight", 1),
+    "max_position_embeddings": ("embeddings.position_embeddings.weight", 0),
+    "hidden_size": ("embeddings.position_embeddings.weight", 1),
+    "type_vocab_size": ("embeddings.token_type_embeddings.weight", 0),
+    "true_hidden_size": ("encoder.layer.0.attention.self.query.bias", 0),
+    "intermediate_size": ("encoder.layer.0.intermediate.dense.bias", 0),
+}
+_LAYER = re.compile(r"encoder\.layer\.(\d+)\.")
+_FEEDFORWARD = re.compile(r"encoder\.layer\.0\.(?:ffn\.(\d+)|intermediate)\.")
 
 # The heads whose last layer is called ``classifier``.
 CLASSIFIERS = ("sequence-classification", "multiple-choice", "token-classification")
@@ -136,11 +148,47 @@ def fit_state(
         more = f" (and {len(wrong_shapes) - 1} more)" if len(wrong_shapes) > 1 else ""
         raise InputError(f"{source}: {wrong_shapes[0]}{more}; {remedy}")
     if not any(_is_backbone(name) for name in fitted):
-        raise InputError(f"{source}: no tensor fits MobileBERT; first keys: {', '.join(list(state)[:3]) or 'none'}")
+        raise _nothing_fits(state, source)
     _check_tied(state, fitted, expected, report, source)
     # A matrix without columns holds nothing that could be missing.
     report.initialised = [name for name, shape in expected.items() if name not in fitted and 0 not in shape]
     return fitted, report
+
+
+def check_size(
+    config: MobileBertConfig, state: Mapping[str, np.ndarray], source: str, renames: Renames = RENAMES
+) -> None:
+    """Refuse a configuration that is larger than the weights, before a model is built that no memory can hold.
+
+    Args:
+        config: from the checkpoint's ``config.json``.
+        state: its tensors by plain key.
+        source: how the error names the checkpoint.
+        renames: as of ``fit_state``.
+
+    Raises:
+        InputError: more layers, or a larger size, than the weights have; or nothing of a MobileBERT is there.
+    """
+    shapes = {}
+    for key, value in state.items():
+        for pattern, new in renames:
+            key = pattern.sub(new, key)
+        shapes[key.removeprefix(BACKBONE_PREFIX)] = value.shape
+    if not any(_is_backbone(key) for key in shapes):
+        raise _nothing_fits(state, source)
+    held = {name: shapes[key][axis] for name, (key, axis) in _SIZES.items() if len(shapes.get(key, ())) > axis}
+    held["num_hidden_layers"] = len({found[1] for key in shapes if (found := _LAYER.match(key))})
+    held["num_feedforward_networks"] = len({found[1] for key in shapes if (found := _FEEDFORWARD.match(key))})
+    for name, size in held.items():
+        if getattr(config, name) > size:
+            raise InputError(
+                f"{source}: config.json says {name}={getattr(config, name)}, its weights have {size}; "
+                f"does its config.json belong to it? if so, set {name} to {size}"
+            )
+
+
+def _nothing_fits(state: Mapping[str, np.ndarray], source: str) -> InputError:
+    return InputError(f"{source}: no tensor fits MobileBERT; first keys: {', '.join(list(state)[:3]) or 'none'}")
 
 
 def check_backbone(report: LoadReport, source: str) -> None:
@@ -269,9 +317,14 @@ def _check_tied(
             raise InputError(f"{source}: {key} differs from {origin}, but MobileBERT ties them; which one is right?")
 
 
-def load_into(model: nn.Layer, folder: Path) -> LoadReport:
-    """Load a folder's weights into ``model``; parameters that the checkpoint lacks keep their values."""
-    state, layout = read_state(folder)
+def load_into(model: nn.Layer, state: State, layout: str, folder: Path) -> LoadReport:
+    """Load weights into ``model``; parameters that the checkpoint lacks keep their values.
+
+    Args:
+        model: with a ``config``.
+        state, layout: from ``tensor_files.read_state``.
+        folder: how errors name the checkpoint.
+    """
     check_classifier(model, state, str(folder))
     fitted, report = fit_state(model, state, layout, str(folder))
     check_backbone(report, str(folder))

@@ -9,11 +9,10 @@ import paddle
 from paddle import nn
 
 from mobilebert.base.errors import InputError
-from mobilebert.base.files import read_json
 from mobilebert.inference import engines
 from mobilebert.inference.manifest import MANIFEST, Manifest
 from mobilebert.inference.rows import Run
-from mobilebert.model.config import CONFIG_NAME, MobileBertConfig
+from mobilebert.model.config import MobileBertConfig
 from mobilebert.text.tokenizer import MobileBertTokenizer
 
 
@@ -92,15 +91,9 @@ def read_config(name: str) -> MobileBertConfig:
     Raises:
         InputError: no such file, broken JSON or a bad value.
     """
-    if not Path(name).is_file():
-        return MobileBertConfig.from_pretrained(name)
-    values = read_json(name)
-    if not isinstance(values, dict):
-        raise InputError(f"{name}: expected a JSON object as in {CONFIG_NAME}")
-    try:
-        return MobileBertConfig.from_dict(values)
-    except InputError as error:
-        raise InputError(f"{name}: {error}") from None
+    if Path(name).is_file():
+        return MobileBertConfig.from_file(name)
+    return MobileBertConfig.from_pretrained(name)
 
 
 def check_fit(config: MobileBertConfig, tokenizer: MobileBertTokenizer, max_seq_length: int) -> None:

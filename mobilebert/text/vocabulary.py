@@ -10,26 +10,110 @@ added_tokens.json          token -> id    ┘
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from tokenizers import AddedToken, Tokenizer
 
 from mobilebert.base.errors import InputError
-from mobilebert.base.files import read_json, read_text
+from mobilebert.base.files import read_text
+from mobilebert.base.records import as_record, read_record
 
 SPECIAL_NAMES = ("unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _EXTRA_NAMES = ("extra_special_tokens", "additional_special_tokens")  # of transformers 5 and 4
 
-_SETTINGS = {
-    "do_lower_case": bool,
-    "strip_accents": bool | None,
-    "tokenize_chinese_chars": bool,
-    "model_max_length": int | float | None,
-    "padding_side": str,
-    "truncation_side": str,
-    "split_special_tokens": bool,
-    "clean_up_tokenization_spaces": bool,
-}
+_ADVICE = "correct it or remove the line"
+_DAMAGED = "is the file complete?"
+
+
+class _Content(TypedDict):
+    """What an added token must have."""
+
+    content: str
+
+
+class TokenFields(_Content, total=False):
+    """An added token as JSON files write it."""
+
+    single_word: bool
+    lstrip: bool
+    rstrip: bool
+    normalized: bool
+    special: bool
+
+
+class _NumberedToken(TokenFields):
+    """An added token of ``tokenizer.json``."""
+
+    id: int
+
+
+Token = str | TokenFields
+
+
+class _Settings(TypedDict, total=False):
+    """The settings in ``tokenizer_config.json``, as ``MobileBertTokenizer`` calls them."""
+
+    do_lower_case: bool
+    strip_accents: bool | None
+    tokenize_chinese_chars: bool
+    model_max_length: int | float | None
+    padding_side: str
+    truncation_side: str
+    split_special_tokens: bool
+    clean_up_tokenization_spaces: bool
+
+
+class _SpecialTokens(TypedDict, total=False):
+    """Special tokens, in ``tokenizer_config.json`` and ``special_tokens_map.json``."""
+
+    unk_token: Token | None
+    sep_token: Token | None
+    pad_token: Token | None
+    cls_token: Token | None
+    mask_token: Token | None
+    extra_special_tokens: list[Token] | dict[str, Token] | None
+    additional_special_tokens: list[Token] | dict[str, Token] | None
+
+
+class _Config(_SpecialTokens, total=False):
+    """What else is read of ``tokenizer_config.json``."""
+
+    added_tokens_decoder: dict[str, TokenFields]
+
+
+class _Model(TypedDict, total=False):
+    """``model`` of ``tokenizer.json``."""
+
+    type: str
+    continuing_subword_prefix: str | None
+    max_input_chars_per_word: int
+    unk_token: str | None
+    vocab: Any
+
+
+class _Normalizer(TypedDict, total=False):
+    """``normalizer`` of ``tokenizer.json``."""
+
+    type: str
+    clean_text: bool
+    lowercase: bool
+    strip_accents: bool | None
+    handle_chinese_chars: bool
+
+
+class _PreTokenizer(TypedDict, total=False):
+    """``pre_tokenizer`` of ``tokenizer.json``."""
+
+    type: str
+
+
+class _Tokenizer(TypedDict, total=False):
+    """What is read of ``tokenizer.json``."""
+
+    model: _Model | None
+    normalizer: _Normalizer | None
+    pre_tokenizer: _PreTokenizer | None
+    added_tokens: list[_NumberedToken] | None
 
 
 def read_vocab(path: str | os.PathLike) -> dict[str, int]:
@@ -94,17 +178,13 @@ def read_folder(folder: Path) -> dict[str, Any]:
         raise InputError(f"{folder}: has neither tokenizer.json nor vocab.txt; copy the model's vocab.txt there")
 
     path = folder / "tokenizer_config.json"
-    config = _read_object(path)
-    for key, kinds in _SETTINGS.items():
-        if key in config:
-            if not isinstance(config[key], kinds):
-                raise InputError(f"{path}: {key}={config[key]!r} is no {kinds}; correct it or remove the line")
-            settings[key] = config[key]
-
+    content = read_record(path, dict[str, Any]) if path.is_file() else {}
+    settings |= as_record(content, _Settings, path, _ADVICE)
+    config = as_record(content, _Config, path, _ADVICE)
     return {**settings, **_read_special_tokens(folder, config, settings.get("added_tokens", {}))}
 
 
-def _read_special_tokens(folder: Path, config: dict[str, Any], declared: dict[int, AddedToken]) -> dict[str, Any]:
+def _read_special_tokens(folder: Path, config: _Config, declared: dict[int, AddedToken]) -> dict[str, Any]:
     """The added and special tokens of a folder, for ``MobileBertTokenizer``.
 
     A token that ``added_tokens_decoder`` or ``tokenizer.json`` declares is as it is declared there; the other files
@@ -116,28 +196,28 @@ def _read_special_tokens(folder: Path, config: dict[str, Any], declared: dict[in
         declared: what its ``tokenizer.json`` declares.
     """
     path, older_path = folder / "tokenizer_config.json", folder / "special_tokens_map.json"
-    older: dict[str, Any] = {}
+    older: _SpecialTokens = {}
     bare: dict[str, int] = {}
     if "added_tokens_decoder" in config:
-        decoder = _as_object(path, config["added_tokens_decoder"])
-        declared = {_index(path, index): as_token(path, token) for index, token in decoder.items()}
+        declared = {_index(path, index): as_token(fields) for index, fields in config["added_tokens_decoder"].items()}
     else:
-        older, added_path = _read_object(older_path), folder / "added_tokens.json"
-        bare = {token: _index(added_path, index) for token, index in _read_object(added_path).items()}
+        added_path = folder / "added_tokens.json"
+        older = read_record(older_path, _SpecialTokens, _ADVICE) if older_path.is_file() else {}
+        bare = read_record(added_path, dict[str, int], _ADVICE) if added_path.is_file() else {}
     named = {
-        name: _special_token(place, name, content[name])
-        for place, content in ((path, config), (older_path, older))
+        name: _special_token(token)
+        for content in (config, older)
         for name in SPECIAL_NAMES
-        if content.get(name) is not None
+        if (token := cast(Token | None, content.get(name))) is not None
     }
-    extra = _extra_tokens(path, config, *_EXTRA_NAMES)
+    extra = _extra_tokens(config, *_EXTRA_NAMES)
     contents = [str(token) for token in extra]
-    further = [token for token in _extra_tokens(older_path, older, _EXTRA_NAMES[0]) if str(token) not in contents]
+    further = [token for token in _extra_tokens(older, _EXTRA_NAMES[0]) if str(token) not in contents]
     # transformers looks for the older files' tokens among these, and takes one it does not find for a word: it is
     # matched in the lower-cased text too. It learns later of tokens that have names, and of the next line's.
     has_names = isinstance(config.get(_EXTRA_NAMES[0]), dict)
     special = {str(token) for token in (*named.values(), *(() if has_names else extra), *further)}
-    extra = extra + further or _extra_tokens(older_path, older, _EXTRA_NAMES[1])
+    extra = extra + further or _extra_tokens(older, _EXTRA_NAMES[1])
     added = {
         index: AddedToken(token, normalized=token not in special, special=token in special)
         for token, index in bare.items()
@@ -159,9 +239,9 @@ def read_tokenizer_json(path: Path) -> dict[str, Any]:
     Raises:
         InputError: broken, or not BERT's way of splitting text.
     """
-    content = _read_object(path)
-    model = content.get("model") or {}
-    rules = content.get("normalizer") or {}
+    content = read_record(path, _Tokenizer, _DAMAGED)
+    model: _Model = content.get("model") or {}
+    rules: _Normalizer = content.get("normalizer") or {}
     found = {
         "model.type": model.get("type", "WordPiece"),
         "model.continuing_subword_prefix": model.get("continuing_subword_prefix", "##"),
@@ -176,18 +256,13 @@ def read_tokenizer_json(path: Path) -> dict[str, Any]:
             raise InputError(
                 f"{path}: {name} is {value!r}, BERT's is {expected[name]!r}; give the tokenizer of a MobileBERT model"
             )
-    vocab = model.get("vocab")
-    if not isinstance(vocab, dict):
-        raise InputError(f"{path}: has no model.vocab; is the file complete?")
     return {
-        "vocab": vocab,
+        "vocab": as_record(model.get("vocab"), dict[str, int], f"{path}: model.vocab", _DAMAGED),
         "do_lower_case": rules.get("lowercase", True),
         "strip_accents": rules.get("strip_accents"),
         "tokenize_chinese_chars": rules.get("handle_chinese_chars", True),
-        "unk_token": model.get("unk_token", "[UNK]"),
-        "added_tokens": {
-            _index(path, token.get("id")): as_token(path, token) for token in content.get("added_tokens") or []
-        },
+        "unk_token": model.get("unk_token") or "[UNK]",
+        "added_tokens": {token["id"]: as_token(token) for token in content.get("added_tokens") or []},
     }
 
 
@@ -231,20 +306,20 @@ def as_special(token: str | AddedToken) -> AddedToken:
     return AddedToken(token, normalized=False, special=True)
 
 
-def as_token(path: Path, fields: Any) -> AddedToken:
-    """An added token as JSON files write it.
+def as_token(fields: TokenFields) -> AddedToken:
+    """An added token from how JSON files write it."""
+    special = fields.get("special", False)
+    return AddedToken(
+        fields["content"],
+        single_word=fields.get("single_word", False),
+        lstrip=fields.get("lstrip", False),
+        rstrip=fields.get("rstrip", False),
+        normalized=fields.get("normalized", not special),
+        special=special,
+    )
 
-    Raises:
-        InputError: it has no content.
-    """
-    try:
-        known = {key: bool(fields.get(key, False)) for key in ("single_word", "lstrip", "rstrip", "special")}
-        return AddedToken(fields["content"], normalized=bool(fields.get("normalized", not known["special"])), **known)
-    except (AttributeError, KeyError, TypeError):
-        raise InputError(f"{path}: added token {fields!r} has no content; expected {{'content': ...}}") from None
 
-
-def token_fields(token: AddedToken) -> dict[str, Any]:
+def token_fields(token: AddedToken) -> TokenFields:
     """An added token as JSON files write it."""
     return {
         "content": token.content,
@@ -256,44 +331,20 @@ def token_fields(token: AddedToken) -> dict[str, Any]:
     }
 
 
-def _special_token(path: Path, name: str, value: Any) -> str | AddedToken:
-    """A special token as JSON files write it: its text, or an object."""
-    if isinstance(value, dict):
-        return as_token(path, {**value, "special": True})
-    if not isinstance(value, str):
-        raise InputError(
-            f"{path}: {name} has {value!r} where a token's text is expected; correct it or remove the line"
-        )
-    return value
+def _special_token(token: Token) -> str | AddedToken:
+    return token if isinstance(token, str) else as_token({**token, "special": True})
 
 
-def _extra_tokens(path: Path, content: dict[str, Any], *names: str) -> list[str | AddedToken]:
+def _extra_tokens(content: _SpecialTokens, *names: str) -> list[str | AddedToken]:
     """The extra special tokens under the first of ``names`` that has any; an object's values are the tokens."""
-    name = next((name for name in names if content.get(name)), None)
-    if name is None:
-        return []
-    tokens = content[name]
-    if not isinstance(tokens, list | dict):
-        raise InputError(f"{path}: {name}={tokens!r}: expected a list of tokens")
-    return [_special_token(path, name, token) for token in (tokens.values() if isinstance(tokens, dict) else tokens)]
+    values = [cast(list[Token] | dict[str, Token] | None, content.get(name)) for name in names]
+    found = next((tokens for tokens in values if tokens), [])
+    return [_special_token(token) for token in (found.values() if isinstance(found, dict) else found)]
 
 
-def _index(path: Path, value: Any) -> int:
+def _index(path: Path, value: str) -> int:
     """A token's id, which JSON's keys have as text."""
     try:
         return int(value)
-    except (TypeError, ValueError):
+    except ValueError:
         raise InputError(f"{path}: {value!r} where the id of an added token is expected; correct it") from None
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    """A JSON object; empty where the file is missing."""
-    if not path.is_file():
-        return {}
-    return _as_object(path, read_json(path))
-
-
-def _as_object(path: Path, value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise InputError(f"{path}: a JSON {type(value).__name__} where an object is expected; is it the right file?")
-    return value

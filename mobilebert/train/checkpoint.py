@@ -20,6 +20,7 @@ from safetensors.numpy import load_file, save_file
 
 from mobilebert.base.errors import InputError
 from mobilebert.base.files import file_digest, read_json, write_json
+from mobilebert.base.records import read_record
 
 FOLDER = "checkpoints"
 _STEP = "step_" + 8 * "[0-9]"  # as a pattern of glob, which leaves alone what others name alike
@@ -28,6 +29,24 @@ _LEFTOVERS = f".{_STEP}.*"
 ENTRIES = (f"{FOLDER}/{_STEP}", f"{FOLDER}/{_STEP}.damaged", f"{FOLDER}/{_LEFTOVERS}")
 _NAME = re.compile(r"step_(\d{8,})")
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
+
+
+_WRITTEN = {"model.safetensors", "optimizer.safetensors", "state.json"}
+
+
+@dataclass(frozen=True)
+class _File:
+    """What a manifest says of a file."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class _Manifest:
+    """The content of ``manifest.json``."""
+
+    files: dict[str, _File]
 
 
 @dataclass
@@ -82,16 +101,17 @@ def verify(folder: Path) -> Path:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such checkpoint folder")
     try:
-        for name, facts in read_json(folder / "manifest.json")["files"].items():
+        files = read_record(folder / "manifest.json", _Manifest, "it does not list files").files
+        if files.keys() != _WRITTEN:
+            raise InputError(f"manifest.json lists {', '.join(files)} instead of {', '.join(sorted(_WRITTEN))}")
+        for name, facts in files.items():
             path = folder / name
             if not path.is_file():
                 raise InputError(f"{path.name} is missing")
-            if path.stat().st_size != facts["bytes"]:
-                raise InputError(f"{path.name} has {path.stat().st_size} bytes instead of {facts['bytes']}")
-            if file_digest(path) != facts["sha256"]:
+            if path.stat().st_size != facts.bytes:
+                raise InputError(f"{path.name} has {path.stat().st_size} bytes instead of {facts.bytes}")
+            if file_digest(path) != facts.sha256:
                 raise InputError(f"{path.name} has another sha256 than manifest.json says")
-    except (KeyError, TypeError, AttributeError):
-        raise InputError(f"{folder}: damaged checkpoint (manifest.json does not list files)") from None
     except InputError as error:
         raise InputError(f"{folder}: damaged checkpoint ({error})") from None
     return folder

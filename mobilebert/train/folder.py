@@ -31,7 +31,7 @@ def prepare(output_dir: Path, overwrite: bool, copies: tuple[str, ...] = ()) -> 
         InputError: it holds an earlier run, or files of somebody else where the run would write.
     """
     outputs.check(output_dir, (*NAMES, *copies))
-    has_begun = checkpoint.steps_on_disk(output_dir) or runlog.read_records(output_dir / runlog.TRAIN_LOG)
+    has_begun = checkpoint.steps_on_disk(output_dir) or runlog.has_records(output_dir / runlog.TRAIN_LOG)
     if not overwrite and (has_begun or (output_dir / BEST).exists()):
         raise InputError(
             f"{output_dir}: holds an earlier run; resume it (`resume`), overwrite it or choose another output folder"

@@ -93,7 +93,7 @@ def _loop(run: Run, loss_fn: LossFn, signals: StopSignals) -> int:
     state.model.train()
     with closing(step_batches(run.train_set, settings, length, progress.step, state.world)) as batches:
         while True:
-            finished = progress.step == length.total_steps
+            finished = progress.step >= length.total_steps
             if run.hooks.evaluate and not stop_signal and progress.evaluation_is_due(settings, finished):
                 stop_signal = _evaluate(run, signals)
             ending = finished or progress.has_stalled(settings)

@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Annotated, TypedDict
 
 import numpy as np
 import paddle
+from msgspec import Meta
 
 from mobilebert.base.errors import InputError
 from mobilebert.train.settings import TrainSettings
@@ -156,6 +157,13 @@ def check_amp(amp: str) -> None:
         raise InputError(f"amp={amp}: Paddle cannot autocast to {amp} on this device ({device}); use amp=none")
 
 
+class ScalerState(TypedDict):
+    """What a checkpoint keeps of a ``LossScaler``."""
+
+    scale: Annotated[float, Meta(gt=0)]
+    good_steps: int
+
+
 class LossScaler:
     """Dynamic loss scale for fp16: halved where a gradient overflows, doubled after ``growth_interval`` good steps.
 
@@ -187,10 +195,10 @@ class LossScaler:
         """Whether an overflow may be the scale's fault: at 1 it is the gradient's own."""
         return self.enabled and self.scale > 1.0
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> ScalerState:
         """What a checkpoint keeps."""
         return {"scale": self.scale, "good_steps": self.good_steps}
 
-    def load(self, state: dict[str, Any]) -> None:
+    def load(self, state: ScalerState) -> None:
         """Inverse of ``state``."""
         self.scale, self.good_steps = state["scale"], state["good_steps"]

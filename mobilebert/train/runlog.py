@@ -4,6 +4,7 @@ Only rank 0 has a ``RunLog`` that writes; the others' does nothing.
 """
 
 import json
+import logging
 import math
 import platform
 import resource
@@ -18,6 +19,8 @@ import paddle
 
 from mobilebert.base import extras, plots
 from mobilebert.base.files import write_json, write_text
+from mobilebert.base.json_decoder import JsonDecoder
+from mobilebert.base.records import as_record
 from mobilebert.train.graph import write_graph
 from mobilebert.train.settings import RunHeader, TrainSettings
 
@@ -26,6 +29,8 @@ CURVES = "curves.png"
 NAMES = (RUN_LOG, ARGUMENTS, TRAIN_LOG, EVAL_LOG, VISUALDL, CURVES)
 _VISUALDL_FILES = tuple(f"{VISUALDL}/vdl{kind}.[0-9]*.log" for kind in ("records", "graph"))
 ENTRIES = (RUN_LOG, ARGUMENTS, TRAIN_LOG, EVAL_LOG, *_VISUALDL_FILES, CURVES)  # for the folder's record
+
+_log = logging.getLogger(__name__)
 
 
 class RunLog:
@@ -215,12 +220,33 @@ class Meter:
         return (time.perf_counter() - self.started) / made * (total_steps - step) if made else 0.0
 
 
+def has_records(path: Path) -> bool:
+    """Whether a ``.jsonl`` log has a whole line, damaged or not."""
+    return path.exists() and b"\n" in path.read_bytes()
+
+
 def read_records(path: Path) -> list[dict]:
-    """Records of a ``.jsonl`` log, in order; a last line cut short by a kill is left out, a missing file is empty."""
+    """Records of a ``.jsonl`` log, in order; a missing file is empty.
+
+    A last line cut short by a kill is left out, and so are damaged lines, with a warning: nothing is computed from
+    a log.
+    """
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1]]  # what follows the last newline is empty or cut short
+    records, damaged = [], []
+    keys = {"step", "loss", "lr"} if path.name == TRAIN_LOG else {"step"}
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+        try:
+            record = as_record(json.loads(line, cls=JsonDecoder), dict[str, int | float | None], path, "")
+        except ValueError:
+            record = {}
+        if keys <= record.keys() and isinstance(record["step"], int):
+            records.append(record)
+        else:
+            damaged.append(number)
+    if damaged:
+        _log.warning("%s: %d damaged lines are left out, first line %d", path, len(damaged), damaged[0])
+    return records
 
 
 def first_lines(arguments: Mapping[str, Any], world_size: int) -> Iterable[str]:

@@ -5,14 +5,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import paddle
+from msgspec import Meta
 
 from mobilebert.base.errors import InputError
+from mobilebert.base.records import as_record
 from mobilebert.train import checkpoint, parallel, randomness
-from mobilebert.train.optim import LossScaler, load_optimizer_arrays, optimizer_arrays
+from mobilebert.train.optim import LossScaler, ScalerState, load_optimizer_arrays, optimizer_arrays
 from mobilebert.train.settings import TrainSettings
 
 # What may differ between a run and its resumption: it changes what is kept and shown, not what is learned.
@@ -23,10 +25,10 @@ FREE_ON_RESUME = ("save_steps", "keep_checkpoints", "log_steps")
 class Progress:
     """How far a run has come; all of it fits into JSON without loss."""
 
-    step: int = 0
+    step: Annotated[int, Meta(ge=0)] = 0
     evaluated_step: int = 0
     best_step: int = 0
-    best_metrics: dict[str, float] = field(default_factory=dict)
+    best_metrics: dict[str, int | float] = field(default_factory=dict)
     evaluations_since_best: int = 0
     history: list[dict] = field(default_factory=list)
     loss_sum: float = 0.0  # over the steps since the last log step
@@ -77,11 +79,21 @@ class Progress:
             raise InputError(f"best_metric={name}: the evaluation gives {', '.join(metrics)}")
         sign = 1 if settings.best_is_higher else -1
         # The first evaluation is the best so far whatever it is; NaN compares as worse than anything after that.
-        if not self.best_step or sign * metrics[name] > sign * self.best_metrics[name]:
+        if name not in self.best_metrics or sign * metrics[name] > sign * self.best_metrics[name]:
             self.best_step, self.best_metrics, self.evaluations_since_best = self.step, dict(metrics), 0
             return True
         self.evaluations_since_best += 1
         return False
+
+
+@dataclass(frozen=True)
+class _Saved:
+    """The content of a checkpoint's ``state.json``; ``random`` has a state a process."""
+
+    identity: dict[str, Any]
+    progress: Progress
+    scaler: ScalerState
+    random: list[randomness.RandomStates]
 
 
 @dataclass
@@ -131,12 +143,19 @@ class RunState:
             InputError: the checkpoint is of another model, other data or other settings.
         """
         found = checkpoint.load(folder)
-        _check_same_run(found.state["identity"], self.identity, folder)
+        saved = as_record(found.state, _Saved, folder / "state.json", "resume from another checkpoint")
+        _check_same_run(saved.identity, self.identity, folder)
         _load_model(self.model, found.model, folder)
         load_optimizer_arrays(self.model, self.optimizer, found.optimizer)
-        self.scaler.load(found.state["scaler"])
-        self.progress = Progress(**found.state["progress"])
-        randomness.restore(found.state["random"][self.world.rank])
+        self.scaler.load(saved.scaler)
+        self.progress = saved.progress
+        try:
+            randomness.restore(saved.random[self.world.rank])
+        except (IndexError, ValueError, TypeError, OverflowError, RuntimeError) as error:
+            where = folder / "state.json"
+            raise InputError(
+                f"{where}: its random states cannot be restored ({error}); resume from another checkpoint"
+            ) from None
 
 
 def identify(settings: TrainSettings, world_size: int, lengths: np.ndarray, data_checksum: str) -> dict[str, Any]:

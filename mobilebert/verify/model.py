@@ -54,7 +54,7 @@ def load_paddle(
 def comparable_heads(folder: Path, config: MobileBertConfig) -> list[str]:
     """The backbone, the checkpoint's own head, and those that can be added to it without a clash of ``classifier``."""
     state, _ = tensor_files.read_state(folder)
-    own = detect_head(folder, state)
+    own = detect_head(folder, config, state)
     left_out = set()
     if own in CLASSIFIERS:
         left_out |= CLASSIFIERS - {own}

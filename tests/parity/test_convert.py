@@ -371,7 +371,10 @@ BAD_CHECKPOINTS = {
     "truncated": (truncate, "model.safetensors: not a readable safetensors file"),
     "damaged pickle": (damage_pickle, "pytorch_model.bin: refused, it is damaged or holds more than tensors"),
     "lost shard": (lose_a_shard, "model-00001-of-00001.safetensors: no such file; is the checkpoint complete?"),
-    "index without map": (lose_a_key_of_an_index, "pytorch_model.bin.index.json: expected an object with a weight_map"),
+    "index without map": (
+        lose_a_key_of_an_index,
+        "pytorch_model.bin.index.json: object missing required field weight_map",
+    ),
     "no weights": (
         lambda folder: (folder / "model.safetensors").unlink(),
         "found neither model.safetensors nor pytorch_model.bin; fetch a checkpoint with bash scripts/download_weights",
@@ -396,10 +399,13 @@ BAD_CHECKPOINTS = {
         f"{VALUE} is [1152], the model has [48, 24]; does its config.json belong to it?",
     ),
     "config of another width": (configure(hidden_size=40), "(and "),
-    "config of more layers": (configure(num_hidden_layers=3), "tensors of the backbone are missing, first mobilebert."),
+    "config of more layers": (
+        configure(num_hidden_layers=3),
+        "config.json says num_hidden_layers=3, its weights have 2",
+    ),
     "config of another vocabulary": (
         configure(vocab_size=98),
-        "mobilebert.embeddings.word_embeddings.weight is [97, 16], the model has [98, 16]",
+        "config.json says vocab_size=98, its weights have 97; does its config.json belong to it? if so, set vocab_size",
     ),
     "another model": (configure(model_type="bert"), "config.json: model_type='bert': expected 'mobilebert'"),
     "impossible config": (

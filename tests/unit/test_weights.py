@@ -161,7 +161,7 @@ def test_a_model_keeps_its_type_whatever_the_file_has(stored, target, checkpoint
     model.to(dtype=target)
     for parameter in model.parameters():
         parameter.set_value(paddle.zeros_like(parameter))
-    weights.load_into(model, copy)
+    weights.load_into(model, *tensor_files.read_state(copy), copy)
     for name, parameter in model.named_parameters():
         assert parameter.dtype == getattr(paddle, target)
         expected = rounded(arrays[name]) if target == "bfloat16" else arrays[name].astype(target)
@@ -544,7 +544,8 @@ def test_question_answering_starts_from_any_number_of_classes(head, tmp_path, ru
     assert json.loads((tmp_path / "new" / "config.json").read_text())["id2label"] == {"0": "LABEL_0", "1": "LABEL_1"}
 
 
-def test_a_config_for_question_answering_is_taken_at_its_word(copy):
+def test_a_config_for_question_answering_is_taken_at_its_word(checkpoint, copy):
+    shutil.copy(checkpoint / "model.safetensors", copy)
     config = json.loads((copy / "config.json").read_text())
     three = {"0": "LABEL_0", "1": "LABEL_1", "2": "LABEL_2"}
     wrong = {key: value for key, value in config.items() if key != "label2id"} | {"id2label": three}

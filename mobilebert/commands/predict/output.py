@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from mobilebert.base import outputs
 from mobilebert.base.errors import InputError
+from mobilebert.base.json_decoder import JsonDecoder
 
 # Rows computed together. What is padded together can differ in the last digits, so a run that goes on cuts its rows at
 # the same places.
@@ -80,7 +81,7 @@ def errors_in(path: Path) -> list[str]:
     """What the rows of a finished file say that have an ``error`` and no result."""
     mark = f'"{ERROR}": '.encode()
     with open(path, "rb") as handle:
-        rows = (json.loads(line) for line in handle if mark in line)
+        rows = (json.loads(line, cls=JsonDecoder) for line in handle if mark in line)
         return [row[ERROR] for row in rows if ERROR in row]
 
 
@@ -127,7 +128,7 @@ def _is_torn(line: bytes, count: int, ids: Sequence[str], fingerprints: Sequence
     if (found := _fingerprint(line)) is not None:  # all is there but the end of the line
         return found == fingerprints[count]
     with suppress(ValueError):
-        json.loads(line)
+        json.loads(line, cls=JsonDecoder)
         return False  # whole, and none of ours
     # Behind rows of ours a line is ours too; the first has to begin with its own name.
     begin = _FIRST_BYTES if count else json_line({"id": ids[0]})[:-2].encode() + b", "
@@ -142,7 +143,7 @@ def is_output(path: Path) -> bool:
 
 def _fingerprint(line: bytes) -> str | None:
     try:
-        value = json.loads(line)
+        value = json.loads(line, cls=JsonDecoder)
     except ValueError:
         return None
     return value.get(FINGERPRINT) if isinstance(value, dict) else None

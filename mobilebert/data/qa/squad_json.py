@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from mobilebert.base.errors import InputError
 from mobilebert.base.files import broken_json, read_text
+from mobilebert.base.json_decoder import JsonDecoder, repeated_key
 from mobilebert.data.tables import bare
 
 BAD_ANSWER_CHOICES = ("error", "drop")
@@ -164,18 +165,17 @@ def id_text(where: str, value: Any) -> str:
 
 def _read(path: str | os.PathLike) -> Any:
     """The file's JSON; a key twice in one object, of which Python keeps the last, is refused."""
-    repeated: list[tuple[dict, str]] = []  # the objects and a key that they hold twice
+    repeated: list[tuple[dict, str | None]] = []  # the objects and a key that they hold twice
 
     def as_object(pairs: list[tuple[str, Any]]) -> dict:
         made = dict(pairs)
         if len(made) < len(pairs):
-            keys = [key for key, _ in pairs]
-            repeated.append((made, next(key for at, key in enumerate(keys) if key in keys[:at])))
+            repeated.append((made, repeated_key(pairs)))
         return made
 
     text = read_text(path)
     try:
-        content = json.loads(text, object_pairs_hook=as_object)
+        content = json.loads(text, cls=JsonDecoder, object_pairs_hook=as_object)
     except json.JSONDecodeError as error:
         if error.msg == "Extra data" and text[error.pos] in "{[":  # a whole value, and here another begins
             raise InputError(
