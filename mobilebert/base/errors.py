@@ -12,6 +12,11 @@ class InputError(ValueError):
     """
 
 
+def first_line(error: BaseException) -> str:
+    """Of a library's error, for a message of one line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 class QuestionTooLongError(InputError):
     """Questions leave no space for their passages in the tokens that a model reads at once.
 

@@ -8,7 +8,7 @@ import sys
 from importlib import import_module
 from types import ModuleType
 
-from mobilebert.base.errors import InputError
+from mobilebert.base.errors import InputError, first_line
 
 # Extra -> the modules that it brings and that this package imports; pyproject.toml names the libraries.
 EXTRAS = {
@@ -57,7 +57,7 @@ def load(module: str) -> ModuleType:
     except ImportError as error:
         if isinstance(error, ModuleNotFoundError) and error.name == library:
             raise missing(library) from None
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise InputError(f"{library} is installed but cannot be imported ({reason}); install it again") from None
 
 

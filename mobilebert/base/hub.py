@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from mobilebert.base import cli, extras
-from mobilebert.base.errors import InputError
+from mobilebert.base.errors import InputError, first_line
 from mobilebert.base.files import file_digest
 
 DEADLINE_SECONDS = 10.0  # for the first answer, name look-up included, which no socket timeout covers
@@ -126,14 +126,14 @@ def _list_files(name: str, patterns: Sequence[str], endpoint: str, by_hand: str)
     try:
         info = _within(DEADLINE_SECONDS, lambda: api.model_info(name, timeout=DEADLINE_SECONDS / 2))
     except HFValidationError as error:
-        raise InputError(f"{name}: not a model's name ({_first_line(error)})") from None
+        raise InputError(f"{name}: not a model's name ({first_line(error)})") from None
     except RepositoryNotFoundError:
         raise InputError(
             f"{name}: no such folder here and no such model on {endpoint}; check the name (or set HF_TOKEN: private)"
         ) from None
     except (HTTPError, OSError, ValueError) as error:
         raise _UnreachableError(
-            f"{name}: cannot be fetched from {endpoint} ({_first_line(error)}); name a mirror with HF_ENDPOINT, or put "
+            f"{name}: cannot be fetched from {endpoint} ({first_line(error)}); name a mirror with HF_ENDPOINT, or put "
             f"config.json, vocab.txt and model.safetensors (or pytorch_model.bin) by hand into {by_hand}"
         ) from None
 
@@ -211,7 +211,7 @@ def _broken_off(name: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise InputError(
-            f"{name}: the download broke off ({_first_line(error)}); run again, it goes on where it stopped"
+            f"{name}: the download broke off ({first_line(error)}); run again, it goes on where it stopped"
         ) from None
 
 
@@ -246,10 +246,6 @@ def _within(seconds: float, call: Callable[[], Any]) -> Any:
     if "error" in outcome:
         raise outcome["error"]
     return outcome["value"]
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def main() -> None:

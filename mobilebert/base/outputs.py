@@ -210,10 +210,10 @@ def copy_others(folder: Path, name: str, new: Path) -> None:
 
 
 def _is_below(entry: str) -> bool:
-    """Whether an entry stays below the folder, and within as many folders as it names: ``**`` is all that is there."""
+    """Whether an entry can be, stays below the folder, and is not all that is there (``**``)."""
     path = Path(entry)
-    is_below = bool(path.parts) and not path.is_absolute() and ".." not in path.parts
-    return is_below and "**" not in entry and "\0" not in entry
+    can_be = "\0" not in entry and all(len(os.fsencode(part)) <= 255 for part in path.parts)
+    return can_be and bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "**" not in entry
 
 
 def _lock_for_a_script() -> None:

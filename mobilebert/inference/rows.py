@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 from tqdm import tqdm
 
+from mobilebert.base.errors import InputError
 from mobilebert.data.collate import INPUT_NAMES, PackedDataset
 
 # A padded batch, int64 [B, S] by the names of ``INPUT_NAMES`` -> outputs, each with one row an example.
@@ -59,7 +60,13 @@ def run_rows(
     for batch in batches:
         inputs = data.batch(batch)
         outputs = run({name: inputs[name] for name in INPUT_NAMES})
-        for result, output in zip(results, outputs, strict=True):
+        width = inputs["input_ids"].shape[1]
+        for result, shape, output in zip(results, shapes, outputs, strict=True):
+            if output.shape[1] not in (shape[0], width) or output.shape[2:] != shape[1:]:
+                raise InputError(
+                    f"the model gives {list(output.shape[1:])} numbers for a row, expected {list(shape)}; "
+                    "does its config.json belong to it?"
+                )
             result[(batch, *map(slice, output.shape[1:]))] = output
         if progress is not None:
             progress.update(len(batch))

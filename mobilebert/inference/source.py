@@ -103,6 +103,7 @@ def read_source(name_or_path: "str | os.PathLike | Source") -> Source:
     config = MobileBertConfig.from_pretrained(folder)
     try:
         if manifest is not None:
+            _check_outputs(folder, manifest)
             rules = reading_settings(config, manifest.head, manifest.max_seq_length)
         else:
             rules = reading_settings(config, config.head or "")
@@ -110,6 +111,14 @@ def read_source(name_or_path: "str | os.PathLike | Source") -> Source:
     except _NoteError as error:
         raise InputError(f"{folder}/{error}") from None
     return Source(folder, config, manifest, is_exported, rules)
+
+
+def _check_outputs(folder: Path, manifest: Manifest) -> None:
+    expected = _OUTPUTS.get(manifest.head, manifest.outputs)
+    if manifest.outputs != expected:
+        raise InputError(
+            f"{folder / MANIFEST}: outputs={manifest.outputs}, {manifest.head} has {expected}; export the model again"
+        )
 
 
 def _of_checkpoint(folder: Path, config: MobileBertConfig, max_seq_length: int) -> Manifest:

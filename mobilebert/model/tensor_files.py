@@ -25,7 +25,7 @@ import numpy as np
 from safetensors import SafetensorError, deserialize, safe_open
 from safetensors.numpy import save
 
-from mobilebert.base.errors import InputError
+from mobilebert.base.errors import InputError, first_line
 from mobilebert.base.files import atomic_path
 from mobilebert.base.records import read_record
 
@@ -371,7 +371,9 @@ def _open_safetensors(path: Path) -> Iterator[Any]:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; is the checkpoint complete?") from None
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: not a readable safetensors file ({error}); fetch or convert it again") from None
+        raise InputError(
+            f"{path}: not a readable safetensors file ({first_line(error)}); fetch or convert it again"
+        ) from None
 
 
 def read_state(folder: Path) -> tuple[State, str]:
@@ -421,7 +423,7 @@ def read_pdparams(path: Path) -> State:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; is the checkpoint complete?") from None
     except Exception as error:  # a damaged or hostile pickle raises nearly anything
-        reason = f"{type(error).__name__}: {error}"
+        reason = f"{type(error).__name__}: {first_line(error)}"
         raise InputError(f"{path}: refused, it is damaged or holds more than tensors ({reason[:160]})") from None
     return as_floats(State(tensors, taken_off=taken_off), "pd", path)
 

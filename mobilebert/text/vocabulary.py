@@ -10,8 +10,9 @@ added_tokens.json          token -> id    ┘
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import Annotated, Any, TypedDict, cast
 
+from msgspec import Meta
 from tokenizers import AddedToken, Tokenizer
 
 from mobilebert.base.errors import InputError
@@ -56,7 +57,7 @@ class _Settings(TypedDict, total=False):
     do_lower_case: bool
     strip_accents: bool | None
     tokenize_chinese_chars: bool
-    model_max_length: int | float | None
+    model_max_length: Annotated[float, Meta(ge=1, le=1e100)] | None
     padding_side: str
     truncation_side: str
     split_special_tokens: bool

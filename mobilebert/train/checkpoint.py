@@ -18,7 +18,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from mobilebert.base.errors import InputError
+from mobilebert.base.errors import InputError, first_line
 from mobilebert.base.files import file_digest, read_json, write_json
 from mobilebert.base.records import read_record
 
@@ -142,7 +142,9 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         arrays = load_file(path)
     except (SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: holds what NumPy cannot read ({error}); resume from another checkpoint") from None
+        raise InputError(
+            f"{path}: holds what NumPy cannot read ({first_line(error)}); resume from another checkpoint"
+        ) from None
     # Once anything has imported ml_dtypes, as onnx does, the library gives arrays of its types.
     for name, array in arrays.items():
         if array.dtype.isbuiltin != 1:

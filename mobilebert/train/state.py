@@ -11,7 +11,7 @@ import numpy as np
 import paddle
 from msgspec import Meta
 
-from mobilebert.base.errors import InputError
+from mobilebert.base.errors import InputError, first_line
 from mobilebert.base.records import as_record
 from mobilebert.train import checkpoint, parallel, randomness
 from mobilebert.train.optim import LossScaler, ScalerState, load_optimizer_arrays, optimizer_arrays
@@ -154,7 +154,7 @@ class RunState:
         except (IndexError, ValueError, TypeError, OverflowError, RuntimeError) as error:
             where = folder / "state.json"
             raise InputError(
-                f"{where}: its random states cannot be restored ({error}); resume from another checkpoint"
+                f"{where}: its random states cannot be restored ({first_line(error)}); resume from another checkpoint"
             ) from None
 
 

@@ -12,6 +12,7 @@ import paddle
 
 from mobilebert.base.errors import InputError
 from mobilebert.convert.convert import detect_head
+from mobilebert.convert.formats import hf
 from mobilebert.model import tensor_files, weights
 from mobilebert.model.config import HEAD_CLASSES, MobileBertConfig
 from mobilebert.model.heads import HEADS
@@ -92,6 +93,8 @@ def compare(
     for folder in (torch_folder, paddle_folder):
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder; convert a checkpoint with convert.py first")
+    # transformers builds whatever the configuration asks for.
+    weights.check_size(MobileBertConfig.from_pretrained(torch_folder), hf.read(torch_folder), str(torch_folder))
     config = MobileBertConfig.from_pretrained(paddle_folder)
     if lengths is None:
         lengths = sorted({min(length, config.max_position_embeddings) for length in (7, 32, 128)})

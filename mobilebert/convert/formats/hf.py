@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mobilebert.base.errors import InputError
+from mobilebert.base.errors import InputError, first_line
 from mobilebert.model import tensor_files, weights
 from mobilebert.model.tensor_files import SAFETENSORS, State
 
@@ -100,7 +100,7 @@ def _read_pickle(path: Path) -> State:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; is the checkpoint complete?") from None
     except Exception as error:  # a damaged or hostile pickle raises nearly anything
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = first_line(error)
         advice = ""
         # torch's own message is a screenful of ways to run what the file holds.
         if named := _NAMED.search(str(error)):

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from mobilebert.base.errors import InputError, first_line
 from mobilebert.inference.manifest import Manifest
 from mobilebert.model.config import MobileBertConfig
 from mobilebert.model.inputs import check_ids, check_length, check_token_types
@@ -39,6 +40,7 @@ class Engine(ABC):
         name: what ``--engine`` calls it.
         library: the module that has to be installed.
         weight_files: names under which a folder holds its weights.
+        errors: what the library raises where it cannot run a model.
         made_with: the argument of an export that makes files for it, for messages.
         outputs: names of the results.
         config: of the model; None checks nothing (an export that is only being made).
@@ -47,6 +49,7 @@ class Engine(ABC):
     name: ClassVar[str]
     library: ClassVar[str]
     weight_files: ClassVar[tuple[str, ...]]
+    errors: ClassVar[tuple[type[Exception], ...]] = (RuntimeError,)
     made_with: ClassVar[str] = "`format=all`"
     outputs: Sequence[str]
     config: MobileBertConfig | None = None
@@ -66,7 +69,8 @@ class Engine(ABC):
         """Int64 [B, S] arrays by the names of ``INPUT_NAMES`` -> the outputs, in the manifest's order.
 
         Raises:
-            InputError: a token id or type that the model has no row for, or rows longer than its positions.
+            InputError: a token id or type that the model has no row for, rows longer than its positions, or a model
+                that the library cannot run.
         """
 
 
@@ -79,11 +83,11 @@ def _checked(run: Callable[..., list[np.ndarray]]) -> Callable[..., list[np.ndar
             check_length(batch["input_ids"].shape[-1], self.config.max_position_embeddings)
             check_ids("input_ids", batch["input_ids"], self.config.vocab_size)
             check_token_types(batch["token_type_ids"], self.config.type_vocab_size)
-        return run(self, batch)
+        try:
+            return run(self, batch)
+        except self.errors as error:
+            raise InputError(
+                f"{self.name} cannot run the model ({first_line(error)}); does its config.json belong to it?"
+            ) from None
 
     return checked
-
-
-def first_line(error: BaseException) -> str:
-    """Of a library's error, for a message of one line."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

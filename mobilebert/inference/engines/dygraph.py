@@ -17,6 +17,7 @@ class DygraphEngine(Engine):
 
     name = "dygraph"
     library = "paddle"
+    errors = ()  # the model is ours
     weight_files = ("model.safetensors", "model_state.pdparams", "pytorch_model.bin")
 
     def __init__(self, folder: Path, head: str, outputs: Sequence[str], options: EngineOptions):

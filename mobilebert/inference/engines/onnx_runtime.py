@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from mobilebert.base import extras
-from mobilebert.base.errors import InputError
+from mobilebert.base.errors import InputError, first_line
 from mobilebert.data.collate import INPUT_NAMES
-from mobilebert.inference.engines.base import Engine, EngineOptions, first_line
+from mobilebert.inference.engines.base import Engine, EngineOptions
 from mobilebert.inference.manifest import ONNX_FILE
 
 
@@ -17,6 +17,7 @@ class OnnxRuntimeEngine(Engine):
 
     name = "onnxruntime"
     library = "onnxruntime"
+    errors = (Exception,)  # its own share no other base class
     weight_files = (ONNX_FILE,)
 
     def __init__(

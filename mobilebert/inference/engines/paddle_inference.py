@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mobilebert.base.errors import InputError
+from mobilebert.base.errors import InputError, first_line
 from mobilebert.data.collate import INPUT_NAMES
-from mobilebert.inference.engines.base import Engine, EngineOptions, first_line
+from mobilebert.inference.engines.base import Engine, EngineOptions
 from mobilebert.inference.manifest import PADDLE_PREFIX
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mobilebert.base.errors import InputError
+from mobilebert.base.errors import InputError, first_line
 from mobilebert.model.config import HEAD_CLASSES
 from mobilebert.verify.batches import Batch, Outputs, named_outputs, shaped
 
@@ -24,7 +24,7 @@ def load(folder: Path, head: str, dtype: str, seed: int = 0) -> "torch.nn.Module
             folder, dtype=torch.float32, attn_implementation="eager"
         )
     except (OSError, RuntimeError, ValueError) as error:
-        raise InputError(f"{folder}: transformers cannot load it ({str(error).strip().splitlines()[0]})") from None
+        raise InputError(f"{folder}: transformers cannot load it ({first_line(error)})") from None
     return model.eval().to(getattr(torch, dtype))
 
 
