@@ -101,9 +101,10 @@ def read_source(name_or_path: "str | os.PathLike | Source") -> Source:
     is_exported = (folder / MANIFEST).exists()
     manifest = Manifest.load(folder) if is_exported else None
     config = MobileBertConfig.from_pretrained(folder)
+    if manifest is not None:
+        _check_outputs(folder, manifest)
     try:
         if manifest is not None:
-            _check_outputs(folder, manifest)
             rules = reading_settings(config, manifest.head, manifest.max_seq_length)
         else:
             rules = reading_settings(config, config.head or "")

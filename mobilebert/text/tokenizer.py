@@ -120,7 +120,7 @@ class MobileBertTokenizer:
         vocabulary.add_declared(base, added_tokens or {}, where)
         for name, token in named.items():
             if base.token_to_id(str(token)) is None:
-                raise InputError(f"{where}: has no {token}; add it, or name the one it has with {name}=")
+                raise InputError(f"{where}: has no {str(token)!r}; add it, or name the one it has with {name}=")
         base.add_tokens(list(special.values()))
         base.post_processor = self._template(base)
         self._backend = Backend(base)

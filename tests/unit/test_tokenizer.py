@@ -439,9 +439,9 @@ def test_broken_special_tokens(tmp_path, name, content, message):
         ([*WORDS[:7], "", *WORDS[7:]], "line 8 is empty"),
         (
             [word for word in WORDS if word != "[CLS]"],
-            r"has no \[CLS\]; add it, or name the one it has with cls_token=",
+            r"has no '\[CLS\]'; add it, or name the one it has with cls_token=",
         ),
-        ([word for word in WORDS if word != "[UNK]"], r"has no \[UNK\]"),
+        ([word for word in WORDS if word != "[UNK]"], r"has no '\[UNK\]'"),
     ],
 )
 def test_broken_vocabularies(tmp_path, words, message):
