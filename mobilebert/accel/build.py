@@ -13,6 +13,7 @@ import hashlib
 import os
 import platform
 import shutil
+import signal
 import stat
 import subprocess
 import tempfile
@@ -29,6 +30,7 @@ SOURCE = "layer_train.c"  # it includes the headers beside it
 _FLAGS = ["-std=gnu11", "-O3", "-march=native", "-fPIC", "-fopenmp"]
 _COMPILERS = ("cc", "gcc", "clang")
 _STEM = Path(SOURCE).stem
+_SECONDS = 120  # of one call of the compiler
 
 
 def load_or_build() -> ctypes.CDLL:
@@ -54,10 +56,11 @@ def load_or_build() -> ctypes.CDLL:
         begin = time.monotonic()
         built = _compile(compiler, threads, Path(folder))
         seconds = time.monotonic() - begin
+        library = ctypes.CDLL(str(built))  # before it is kept: what cannot be loaded would be found for ever
         copied = cache and _copy(built, cache / f"{name}-{file_digest(built)}.so")
         where = f"kept in {cache}" if copied else "not kept: no cache folder that this user alone can write to"
         cli.notice(f"runtime: compiled {SOURCE} in {seconds:.1f} s, {where}")
-        return ctypes.CDLL(str(copied or built))  # a loaded file may be removed
+        return library  # a loaded file may be removed
 
 
 def paddle_library(name: str) -> Path:
@@ -90,7 +93,7 @@ def _cache() -> Path | None:
         if owner == os.geteuid() and mode & 0o022:  # made under umask 002, say
             folder.chmod(mode & ~0o022)
             for path in folder.glob(f"{_STEM}-*"):  # of which nobody knows who wrote it
-                path.unlink()
+                path.unlink(missing_ok=True)
         return folder if _is_private(folder.stat()) else None
     except (OSError, RuntimeError):  # RuntimeError: this user has no home folder
         return None
@@ -129,11 +132,25 @@ def _copy(built: Path, path: Path) -> Path | None:
 
 
 def _run(*command: str) -> str:
-    """-> standard output; a compiler may speak any language in any encoding."""
-    done = subprocess.run(
-        command, check=True, capture_output=True, timeout=120, encoding="utf-8", errors="backslashreplace"
-    )
-    return done.stdout
+    """-> standard output; a compiler may speak any language in any encoding, and hang."""
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        errors="backslashreplace",
+        start_new_session=True,
+    ) as process:
+        try:
+            output, errors = process.communicate(timeout=_SECONDS)
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # with all that it started: who holds the pipes is waited for
+            raise
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command, output, errors)
+    return output
 
 
 def _processor() -> str:

@@ -467,6 +467,57 @@ def test_reasons_why_not(tmp_path):
     assert not there and "not in C" not in log
 
 
+def fake_compiler(path, script):
+    path.write_text(f"#!/bin/sh\n[ $1 = --version ] && exit 0\n{script}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+COMPILERS = {
+    "speaks no UTF-8": (r"printf 'cc: \377\376\n' >&2; exit 1", r"(cc: \xff\xfe)"),
+    "writes nothing": ("exit 0", "No such file or directory"),
+    "writes no library": ('for last; do :; done; echo rubbish > "$last"', "file too short"),
+    "is killed": ("kill -9 $$", "SIGKILL"),
+    "hangs": ('(sleep 20; echo > "$0.ended") & wait', "timed out after 0.5 seconds"),
+}
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_a_compiler_that_fails_leads_to_python(compiler, cache, monkeypatch, capfd):
+    script, reason = COMPILERS[compiler]
+    path = cache.parent / "compiler"
+    monkeypatch.setenv("CC", fake_compiler(path, script))
+    monkeypatch.setattr(build, "_SECONDS", 0.5 if compiler == "hangs" else 60)
+    assert native.library.__wrapped__() is None
+    (line,) = (line for line in capfd.readouterr().err.splitlines() if "runtime:" in line)
+    assert "runs in Python, not in C" in line and reason in line
+    assert not list(cache.iterdir())
+    assert not path.with_name("compiler.ended").exists()  # what it started was not waited for
+
+
+@needs_library
+def test_four_processes_build_at_once(cache, tmp_path):
+    (tmp_path / "waiting").mkdir()
+    compiler = fake_compiler(
+        tmp_path / "compiler",  # which begins when all four have come so far
+        f"touch {tmp_path}/waiting/$$; for i in $(seq 300); do\n"
+        f"[ $(ls {tmp_path}/waiting | wc -l) -ge 4 ] && break; sleep 0.1; done\n"
+        'exec cc "$@"',
+    )
+    code = (  # of Paddle, which takes long, only its place is wanted
+        f"import sys, types; sys.modules['paddle'] = types.SimpleNamespace(__file__={paddle.__file__!r})\n"
+        "from mobilebert.accel import build; print(build.load_or_build().mb_abi_version())"
+    )
+    environment = {"CC": compiler, "TMPDIR": tempfile.tempdir, "PYTHONPATH": str(ROOT)}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code], env={**os.environ, **environment}, stdout=subprocess.PIPE)
+        for _ in range(4)
+    ]
+    assert [process.communicate(timeout=120)[0].split() for process in processes] == 4 * [[b"1"]]
+    (found,) = cache.iterdir()
+    assert build._is_sound(found)
+
+
 def test_the_layer_trains_without_the_library(monkeypatch):
     monkeypatch.setattr(native, "library", lambda: None)
     error, reference_error = errors({}, *make_batch())
