@@ -51,7 +51,9 @@ process.watch()
 _aliases.install()
 
 
-def load(model: str | os.PathLike, engine: str | None = None, threads: int | None = None) -> "Predictor":
+def load(
+    model: str | os.PathLike, engine: str | None = None, threads: int | None = None, verify: bool = False
+) -> "Predictor":
     """Load a fine-tuned model, with its tokenizer and how it was trained to read, and be ready to ask it.
 
     ``load(folder).answer(question, passage)`` and ``answer_batch`` are for a model with a question answering head,
@@ -63,6 +65,7 @@ def load(model: str | os.PathLike, engine: str | None = None, threads: int | Non
         engine: what runs it: ``"onnxruntime"``, ``"openvino"``, ``"paddle"`` or ``"dygraph"`` (Paddle, from the
             checkpoint). None takes the fastest that the folder has files for.
         threads: of one run; None leaves the choice to the library.
+        verify: compare the digests of all files that the folder has noted, not only up to 128 MiB.
 
     Returns:
         A predictor. ``Predictor`` itself has the further settings.
@@ -72,7 +75,7 @@ def load(model: str | os.PathLike, engine: str | None = None, threads: int | Non
     """
     from mobilebert.inference.predictor import Predictor
 
-    return Predictor(model, engine, threads)
+    return Predictor(model, engine, threads, verify=verify)
 
 
 def __getattr__(name: str):

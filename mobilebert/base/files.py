@@ -8,7 +8,7 @@ import shutil
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mobilebert.base.errors import InputError
@@ -115,6 +115,13 @@ def broken_json(path: str | os.PathLike, error: json.JSONDecodeError) -> InputEr
     return InputError(
         f"{path}: broken JSON at line {error.lineno} column {error.colno} ({error.msg}); is the file complete?"
     )
+
+
+def is_below(name: str) -> bool:
+    """Whether a file's name, which a stranger may have written, can be one, and stays below the folder that it is joined to."""
+    path = PurePosixPath(name)
+    can_be = "\0" not in name and all(len(part.encode("utf-8", "surrogatepass")) <= 255 for part in path.parts)
+    return can_be and bool(path.parts) and not path.is_absolute() and ".." not in path.parts
 
 
 def file_digest(path: str | os.PathLike, algorithm: str = "sha256") -> str:

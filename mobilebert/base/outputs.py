@@ -19,7 +19,7 @@ from pathlib import Path
 
 from mobilebert.base import cli
 from mobilebert.base.errors import InputError
-from mobilebert.base.files import write_json
+from mobilebert.base.files import is_below, write_json
 from mobilebert.base.records import read_record
 
 RECORD = ".mobilebert.json"
@@ -135,7 +135,7 @@ def recorded(folder: Path) -> set[str]:
     advice = "not the record of a run: choose another output folder"
     entries = read_record(path, _Record, advice).entries
     for entry in entries:
-        if not _is_below(entry):
+        if not is_below(entry) or "**" in entry:  # not all that is there
             raise InputError(f"{path}: names {entry!r}; {advice}")
     return set(entries)
 
@@ -207,13 +207,6 @@ def copy_others(folder: Path, name: str, new: Path) -> None:
             shutil.copytree(path, new / path.name, symlinks=True)
         else:
             shutil.copy2(path, new / path.name, follow_symlinks=False)
-
-
-def _is_below(entry: str) -> bool:
-    """Whether an entry can be, stays below the folder, and is not all that is there (``**``)."""
-    path = Path(entry)
-    can_be = "\0" not in entry and all(len(os.fsencode(part)) <= 255 for part in path.parts)
-    return can_be and bool(path.parts) and not path.is_absolute() and ".." not in path.parts and "**" not in entry
 
 
 def _lock_for_a_script() -> None:

@@ -3,7 +3,7 @@
 import argparse
 from typing import NoReturn
 
-from mobilebert.base import cli
+from mobilebert.base import cli, digests
 from mobilebert.base.errors import InputError
 from mobilebert.model.config import HEAD_CLASSES
 
@@ -25,6 +25,8 @@ def parse_args() -> argparse.Namespace:
         "--peer", choices=["transformers", "paddlenlp"], default="transformers",
         help="paddlenlp: our converted weights in PaddleNLP's MobileBERT (bash scripts/setup.sh paddlenlp), float32",
     )  # fmt: skip
+
+    digests.add_flag(group)
 
     group = parser.add_argument_group("how to compare")
     group.add_argument("--dtype", choices=["float32", "float64"], default="float32", help="both compute in it")
@@ -51,6 +53,9 @@ def main() -> int:
     from mobilebert.base import plots
     from mobilebert.verify import model as verify
 
+    if args.verify:
+        for folder in (args.torch, args.paddle):
+            digests.check_all(folder)
     if args.peer == "paddlenlp":
         if args.dtype != "float32" or args.head:
             raise InputError("--peer paddlenlp compares all its heads in float32: leave out --dtype and --head")

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import NoReturn
 
-from mobilebert.base import cli
+from mobilebert.base import cli, digests
 from mobilebert.base.errors import InputError
 
 EXAMPLES = """\
@@ -23,6 +23,7 @@ def parse_args() -> argparse.Namespace:
         help="exported folders or fine-tuned checkpoints (default: those found in task/ and outputs/)",
     )  # fmt: skip
     parser.add_argument("--list", action="store_true", help="only say which models would be on the page")
+    digests.add_flag(parser)
     group = parser.add_argument_group("where to listen")
     group.add_argument("--host", default="127.0.0.1", help="this machine alone, unless another address is given")
     group.add_argument("--port", type=int, default=7860, help="0 takes any free one")
@@ -56,6 +57,10 @@ def main() -> None:
         raise InputError(
             "no fine-tuned model in task/ or outputs/; name one, or make a small one: bash scripts/quickstart.sh"
         )
+
+    if args.verify:
+        for folder in folders:
+            digests.check_all(folder)
 
     from mobilebert.demo.app import Limits
     from mobilebert.demo.serve import serve

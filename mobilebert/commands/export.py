@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import NoReturn
 
-from mobilebert.base import cli
+from mobilebert.base import cli, digests
 from mobilebert.base.errors import InputError
 from mobilebert.export.targets import formats, quantizations
 
@@ -24,6 +24,7 @@ def parse_args() -> argparse.Namespace:
     )
     group.add_argument("--out", "--output_dir", metavar="DIR", required=True, help="the folder to make")
     group.add_argument("--force", action="store_true", help="replace the folder where it is an export")
+    digests.add_flag(group)
 
     group = parser.add_argument_group("what to make")
     group.add_argument(
@@ -64,6 +65,8 @@ def main() -> None:
     from mobilebert.export import agreement, export
 
     cli.log_to_console()
+    if args.pop("verify"):
+        digests.check_all(args["model"])
     plan = export.ExportPlan(**{**args, "out": Path(args["out"])})
     manifest = export.export(plan)
     print(f"{plan.out}: {manifest.head} for {', '.join(manifest.engines)}")

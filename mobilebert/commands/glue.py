@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-from mobilebert.base import cli
+from mobilebert.base import cli, digests
 from mobilebert.base.errors import InputError
 from mobilebert.data.glue.tasks import TASKS, get_task
 from mobilebert.tasks.flags import add_engine_flags, add_training_flags, plan_from, settings_from, start_from
@@ -78,6 +78,7 @@ def parse_args() -> argparse.Namespace:
     group.add_argument(
         "--eval_batch_size", metavar="N", type=int, default=64, help="examples in one forward pass of evaluation"
     )
+    digests.add_flag(group)
 
     add_engine_flags(parser)
     add_training_flags(parser, None)

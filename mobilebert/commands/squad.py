@@ -3,7 +3,7 @@
 import argparse
 from typing import Any, NoReturn
 
-from mobilebert.base import cli
+from mobilebert.base import cli, digests
 from mobilebert.tasks.flags import add_engine_flags, add_training_flags, plan_from, settings_from, start_from
 from mobilebert.tasks.recipes import QA_RECIPES, Recipe
 
@@ -72,6 +72,7 @@ def parse_args() -> argparse.Namespace:
     group.add_argument(
         "--tokenizer_name", metavar="TOKENIZER", help="a vocab.txt or a tokenizer's folder (default: the model's)"
     )
+    digests.add_flag(group)
 
     group = parser.add_argument_group("answers")
     group.add_argument("--eval_batch_size", metavar="N", type=int, default=32, help="features in one forward pass")

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from paddle import nn
 
-from mobilebert.base import hub, outputs
+from mobilebert.base import digests, hub, outputs
 from mobilebert.base.errors import InputError
-from mobilebert.base.files import atomic_folder, file_digest
+from mobilebert.base.files import atomic_folder
 from mobilebert.convert.formats import FORMATS, Format, hf
 from mobilebert.inference.manifest import MANIFEST
 from mobilebert.model import weights
@@ -126,10 +126,11 @@ def convert(
     with outputs.lock_beside(dst), atomic_folder(dst) as folder:
         config.save_pretrained(folder)
         target_format.write(output, folder)
-        for path in tokenizer:
-            shutil.copyfile(path, folder / path.name)
+        with digests.recorded(folder, *(path.name for path in tokenizer)):
+            for path in tokenizer:
+                shutil.copyfile(path, folder / path.name)
         _check_destination(dst, {path.name for path in folder.iterdir()})
-        sha256 = file_digest(folder / SAFETENSORS)
+        sha256 = digests.read(folder / digests.TABLE)[SAFETENSORS].sha256
     return Conversion(src, dst, head, output, report, time.perf_counter() - start, sha256)
 
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from mobilebert.base import digests
 from mobilebert.base.errors import InputError
-from mobilebert.base.files import file_digest
 from mobilebert.model import heads, weights
 from mobilebert.model.config import HEAD_CLASSES, MobileBertConfig
 from mobilebert.text.tokenizer import MobileBertTokenizer
@@ -64,4 +64,4 @@ def load_checkpoint(name_or_path: str, head: str | None = None) -> Checkpoint:
             "do they belong together?"
         )
     files = sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".pdparams"))
-    return Checkpoint(folder, head, config, model, tokenizer, file_digest(files[0]))
+    return Checkpoint(folder, head, config, model, tokenizer, digests.digest(files[0]))

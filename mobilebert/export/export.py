@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mobilebert.base import extras, outputs
+from mobilebert.base import digests, extras, outputs
 from mobilebert.base.errors import InputError
 from mobilebert.export import card, check
 from mobilebert.export.checkpoint import Checkpoint, load_checkpoint
@@ -141,7 +141,9 @@ class _Export:
             metrics=self.metrics,
             source_sha256=self.checkpoint.sha256,
             versions=_versions(),
+            files=digests.describe(self.folder),
         )
+        (self.folder / digests.TABLE).unlink()  # of which all is in export.json
         manifest.save(self.folder)
         card.write(self.folder, self.plan.out, manifest, self.checkpoint, self.program)
         return manifest

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mobilebert.base import hub
+from mobilebert.base import digests, hub
 from mobilebert.base.errors import InputError
 from mobilebert.base.records import read_record
 from mobilebert.export.card import CARD
@@ -67,7 +67,7 @@ def _check_is_export(folder: Path) -> None:
     written = {name for target in TARGETS.values() if target.ENGINE in engines for name in target.files()}
     if "dygraph" in engines:
         written.add(SAFETENSORS)
-    ours = {MANIFEST, CARD, *hub.CONFIG_FILES, *hub.TOKENIZER_FILES, *written}
+    ours = {MANIFEST, CARD, digests.TABLE, *hub.CONFIG_FILES, *hub.TOKENIZER_FILES, *written}
     others = sorted(path.name for path in folder.iterdir() if path.name not in ours)
     if others:
         raise InputError(f"{folder}: holds {others[0]}, which no export wrote; move it away, or choose another folder")

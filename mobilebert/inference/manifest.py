@@ -4,11 +4,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mobilebert.base import digests
 from mobilebert.base.errors import InputError
 from mobilebert.base.files import write_json
 from mobilebert.base.records import as_record, read_record
 
-MANIFEST = "export.json"
+MANIFEST = digests.EXPORT_TABLE
 ONNX_FILE = "model.onnx"
 ONNX_OPSET = 20  # the first with Gelu
 PADDLE_PREFIX = "model"  # model.json and model.pdiparams
@@ -31,6 +32,7 @@ class Manifest:
         metrics: what was measured on the evaluation file, by precision.
         source_sha256: checksum of the source checkpoint's weights.
         versions: library -> version that wrote the files.
+        files: size and sha256 of each but this and the card, see ``base.digests``.
         format: of this file.
     """
 
@@ -45,6 +47,7 @@ class Manifest:
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     source_sha256: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
     format: int = FORMAT
 
     def save(self, folder: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mobilebert.base import digests
 from mobilebert.base.errors import InputError
 from mobilebert.data.classify.encode import encode_examples
 from mobilebert.data.classify.examples import Examples
@@ -85,6 +86,7 @@ class Predictor:
             has files for. A checkpoint runs in dygraph.
         threads: of one run; None leaves the choice to the library.
         openvino_precision: ``"f32"`` or ``"bf16"``.
+        verify: compare the digests of all files that the folder has noted, not only up to 128 MiB.
 
     Attributes:
         source: what is known about the folder; the next four are its.
@@ -96,7 +98,8 @@ class Predictor:
         engine: what runs it.
 
     Raises:
-        InputError: no such model, a checkpoint with another head, or a folder not exported for this engine.
+        InputError: no such model, a checkpoint with another head, a folder not exported for this engine, or a file
+            that is not what the folder has noted (``base.digests``).
     """
 
     def __init__(
@@ -105,8 +108,11 @@ class Predictor:
         engine: str | None = None,
         threads: int | None = None,
         openvino_precision: str = "f32",
+        verify: bool = False,
     ):
         self.source = source = read_source(folder)
+        if verify:
+            digests.check_all(source.folder)
         self.folder, self.config = source.folder, source.config
         self.manifest, self.rules = source.manifest, source.rules
         self.tokenizer = MobileBertTokenizer.from_pretrained(self.folder)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from mobilebert.base import hub
+from mobilebert.base import digests, hub
 from mobilebert.base.errors import InputError
 from mobilebert.base.files import write_json
 from mobilebert.base.records import read_record
@@ -242,6 +242,7 @@ class MobileBertConfig:
         Raises:
             InputError: as ``from_pretrained``.
         """
+        digests.check(Path(path).parent, Path(path).name)
         values = read_record(path, dict[str, Any])
         try:
             return cls.from_dict(values, **overrides)
@@ -260,7 +261,8 @@ class MobileBertConfig:
 
     def save_pretrained(self, folder: str | os.PathLike) -> None:
         """Write ``config.json`` into ``folder``."""
-        write_json(Path(folder) / CONFIG_NAME, self.to_dict())
+        with digests.recorded(Path(folder), CONFIG_NAME):
+            write_json(Path(folder) / CONFIG_NAME, self.to_dict())
 
     def with_labels(self, labels: list[str], problem_type: str | None = None) -> "MobileBertConfig":
         """A copy whose classes are ``labels``, in this order."""

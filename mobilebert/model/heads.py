@@ -310,14 +310,16 @@ class MobileBertForQuestionAnswering(_Head):
         self.initialise_weights()
 
     @classmethod
-    def from_pretrained(cls, name_or_path: str | os.PathLike, **overrides: Any) -> "MobileBertForQuestionAnswering":
+    def from_pretrained(
+        cls, name_or_path: str | os.PathLike, *, verify: bool = False, **overrides: Any
+    ) -> "MobileBertForQuestionAnswering":
         """See ``MobileBertPreTrainedModel``; the classes of another head's checkpoint do not count here."""
         if not overrides.keys() & {"num_labels", "id2label"}:
             config = MobileBertConfig.from_pretrained(name_or_path, **overrides)
             adapted = config.for_head("question-answering")
             if adapted is not config:
                 overrides |= {"num_labels": adapted.num_labels, "problem_type": adapted.problem_type}
-        return super().from_pretrained(name_or_path, **overrides)
+        return super().from_pretrained(name_or_path, verify=verify, **overrides)
 
     def forward(
         self,

@@ -22,6 +22,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
+from mobilebert.base import digests
 from mobilebert.base.errors import InputError
 from mobilebert.model import weights
 from mobilebert.model.config import MobileBertConfig
@@ -438,7 +439,9 @@ class MobileBertPreTrainedModel(nn.Layer):
         self.config = config
 
     @classmethod
-    def from_pretrained(cls: type[AnyModel], name_or_path: str | os.PathLike, **overrides: Any) -> AnyModel:
+    def from_pretrained(
+        cls: type[AnyModel], name_or_path: str | os.PathLike, *, verify: bool = False, **overrides: Any
+    ) -> AnyModel:
         """Load config and weights from a folder, or from the hub where ``name_or_path`` is no folder.
 
         Reads Paddle's ``model.safetensors`` or ``model_state.pdparams``, and a PyTorch ``model.safetensors`` (known by
@@ -447,15 +450,19 @@ class MobileBertPreTrainedModel(nn.Layer):
 
         Args:
             name_or_path: a folder with ``config.json`` and weights, or a hub name.
+            verify: compare the digests of all files that the folder has noted, not only up to 128 MiB.
             overrides: config fields to change, for example ``num_labels=3``.
 
         Returns:
             The model, in evaluation mode.
 
         Raises:
-            InputError: no weights, a tensor of another shape, or none that fits this model.
+            InputError: no weights, a tensor of another shape, none that fits this model, or files that are not what
+                the folder has noted (``base.digests``).
         """
         folder = weights.resolve_folder(name_or_path)
+        if verify:
+            digests.check_all(folder)
         config = MobileBertConfig.from_pretrained(folder, **overrides)
         state, layout = read_state(folder)
         weights.check_size(config, state, str(folder))

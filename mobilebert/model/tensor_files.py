@@ -11,6 +11,7 @@ One rule of shards, ``join_shards``: what an index promises arrives, and each te
 ``plain_keys`` and ``unwrap``: what other tools put around a model's own names is taken off, and said.
 """
 
+import glob
 import os
 import pickle
 import re
@@ -18,15 +19,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, deserialize, safe_open
 from safetensors.numpy import save
 
+from mobilebert.base import digests
 from mobilebert.base.errors import InputError, first_line
-from mobilebert.base.files import atomic_path
+from mobilebert.base.files import atomic_path, is_below
 from mobilebert.base.records import read_record
 
 SAFETENSORS = "model.safetensors"
@@ -230,8 +232,7 @@ def shard_paths(folder: Path, name: str) -> tuple[list[Path], list[str]]:
     weight_map = read_record(index, _Index, "expected an object with a weight_map from key to file").weight_map
     shards = sorted(set(weight_map.values()))
     for shard in shards:
-        path = PurePosixPath(shard)
-        if not path.parts or path.is_absolute() or ".." in path.parts or {"\\", "\0"} & set(shard):
+        if not is_below(shard) or "\\" in shard:
             raise InputError(f"{index}: names the file {shard!r}; shards lie beside their index: fetch it again")
     return [folder / shard for shard in shards], list(weight_map)
 
@@ -245,9 +246,12 @@ def join_shards(folder: Path, name: str, read: Callable[[Path], Mapping[str, np.
         read: the tensors of one file.
 
     Raises:
-        InputError: two files hold one key, or the index promises tensors that none holds.
+        InputError: two files hold one key, the index promises tensors that none holds, or a file is not what its
+            folder's table says.
     """
     paths, promised = shard_paths(folder, name)
+    read_files = [str(path.relative_to(folder)) for path in paths] + [f"{name}{INDEX_SUFFIX}"] * bool(promised)
+    digests.check(folder, *map(glob.escape, read_files))
     state = State()
     origin: dict[str, Path] = {}
     for path in paths:
@@ -435,6 +439,6 @@ def _is_paddle_tensor(value: Any) -> bool:
 def save_state(state: Mapping[str, np.ndarray], folder: Path, layout: str) -> None:
     """Write ``model.safetensors`` with ``layout`` in its header, atomically."""
     contiguous = {key: np.ascontiguousarray(value) for key, value in state.items()}
-    with atomic_path(folder / SAFETENSORS) as temporary:
+    with digests.recorded(folder, SAFETENSORS), atomic_path(folder / SAFETENSORS) as temporary:
         # Not save_file, which makes files that only their owner may read.
         temporary.write_bytes(save(contiguous, metadata={"format": layout}))

@@ -19,6 +19,7 @@ class RunPlan:
         eval_batch_size: rows in one forward pass.
         cache_dir: of token rows; None for no cache.
         engine, threads: evaluate an exported model; see ``model.load_exported``.
+        verify: compare the digests of all files that the model's folder has noted; see ``base.digests``.
     """
 
     output_dir: Path
@@ -33,6 +34,7 @@ class RunPlan:
     cache_dir: str | None = None
     engine: str | None = None
     threads: int | None = None
+    verify: bool = False
 
     def __post_init__(self):
         if self.eval_batch_size < 1:

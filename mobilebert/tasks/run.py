@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mobilebert import process
-from mobilebert.base import outputs
+from mobilebert.base import digests, outputs
 from mobilebert.base.errors import InputError
 from mobilebert.base.files import write_json
 from mobilebert.model.heads import HEADS
@@ -82,6 +82,9 @@ def run(task: Task, plan: RunPlan, settings: TrainSettings, start: Start, argume
 
 
 def _load(task: Task, plan: RunPlan, seed: int, world: World) -> _Loaded:
+    if plan.verify:
+        for folder in filter(None, (plan.model_name_or_path, plan.init_from)):
+            digests.check_all(folder)
     if plan.engine:
         model = load_exported(plan.model_name_or_path, task.head, plan.engine, plan.threads)
     else:

@@ -18,7 +18,7 @@ import numpy as np
 from tokenizers import AddedToken, Encoding, Tokenizer, decoders, normalizers, pre_tokenizers, processors
 from tokenizers.models import WordPiece
 
-from mobilebert.base import hub
+from mobilebert.base import digests, hub
 from mobilebert.base.errors import InputError
 from mobilebert.base.files import write_text
 from mobilebert.text import vocabulary
@@ -187,8 +187,9 @@ class MobileBertTokenizer:
             "tokenizer_config.json": json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False) + "\n",
         }
         try:
-            for name, content in contents.items():
-                write_text(folder / name, content)
+            with digests.recorded(folder, *contents):
+                for name, content in contents.items():
+                    write_text(folder / name, content)
         except OSError as error:
             raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from None
         return [folder / name for name in contents]

@@ -15,6 +15,7 @@ from typing import Annotated, Any, TypedDict, cast
 from msgspec import Meta
 from tokenizers import AddedToken, Tokenizer
 
+from mobilebert.base import digests, hub
 from mobilebert.base.errors import InputError
 from mobilebert.base.files import read_text
 from mobilebert.base.records import as_record, read_record
@@ -171,6 +172,7 @@ def read_folder(folder: Path) -> dict[str, Any]:
     for one: where ``tokenizer_config.json`` is silent on lower-casing, accents or CJK, ``tokenizer.json``
     speaks; transformers then takes the class's defaults and lower-cases a cased model.
     """
+    digests.check(folder, *hub.TOKENIZER_FILES)
     if (folder / "tokenizer.json").is_file():
         settings = read_tokenizer_json(folder / "tokenizer.json")
     elif (folder / "vocab.txt").is_file():

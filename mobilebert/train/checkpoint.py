@@ -3,7 +3,7 @@
     checkpoints/step_00000240/   model.safetensors  optimizer.safetensors  state.json  manifest.json
 
 A folder is filled under a hidden name, flushed to disk, and renamed; so what carries the right name is complete.
-``manifest.json`` holds size and sha256 of each file, to tell a damaged disk or copy from a good one.
+``manifest.json`` (``base.digests``) tells a damaged disk or copy from a good one.
 """
 
 import os
@@ -18,9 +18,9 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from mobilebert.base import digests
 from mobilebert.base.errors import InputError, first_line
-from mobilebert.base.files import file_digest, read_json, write_json
-from mobilebert.base.records import read_record
+from mobilebert.base.files import read_json, write_json
 
 FOLDER = "checkpoints"
 _STEP = "step_" + 8 * "[0-9]"  # as a pattern of glob, which leaves alone what others name alike
@@ -29,24 +29,7 @@ _LEFTOVERS = f".{_STEP}.*"
 ENTRIES = (f"{FOLDER}/{_STEP}", f"{FOLDER}/{_STEP}.damaged", f"{FOLDER}/{_LEFTOVERS}")
 _NAME = re.compile(r"step_(\d{8,})")
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
-
-
 _WRITTEN = {"model.safetensors", "optimizer.safetensors", "state.json"}
-
-
-@dataclass(frozen=True)
-class _File:
-    """What a manifest says of a file."""
-
-    bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class _Manifest:
-    """The content of ``manifest.json``."""
-
-    files: dict[str, _File]
 
 
 @dataclass
@@ -71,8 +54,7 @@ def save(output_dir: Path, step: int, checkpoint: Checkpoint, keep: int) -> Path
         save_file(checkpoint.model, folder / "model.safetensors")
         save_file(checkpoint.optimizer, folder / "optimizer.safetensors")
         write_json(folder / "state.json", checkpoint.state, indent=None)
-        files = {p.name: {"bytes": p.stat().st_size, "sha256": file_digest(p)} for p in sorted(folder.iterdir())}
-        write_json(folder / "manifest.json", {"step": step, "files": files})
+        write_json(folder / digests.TABLE, {"step": step, "files": digests.describe(folder)})
 
     root = output_dir / FOLDER
     folder = root / f"step_{step:08d}"
@@ -101,17 +83,13 @@ def verify(folder: Path) -> Path:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such checkpoint folder")
     try:
-        files = read_record(folder / "manifest.json", _Manifest, "it does not list files").files
-        if files.keys() != _WRITTEN:
-            raise InputError(f"manifest.json lists {', '.join(files)} instead of {', '.join(sorted(_WRITTEN))}")
-        for name, facts in files.items():
-            path = folder / name
-            if not path.is_file():
-                raise InputError(f"{path.name} is missing")
-            if path.stat().st_size != facts.bytes:
-                raise InputError(f"{path.name} has {path.stat().st_size} bytes instead of {facts.bytes}")
-            if file_digest(path) != facts.sha256:
-                raise InputError(f"{path.name} has another sha256 than manifest.json says")
+        table = digests.read(folder / digests.TABLE)
+        if table.keys() != _WRITTEN:
+            listed = ", ".join(table) or "nothing"
+            raise InputError(f"{digests.TABLE} lists {listed} instead of {', '.join(sorted(_WRITTEN))}")
+        for name, facts in table.items():
+            if difference := facts.difference(folder / name):
+                raise InputError(f"{name} {difference}")
     except InputError as error:
         raise InputError(f"{folder}: damaged checkpoint ({error})") from None
     return folder

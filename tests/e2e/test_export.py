@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from safetensors.numpy import load_file, save_file
-from support.models import save_checkpoint, save_checkpoints_and_text
+from support.models import forget_digests, save_checkpoint, save_checkpoints_and_text
 
 from mobilebert.base import extras
 from mobilebert.data.collate import INPUT_NAMES
@@ -208,10 +208,12 @@ def test_bad_checkpoints(checkpoints, tmp_path, run_script):
     damaged = copy(checkpoints / "qa", tmp_path / "damaged")
     weights = (damaged / "model.safetensors").read_bytes()
     (damaged / "model.safetensors").write_bytes(weights[: len(weights) // 2])
-    assert "model.safetensors: not a readable safetensors file" in refuse(damaged)
+    size = f"has {len(weights) // 2} bytes instead of {len(weights)}"
+    assert f"model.safetensors: {size}, says manifest.json: damaged or replaced" in refuse(damaged)
+    assert "model.safetensors: not a readable safetensors file" in refuse(forget_digests(damaged))
 
     diverged = copy(checkpoints / "qa", tmp_path / "diverged")
-    state = load_file(diverged / "model.safetensors")
+    state = load_file(forget_digests(diverged) / "model.safetensors")
     state["qa_outputs.bias"] = state["qa_outputs.bias"] * np.nan
     save_file(state, diverged / "model.safetensors", {"format": "pd"})
     assert "qa_outputs.bias holds values that are not finite" in refuse(diverged)

@@ -75,6 +75,9 @@ def test_training_and_evaluation_give_the_same_numbers_and_answers(place, tmp_pa
     losses = [json.loads(line)["loss"] for line in (out / "train.jsonl").read_text().splitlines()]
     assert len(losses) == 12 and sum(losses[-3:]) < sum(losses[:3])
 
+    assert set(read(out / "best" / "manifest.json")["files"]) == {
+        "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt",
+    }  # fmt: skip
     noted = read(out / "best" / "config.json")["task_specific_params"]["question-answering"]
     assert noted == {
         "max_seq_length": 48, "doc_stride": 8, "max_answer_length": 30,
@@ -364,6 +367,8 @@ def test_checkpoints_and_vocabularies_that_do_not_fit_are_named(place, tmp_path,
     expect_error(evaluate(), "vocab.txt")
     spoil()
     (bad / "model.safetensors").write_bytes(b"torn")
+    expect_error(evaluate(), "model.safetensors: has 4 bytes instead of")
+    (bad / "manifest.json").unlink()
     expect_error(evaluate(), "model.safetensors: not a readable safetensors file")
     (bad / "model.safetensors").unlink()
     expect_error(evaluate(), "bad: found neither model.safetensors nor model_state.pdparams")

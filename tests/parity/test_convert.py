@@ -159,7 +159,8 @@ def test_one_bfloat16_tensor_among_float32(tmp_path):
 def test_paddles_bfloat16_comes_back_to_torch_as_numbers(tmp_path):
     source = write(tmp_path / "torch")
     convert(tmp_path / "torch", tmp_path / "paddle")
-    (tmp_path / "paddle" / "model.safetensors").unlink()
+    for name in ("model.safetensors", "manifest.json"):
+        (tmp_path / "paddle" / name).unlink()
     path = str(tmp_path / "paddle" / "model_state.pdparams")
     paddle.save({name: value.astype("bfloat16") for name, value in paddle.load(path).items()}, path)
     back = convert(tmp_path / "paddle", tmp_path / "back", reverse=True)
@@ -472,7 +473,8 @@ def test_a_pickle_that_is_more_than_tensors_is_refused_and_not_executed(zipped, 
 def test_a_hostile_pdparams_is_refused_and_not_executed(tmp_path):
     write(tmp_path / "torch")
     convert(tmp_path / "torch", tmp_path / "paddle")
-    (tmp_path / "paddle" / "model.safetensors").unlink()
+    for name in ("model.safetensors", "manifest.json"):
+        (tmp_path / "paddle" / name).unlink()
     (tmp_path / "paddle" / "model_state.pdparams").write_bytes(
         pickle.dumps({"a": Payload(tmp_path / "executed")}, protocol=2)
     )
@@ -532,7 +534,7 @@ def test_other_files_in_the_destination_stay_and_the_tokenizer_comes_along(tmp_p
     convert(tmp_path / "torch", tmp_path / "paddle")
     written = contents(tmp_path / "paddle")
     assert sorted(written) == [
-        "config.json", "model.safetensors", "model_state.pdparams", "notes/mine.txt", "vocab.txt",
+        "config.json", "manifest.json", "model.safetensors", "model_state.pdparams", "notes/mine.txt", "vocab.txt",
     ]  # fmt: skip
     assert written["notes/mine.txt"] == b"mine" and written["config.json"] != b"old"
     assert written["vocab.txt"] == contents(tmp_path / "torch")["vocab.txt"]

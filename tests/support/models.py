@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mobilebert.base.files import read_json, write_json
 from mobilebert.model import weights
 from mobilebert.model.config import HEAD_CLASSES, MobileBertConfig
 from mobilebert.model.heads import HEADS
@@ -130,6 +131,16 @@ def save_checkpoint(folder: Path, head: str, preset: str = "mobilebert", **chang
     words.set_value(table)
     model.save_pretrained(folder)
     make_tokenizer(CHECKPOINT_VOCABULARY).save_pretrained(folder)
+    return folder
+
+
+def forget_digests(folder: Path) -> Path:
+    """Make of a checkpoint or an export what older versions wrote: without sizes and digests. Returns it."""
+    (folder / "manifest.json").unlink(missing_ok=True)
+    if (folder / "export.json").exists():
+        manifest = read_json(folder / "export.json")
+        del manifest["files"]
+        write_json(folder / "export.json", manifest)
     return folder
 
 

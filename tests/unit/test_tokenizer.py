@@ -290,6 +290,7 @@ def test_save_load_and_pickle(tokenizer, tmp_path):
     tokenizer.model_max_length = 6
     tokenizer.save_pretrained(tmp_path / "new" / "folder")
     assert sorted(path.name for path in (tmp_path / "new" / "folder").iterdir()) == [
+        "manifest.json",
         "tokenizer.json",
         "tokenizer_config.json",
         "vocab.txt",

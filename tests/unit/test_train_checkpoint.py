@@ -107,7 +107,7 @@ def damage_list(folder):
         (damage_byte, "optimizer.safetensors has another sha256"),
         (damage_missing, "state.json is missing"),
         (damage_manifest, "broken JSON"),
-        (damage_list, "does not list files"),
+        (damage_list, "its table of files is damaged"),
     ],
 )
 def test_a_damaged_newest_is_reported_and_passed_over_only_when_asked(tmp_path, damage, words):

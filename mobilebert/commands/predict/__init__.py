@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from mobilebert.base import cli
+from mobilebert.base import cli, digests
 from mobilebert.base.errors import InputError
 from mobilebert.inference.engines import ENGINES
 
@@ -106,6 +106,7 @@ def _add_model(parser: cli.ArgumentParser) -> None:
         "--engine", choices=ENGINES, help="what runs it (default: the fastest that the folder has files for)"
     )
     group.add_argument("--threads", type=int, help="of the engine (default: its own choice)")
+    digests.add_flag(group)
 
 
 def _add_batch(parser: cli.ArgumentParser, formats: str) -> None:
@@ -163,7 +164,7 @@ def main() -> None:
 
     source = read_source(args.model)
     source.require(QUESTION_ANSWERING if args.command == "qa" else CLASSIFICATION)
-    model = Model(source, args.engine, args.threads)
+    model = Model(source, args.engine, args.threads, args.verify)
     if args.command == "qa" and args.input is not None:
         options = {"top_k": args.top_k, **_reading(args)}
         print(predict_batch.answer_file(model, Path(args.input), Path(args.output), args.overwrite, options))

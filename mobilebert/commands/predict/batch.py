@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mobilebert import __version__
+from mobilebert.base import digests
 from mobilebert.base.errors import InputError, QuestionTooLongError
-from mobilebert.base.files import file_digest
 from mobilebert.commands.predict import view as view
 from mobilebert.commands.predict.output import ERROR, errors_in, is_output, write_rows
 from mobilebert.commands.predict.session import Model, check_pair
@@ -235,7 +235,7 @@ def _run_digest(model: Model, options: dict[str, Any], output: Path) -> str:
         and file.resolve() != output.resolve()
     ]
     engine = model.engine or engines.best_engine(model.source)
-    return _digest([__version__, {file.name: file_digest(file) for file in files}, engine, model.threads, options])
+    return _digest([__version__, {file.name: digests.digest(file) for file in files}, engine, model.threads, options])
 
 
 def _row_digest(run: str, first: str, second: str | None) -> str:

@@ -29,16 +29,17 @@ class Model:
 
     Attributes:
         source: its folder.
-        engine, threads: as of ``Predictor``.
+        engine, threads, verify: as of ``Predictor``.
     """
 
     source: Source
     engine: str | None
     threads: int | None
+    verify: bool
 
     def load(self) -> Predictor:
         """Load it."""
-        return Predictor(self.source, self.engine, self.threads)
+        return Predictor(self.source, self.engine, self.threads, verify=self.verify)
 
 
 class Terminal:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import paddle
 
+from mobilebert.base import digests
 from mobilebert.base.files import atomic_path
 from mobilebert.model import tensor_files, weights
 from mobilebert.model.tensor_files import PDPARAMS, State
@@ -36,5 +37,5 @@ def write(state: State, folder: Path) -> None:
     """See ``formats.Format``. Paddle's users load ``model_state.pdparams`` with ``paddle.load``."""
     tensor_files.save_state(state, folder, LAYOUT)
     tensors = {name: paddle.to_tensor(np.ascontiguousarray(value)) for name, value in state.items()}
-    with atomic_path(folder / PDPARAMS) as temporary:
+    with digests.recorded(folder, PDPARAMS), atomic_path(folder / PDPARAMS) as temporary:
         paddle.save(tensors, str(temporary))

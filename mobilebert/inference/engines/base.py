@@ -33,8 +33,9 @@ class EngineOptions:
 class Engine(ABC):
     """Runs one batch; safe to call from several threads.
 
-    A subclass is made of ``(folder, head, outputs, options)`` and imports its library there, not before. Its ``run``
-    is only given what the model has rows for: what it is called with is checked first, alike for all engines.
+    A subclass is made of ``(folder, head, outputs, options)`` and imports its library there, not before; what it hands
+    to the library it first compares with the folder's table (``digests.check``). Its ``run`` is only given what the
+    model has rows for: what it is called with is checked first, alike for all engines.
 
     Attributes:
         name: what ``--engine`` calls it.

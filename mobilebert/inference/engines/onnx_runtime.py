@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mobilebert.base import extras
+from mobilebert.base import digests, extras
 from mobilebert.base.errors import InputError, first_line
 from mobilebert.data.collate import INPUT_NAMES
 from mobilebert.inference.engines.base import Engine, EngineOptions
@@ -29,6 +29,7 @@ class OnnxRuntimeEngine(Engine):
         file: str = ONNX_FILE,
     ):
         self.outputs = list(outputs)
+        digests.check(folder, f"{file}*")  # with its external data
         onnxruntime = extras.load(self.library)
         settings = onnxruntime.SessionOptions()
         settings.log_severity_level = 3

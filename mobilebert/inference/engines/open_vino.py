@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mobilebert.base import extras
+from mobilebert.base import digests, extras
 from mobilebert.base.errors import InputError, first_line
 from mobilebert.data.collate import INPUT_NAMES
 from mobilebert.inference.engines.base import Engine, EngineOptions
@@ -24,6 +24,7 @@ class OpenVinoEngine(Engine):
 
     def __init__(self, folder: Path, head: str, outputs: Sequence[str], options: EngineOptions):
         self.outputs = list(outputs)
+        digests.check(folder, f"{ONNX_FILE}*")  # with its external data
         openvino = extras.load(self.library)
         settings = {"INFERENCE_PRECISION_HINT": options.precision, "PERFORMANCE_HINT": "LATENCY"}
         if options.threads is not None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mobilebert.base import digests
 from mobilebert.base.errors import InputError, first_line
 from mobilebert.data.collate import INPUT_NAMES
 from mobilebert.inference.engines.base import Engine, EngineOptions
@@ -24,6 +25,10 @@ class PaddleEngine(Engine):
 
         self.outputs = list(outputs)
         model, weights = folder / f"{PADDLE_PREFIX}.json", folder / self.weight_files[0]
+        for path in (model, weights):
+            if not path.is_file():  # without weights it would compute with whatever is in memory
+                raise InputError(f"{path}: no such file; export it again")
+        digests.check(folder, model.name, weights.name)
         config = inference.Config(str(model), str(weights))
         config.disable_gpu()
         config.enable_mkldnn()

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mobilebert.base import digests
 from mobilebert.base.errors import InputError, first_line
-from mobilebert.model.config import HEAD_CLASSES
+from mobilebert.model.config import CONFIG_NAME, HEAD_CLASSES
 from mobilebert.verify.batches import Batch, Outputs, named_outputs, shaped
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ def load(folder: Path, head: str, dtype: str, seed: int = 0) -> "torch.nn.Module
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     torch.manual_seed(seed)
+    digests.check(folder, "*.safetensors*", CONFIG_NAME)
     try:
         model = getattr(transformers, HEAD_CLASSES[head]).from_pretrained(
             folder, dtype=torch.float32, attn_implementation="eager"
