@@ -60,9 +60,10 @@ def train(folder: Path, checkpoint: Path, steps: int, seed: int) -> list[tuple[i
 
     write_squad(folder / "train.json", 200, seed)
     output = folder / "run"
-    command = f"run_squad.py --do_train --do_eval --model_name_or_path {checkpoint} --train_file {folder}/train.json"
-    command += f" --dev_file {folder}/train.json --output_dir {output} --max_steps {steps} --batch_size 8"
-    command += f" --max_seq_length 64 --doc_stride 16 --log_steps 10 --save_steps {steps // 8} --eval_steps {steps // 8}"
+    command = f"run_squad.py --do_train --do_eval --model_name_or_path {checkpoint}"
+    command += f" --train_file {folder}/train.json --dev_file {folder}/train.json --output_dir {output} --max_steps {steps} --batch_size 8"
+    command += f" --max_seq_length 64 --doc_stride 16"
+    command += f" --log_steps 10 --save_steps {steps // 8} --eval_steps {steps // 8}"
     process = subprocess.Popen([sys.executable, *command.split()], cwd=ROOT, stdout=subprocess.DEVNULL)
     samples, log = [], output / "train.jsonl"
     while process.poll() is None:
@@ -80,7 +81,8 @@ def train(folder: Path, checkpoint: Path, steps: int, seed: int) -> list[tuple[i
 
 def of_child(engine: str, model: Path, count: int, seed: int) -> list[tuple[int, float]]:
     """What ``predict`` prints in a process of its own; nothing where the engine is not installed."""
-    command = [sys.executable, __file__, "--child", engine, str(model), "--predictions", str(count), "--seed", str(seed)]
+    command = [sys.executable, __file__, "--child", engine, str(model)]
+    command += ["--predictions", str(count), "--seed", str(seed)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         print(f"{engine}: not run: {done.stderr.strip().splitlines()[-1]}", flush=True)
