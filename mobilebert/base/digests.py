@@ -104,7 +104,7 @@ def read(path: Path) -> dict[str, Facts]:
     """
     if not path.exists():
         return {}
-    files = read_record(path, _Holder, "its table of files is damaged; fetch or save the folder again").files
+    files = read_record(path, _Holder, "its table of files is damaged: fetch or save the folder again").files
     for name in files:
         if not is_below(name):
             raise InputError(f"{path}: names the file {name!r}, which is not in its folder; fetch the folder again")

@@ -118,7 +118,7 @@ def broken_json(path: str | os.PathLike, error: json.JSONDecodeError) -> InputEr
 
 
 def is_below(name: str) -> bool:
-    """Whether a file's name, which a stranger may have written, can be one, and stays below the folder that it is joined to."""
+    """Whether a stranger's name of a file can be one, and stays below the folder that it is joined to."""
     path = PurePosixPath(name)
     can_be = "\0" not in name and all(len(part.encode("utf-8", "surrogatepass")) <= 255 for part in path.parts)
     return can_be and bool(path.parts) and not path.is_absolute() and ".." not in path.parts

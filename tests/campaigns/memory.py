@@ -60,10 +60,11 @@ def train(folder: Path, checkpoint: Path, steps: int, seed: int) -> list[tuple[i
 
     write_squad(folder / "train.json", 200, seed)
     output = folder / "run"
-    command = f"run_squad.py --do_train --do_eval --model_name_or_path {checkpoint}"
-    command += f" --train_file {folder}/train.json --dev_file {folder}/train.json --output_dir {output} --max_steps {steps} --batch_size 8"
-    command += f" --max_seq_length 64 --doc_stride 16"
-    command += f" --log_steps 10 --save_steps {steps // 8} --eval_steps {steps // 8}"
+    command = (
+        f"run_squad.py --do_train --do_eval --model_name_or_path {checkpoint} --output_dir {output} "
+        f"--train_file {folder}/train.json --dev_file {folder}/train.json --max_seq_length 64 --doc_stride 16 "
+        f"--batch_size 8 --max_steps {steps} --log_steps 10 --save_steps {steps // 8} --eval_steps {steps // 8}"
+    )
     process = subprocess.Popen([sys.executable, *command.split()], cwd=ROOT, stdout=subprocess.DEVNULL)
     samples, log = [], output / "train.jsonl"
     while process.poll() is None:

@@ -270,11 +270,13 @@ DAMAGED = {
     "no hexadecimals": ({"files": {"a": {**GOOD, "sha256": "x"}}}, "its table of files is damaged"),
     "outside": ({"files": {"../a": GOOD}}, "names the file '../a', which is not in its folder"),
     "elsewhere": ({"files": {"/etc/hostname": GOOD}}, "names the file '/etc/hostname', which is not in its folder"),
+    "no name": ({"files": {"a\0b": GOOD}}, "names the file 'a\\x00b', which is not in its folder"),
+    "too long a name": ({"files": {300 * "a": GOOD}}, "aaa', which is not in its folder"),
     "itself": ({"files": {"": GOOD}}, "names the file '', which is not in its folder"),
 }
 
 
-@pytest.mark.parametrize("name", ["a\0b", 300 * "a", "a/" * 3000, "none"])
+@pytest.mark.parametrize("name", ["a/" * 3000, "none"])
 def test_a_name_that_no_file_can_have_is_no_file(name, checkpoint):
     write_json(checkpoint / "manifest.json", {"files": {name: GOOD}})
     digests.check_all(checkpoint)
@@ -289,5 +291,5 @@ def test_a_damaged_table_is_one_line(case, checkpoint):
     for load in (model_load, tokenizer_load, digests.check_all):
         with pytest.raises(InputError) as refused:
             load(checkpoint)
-        assert str(refused.value).startswith(f"{checkpoint / 'manifest.json'}: {message}")
+        assert str(refused.value).startswith(f"{checkpoint / 'manifest.json'}: ") and message in str(refused.value)
         assert "\n" not in str(refused.value)
