@@ -21,10 +21,14 @@ from pathlib import Path
 from types import ModuleType
 
 from mobilebert.base import cli
+from mobilebert.base.errors import InputError
 
 _STRIDE_FLAG = "FLAGS_use_stride_kernel"
 _AMD_VENDORS = ("AuthenticAMD", "HygonGenuine")
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # mallopt's M_MMAP_THRESHOLD and M_TRIM_THRESHOLD
+# What Paddle and its libraries take as whole numbers, ``OMP_NUM_THREADS`` also as a list of them -> the largest that is
+# let through: of a word Paddle's import makes a traceback, of a million threads a crash.
+_NUMBERS = {"OMP_NUM_THREADS": 1024, "PADDLE_TRAINER_ID": 1 << 20, "PADDLE_TRAINERS_NUM": 1 << 20}
 _REUSED_BYTES = 1 << 30  # a freed block below this size serves the next step instead of going back to the system
 _CHECK_SECONDS = 0.1
 _CHECK_SIZE = 384  # rows and columns of the self-check's product: 0.1 GFLOP
@@ -170,6 +174,18 @@ def choose(
     return Setup(settings, keep_memory, threads, "runtime: " + ", ".join(notes))
 
 
+def check_numbers(environment: Mapping[str, str]) -> None:
+    """Refuse environment variables on which Paddle would end without a message that helps.
+
+    Raises:
+        InputError: one is no number, or too large; it is named.
+    """
+    for name, most in _NUMBERS.items():
+        value = environment.get(name, "")
+        if value and not all(part.strip().isdecimal() and int(part) <= most for part in value.split(",")):
+            raise InputError(f"{name}={value} in the environment: expected a whole number up to {most}; or unset it")
+
+
 def watch() -> None:
     """Have ``setup`` called as soon as Paddle is imported; where it is already, at once."""
     if "paddle" in sys.modules:
@@ -183,7 +199,11 @@ def setup() -> Setup:
     """Set what ``choose`` says for this machine and print its line on standard error; a second call changes nothing.
 
     ``MOBILEBERT_QUIET=1`` hides the line; worker processes print none.
+
+    Raises:
+        InputError: see ``check_numbers``.
     """
+    check_numbers(os.environ)
     paddle = sys.modules.get("paddle")
     late = hasattr(paddle, "__version__")  # while Paddle is being imported it has none yet
     glibc = platform.libc_ver()[0] == "glibc"

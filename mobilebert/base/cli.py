@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from mobilebert import __version__
 from mobilebert.base import extras
-from mobilebert.base.errors import InputError
+from mobilebert.base.errors import InputError, one_line
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 128 + 2  # as a shell reports SIGINT
@@ -61,6 +61,7 @@ class ArgumentParser(argparse.ArgumentParser):
             allow_abbrev=False,
             **further,
         )
+        self.register("type", int, _int64)
         self.add_argument("--version", action="version", version=f"mobilebert-paddle {__version__}")
 
     def parse_known_args(self, args=None, namespace=None):
@@ -97,7 +98,23 @@ class ArgumentParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """One line on standard error and exit code 2."""
-        self.exit(EXIT_BAD_INPUT, f"error: {message}\n")
+        self.exit(EXIT_BAD_INPUT, f"error: {one_line(message)}\n")
+
+
+def _int64(word: str) -> int:
+    """What every option of ``type=int`` takes: a number that the libraries take too."""
+    value = int(word)
+    if not -(1 << 63) <= value < 1 << 63:
+        raise argparse.ArgumentTypeError(f"expected a whole number of 64 bits, got {word}")
+    return value
+
+
+def seed(word: str) -> int:
+    """The type of an option that begins a random generator."""
+    value = _int64(word)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"expected at least 0, got {word}")
+    return value
 
 
 def _program(called: str) -> str:
@@ -113,6 +130,13 @@ def _did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {nearest[0]}?" if nearest else ""
 
 
+class _OneLine(logging.Formatter):
+    """One line a record; a traceback, which is kept for our own mistakes, follows as it is."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return one_line(super().formatMessage(record))
+
+
 def log_to_console() -> None:
     """Print what the package logs (what was read, left out, written) on standard output, one plain line each.
 
@@ -122,7 +146,7 @@ def log_to_console() -> None:
     logger = logging.getLogger("mobilebert")
     if not logger.handlers:
         handler = logging.StreamHandler(sys.stdout)
-        handler.setFormatter(logging.Formatter("%(message)s"))
+        handler.setFormatter(_OneLine("%(message)s"))
         logger.addHandler(handler)
     logger.setLevel(logging.INFO if os.environ.get("PADDLE_TRAINER_ID", "0") == "0" else logging.ERROR)
     logger.propagate = False
@@ -131,7 +155,12 @@ def log_to_console() -> None:
 def notice(line: str) -> None:
     """Print on standard error what was set up and how; not with ``MOBILEBERT_QUIET=1``, nor in a worker process."""
     if os.environ.get("MOBILEBERT_QUIET", "0") in ("", "0") and multiprocessing.parent_process() is None:
-        print(line, file=sys.stderr)
+        print(one_line(line), file=sys.stderr)
+
+
+def say(line: str) -> None:
+    """Print on standard output a line of a command's results that may hold names of strangers."""
+    print(one_line(line))
 
 
 def as_flags(message: str) -> str:
@@ -174,6 +203,6 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         if error.errno not in _DISK_ERRORS:
             raise
         place = f"{error.filename}: " if error.filename else ""
-        print(f"error: {place}{error.strerror}; free some space or choose another place", file=sys.stderr)
+        print(f"error: {one_line(place)}{error.strerror}; free some space or choose another place", file=sys.stderr)
         code = EXIT_BAD_INPUT
     sys.exit(code)

@@ -5,6 +5,8 @@ import hashlib
 import json
 import os
 import shutil
+import stat
+import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +15,21 @@ from typing import Any
 
 from mobilebert.base.errors import InputError
 from mobilebert.base.json_decoder import JsonDecoder
+
+# What a text file, and what a compressed one unpacks to, may have. Text that repeats itself can be more than a hundred
+# times its archive: up to the floor that is nobody's harm.
+MOST_BYTES = 2 << 30
+_MOST_TIMES, _FLOOR_BYTES = 100, 64 << 20
+_CHUNK_BYTES = 1 << 20
+# What else than a file may be found under a name, and never end.
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+_ZIP_ENCRYPTED = 0x1  # flag of a member
 
 
 @contextmanager
@@ -77,11 +94,14 @@ def read_text(path: str | os.PathLike) -> str:
     """Read a UTF-8 file, ``.gz`` or plain, without a byte-order mark.
 
     Raises:
-        InputError: the file is missing, unreadable, not UTF-8 or a broken archive.
+        InputError: the file is missing, no file, unreadable, not UTF-8, a broken archive or beyond ``MOST_BYTES``.
     """
     path = Path(path)
     try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        size = regular(path).stat().st_size
+        if size > MOST_BYTES:
+            raise InputError(f"{path}: has {size:,} bytes, more than {MOST_BYTES:,}; cut it into several files")
+        raw = _gunzip(path, size) if path.suffix == ".gz" else path.read_bytes()
         return raw.decode("utf-8-sig")
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
@@ -89,6 +109,67 @@ def read_text(path: str | os.PathLike) -> str:
         raise InputError(f"{path}: cannot be read ({error})") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+
+
+def regular(path: str | os.PathLike) -> Path:
+    """``path``, where a file is or nothing; to be called before anything opens it.
+
+    Raises:
+        InputError: a folder, or a pipe, socket or device, from which a reader could wait or read for ever; or a name
+            that no file can have.
+    """
+    path = Path(path)
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # whoever opens it says why
+        return path
+    except ValueError:
+        raise InputError(f"{path}: no file's name, it holds a zero byte") from None
+    if kind := _KINDS.get(stat.S_IFMT(mode)):
+        raise InputError(f"{path}: {kind}, but a file is expected")
+    return path
+
+
+def unpacked_limit(size: int) -> int:
+    """How many bytes an archive of ``size`` bytes may unpack to."""
+    return min(MOST_BYTES, max(_FLOOR_BYTES, _MOST_TIMES * size))
+
+
+def check_zip(path: str | os.PathLike) -> None:
+    """Refuse, from its directory alone, a zip archive that cannot or should not be unpacked.
+
+    Raises:
+        InputError: a member is encrypted or of a method that Python lacks, or all together unpack to too much.
+        zipfile.BadZipFile: the directory is broken.
+    """
+    size = regular(path).stat().st_size
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+    for member in members:
+        if member.flag_bits & _ZIP_ENCRYPTED:
+            raise InputError(f"{path}: its member {member.filename!r} is encrypted; unpack it and pack it without")
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise InputError(
+                f"{path}: its member {member.filename!r} is compressed by method {member.compress_type}, which is not "
+                "read here; pack it with zip's usual one"
+            )
+    # What is stored as it is takes no more than the archive.
+    limit = max(size, unpacked_limit(size))
+    if (unpacked := sum(member.file_size for member in members)) > limit:
+        raise InputError(f"{path}: unpacks to {unpacked:,} bytes, more than {limit:,}; is it a trap?")
+
+
+def _gunzip(path: Path, size: int) -> bytearray:
+    limit = unpacked_limit(size)
+    content = bytearray()
+    with gzip.open(path) as packed:
+        while chunk := packed.read(_CHUNK_BYTES):
+            content += chunk
+            if len(content) > limit:
+                raise InputError(
+                    f"{path}: unpacks from {size:,} to more than {limit:,} bytes; unpack it by hand if that is right"
+                )
+    return content
 
 
 def read_json(path: str | os.PathLike) -> Any:
@@ -127,7 +208,7 @@ def is_below(name: str) -> bool:
 def file_digest(path: str | os.PathLike, algorithm: str = "sha256") -> str:
     """Hex digest of a file's bytes; ``algorithm`` is any of hashlib's (``"md5"``, ``"sha256"``)."""
     digest = hashlib.new(algorithm)
-    with open(path, "rb") as handle:
-        while chunk := handle.read(1 << 20):
+    with open(regular(path), "rb") as handle:
+        while chunk := handle.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()

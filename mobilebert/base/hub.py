@@ -18,7 +18,8 @@ from urllib.parse import urlsplit
 
 from mobilebert.base import cli, extras
 from mobilebert.base.errors import InputError, first_line
-from mobilebert.base.files import file_digest
+from mobilebert.base.files import MOST_BYTES, file_digest
+from mobilebert.base.transfer import Transfer
 
 DEADLINE_SECONDS = 10.0  # for the first answer, name look-up included, which no socket timeout covers
 CONFIG_FILES = ("config.json",)
@@ -137,7 +138,8 @@ def _list_files(name: str, patterns: Sequence[str], endpoint: str, by_hand: str)
             f"config.json, vocab.txt and model.safetensors (or pytorch_model.bin) by hand into {by_hand}"
         ) from None
 
-    names = [file.rfilename for file in info.siblings or [] if "/" not in file.rfilename]
+    files = [file.rfilename for file in info.siblings or []]
+    names = [file for file in files if "/" not in file and file.isprintable()]
     _refuse_adapter(name, names, patterns)
     wanted = [file for file in names if any(fnmatch(file, pattern) for pattern in patterns)]
     if any(file.endswith(".safetensors") for file in wanted):
@@ -202,9 +204,13 @@ def _same_content(path: Path, etag: str | None, size: int | None) -> bool:
 
 @contextmanager
 def _broken_off(name: str) -> Iterator[None]:
-    """Turn what goes wrong in the middle of a download into one line."""
+    """Turn what goes wrong in the middle of a download into one line; what comes too slowly goes wrong."""
+    from huggingface_hub import get_session
     from huggingface_hub.errors import HTTPError
 
+    session = get_session()
+    hooks = session.event_hooks
+    session.event_hooks = {**hooks, "response": [*hooks["response"], _watch]}
     try:
         yield
     except (HTTPError, OSError) as error:
@@ -213,6 +219,28 @@ def _broken_off(name: str) -> Iterator[None]:
         raise InputError(
             f"{name}: the download broke off ({first_line(error)}); run again, it goes on where it stopped"
         ) from None
+    finally:
+        session.event_hooks = hooks
+
+
+def _watch(response: Any) -> None:
+    """Hold the body of an answer, as it arrives, to what ``Transfer`` allows; called by huggingface_hub's client."""
+    transfer = Transfer(int(response.headers.get("Content-Length") or MOST_BYTES))
+    stream = response.stream
+
+    class Watched(type(stream)):  # type: ignore[misc]  # the client's library is huggingface_hub's choice
+        def __init__(self):
+            pass
+
+        def __iter__(self):
+            for chunk in stream:
+                transfer.add(len(chunk))
+                yield chunk
+
+        def close(self):
+            stream.close()
+
+    response.stream = Watched()
 
 
 def _cached(name: str, patterns: Sequence[str]) -> Path | None:

@@ -38,7 +38,9 @@ def parse_args() -> argparse.Namespace:
     group.add_argument(
         "--lengths", metavar="TOKENS", nargs="+", type=int, help="tokens in a row, a batch each (default: 7 32 128)"
     )
-    group.add_argument("--seed", type=int, default=0, help="of the batches, and of heads that the checkpoint lacks")
+    group.add_argument(
+        "--seed", type=cli.seed, default=0, help="of the batches, and of heads that the checkpoint lacks"
+    )
 
     group = parser.add_argument_group("what to keep")
     group.add_argument("--report", metavar="FILE.json", help="write the table as JSON")

@@ -32,7 +32,7 @@ def parse_args() -> argparse.Namespace:
         "--head", choices=[*HEAD_CLASSES], metavar="HEAD",
         help=f"head to write: {', '.join(HEAD_CLASSES)} (default: the checkpoint's own)",
     )  # fmt: skip
-    group.add_argument("--seed", type=int, default=0, help="for what the checkpoint lacks and is initialised")
+    group.add_argument("--seed", type=cli.seed, default=0, help="for what the checkpoint lacks and is initialised")
     parser.add_argument("--verbose", action="store_true", help="print a line a transposed or renamed tensor")
     return parser.parse_args()
 
@@ -52,9 +52,9 @@ def main() -> None:
     if args.verbose:
         for name in conversion.report.transposed:
             shape = list(conversion.state[name].shape)
-            print(f"transposed  {name}  {shape[::-1]} -> {shape}")
+            cli.say(f"transposed  {name}  {shape[::-1]} -> {shape}")
         for key, name in conversion.report.renamed.items():
-            print(f"renamed     {key} -> {name}")
+            cli.say(f"renamed     {key} -> {name}")
     print(conversion.summary())
 
 

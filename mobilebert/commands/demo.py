@@ -51,7 +51,8 @@ def main() -> None:
 
     folders = args.models or find(Path())
     if args.list:
-        print("".join(f"{folder}\n" for folder in folders), end="")
+        for folder in folders:
+            cli.say(str(folder))
         return
     if not folders:
         raise InputError(

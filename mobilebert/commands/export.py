@@ -69,13 +69,13 @@ def main() -> None:
         digests.check_all(args["model"])
     plan = export.ExportPlan(**{**args, "out": Path(args["out"])})
     manifest = export.export(plan)
-    print(f"{plan.out}: {manifest.head} for {', '.join(manifest.engines)}")
+    cli.say(f"{plan.out}: {manifest.head} for {', '.join(manifest.engines)}")
     for path in sorted(plan.out.iterdir()):
-        print(f"  {path.stat().st_size / 1e6:8.2f} MB  {path.name}")
+        cli.say(f"  {path.stat().st_size / 1e6:8.2f} MB  {path.name}")
     for engine, error in manifest.errors.items():
-        print(f"  error of {engine}: {error:.1e} of the largest output")
+        cli.say(f"  error of {engine}: {error:.1e} of the largest output")
     for precision, values in manifest.metrics.items():
-        print(f"  {precision}: " + ", ".join(f"{name} {value:.2f}" for name, value in values.items()))
+        cli.say(f"  {precision}: " + ", ".join(f"{name} {value:.2f}" for name, value in values.items()))
     if picture:
         pairs = agreement.outputs_of_both(args["model"], plan.out, text, args["evaluation_limit"] or 100)
         plots.agreement(pairs, picture, plan.quantize or "float32")

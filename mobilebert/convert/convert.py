@@ -10,7 +10,7 @@ from pathlib import Path
 from paddle import nn
 
 from mobilebert.base import digests, hub, outputs
-from mobilebert.base.errors import InputError
+from mobilebert.base.errors import InputError, one_line
 from mobilebert.base.files import atomic_folder
 from mobilebert.convert.formats import FORMATS, Format, hf
 from mobilebert.inference.manifest import MANIFEST
@@ -59,7 +59,8 @@ class Conversion:
             ("sha256", f"{self.sha256}  {self.destination / SAFETENSORS}"),
         ]
         head = HEADS[self.head].__name__
-        return "\n".join([f"{self.source} -> {self.destination} ({head})", *(f"  {k:<18} {v}" for k, v in rows)])
+        lines = [f"{self.source} -> {self.destination} ({head})", *(f"  {k:<18} {v}" for k, v in rows)]
+        return "\n".join(map(one_line, lines))
 
 
 def _count_and_names(names: list[str]) -> str:

@@ -17,7 +17,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from mobilebert.base.errors import InputError
-from mobilebert.base.files import atomic_path, file_digest
+from mobilebert.base.files import MOST_BYTES, atomic_path, check_zip, file_digest
+from mobilebert.base.transfer import Transfer
 
 MIRROR_VARIABLE = "MOBILEBERT_MIRROR"  # base address that is tried before all others: {base}/{file name}
 
@@ -113,9 +114,10 @@ def extract(archive: str | os.PathLike, member: str, path: str | os.PathLike) ->
     """Write one member of a zip archive to ``path``, atomically; its CRC is verified.
 
     Raises:
-        InputError: the archive is broken or has no such member.
+        InputError: the archive is broken, has no such member, or is one that ``files.check_zip`` refuses.
     """
     try:
+        check_zip(archive)
         with (
             zipfile.ZipFile(archive) as opened,
             opened.open(member) as source,
@@ -125,7 +127,7 @@ def extract(archive: str | os.PathLike, member: str, path: str | os.PathLike) ->
             shutil.copyfileobj(source, target, _CHUNK_BYTES)
     except KeyError:
         raise InputError(f"{archive}: has no member {member}") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, zlib.error, EOFError) as error:
         raise InputError(f"{archive}: broken zip archive ({error}); delete it to download it again") from None
     return Path(path)
 
@@ -169,11 +171,12 @@ def _save(response: http.client.HTTPResponse, temporary: Path, file: RemoteFile,
         OSError: ``temporary`` cannot be written.
     """
     announced = int(response.headers.get("Content-Length") or 0)
+    transfer = Transfer(file.size or announced or MOST_BYTES)
     with (
         open(temporary, "wb") as target,
         tqdm(total=announced or file.size, unit="B", unit_scale=True, desc=file.name, disable=not progress) as bar,
     ):
-        while chunk := _read(response):
+        while chunk := _read(response, transfer):
             target.write(chunk)
             bar.update(len(chunk))
         received = target.tell()
@@ -183,10 +186,12 @@ def _save(response: http.client.HTTPResponse, temporary: Path, file: RemoteFile,
         raise _AddressFailed(problem)
 
 
-def _read(response: http.client.HTTPResponse) -> bytes:
+def _read(response: http.client.HTTPResponse, transfer: Transfer) -> bytes:
     """What has arrived, at most a chunk; empty at the end."""
     try:
-        return response.read1(_CHUNK_BYTES)
+        chunk = response.read1(_CHUNK_BYTES)
+        transfer.add(len(chunk))
+        return chunk
     except (OSError, http.client.HTTPException) as error:
         raise _AddressFailed(f"broke off ({error})") from None
 

@@ -16,7 +16,7 @@ import numpy as np
 from msgspec import Meta
 from safetensors.numpy import save
 
-from mobilebert.base.files import atomic_path
+from mobilebert.base.files import atomic_path, regular
 from mobilebert.base.json_decoder import JsonDecoder
 from mobilebert.base.records import as_record
 
@@ -166,7 +166,7 @@ def _map(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     simple enough to be mapped.
     """
     try:
-        with open(path, "rb") as handle:
+        with open(regular(path), "rb") as handle:
             view = memoryview(mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ))
         header_size = int.from_bytes(view[:8], "little")
         header = as_record(json.loads(bytes(view[8 : 8 + header_size]), cls=JsonDecoder), dict[str, Any], path, "")

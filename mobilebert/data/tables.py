@@ -13,6 +13,7 @@ from typing import Any
 from mobilebert.base.errors import InputError
 from mobilebert.base.files import read_text
 from mobilebert.base.json_decoder import JsonDecoder, repeated_key
+from mobilebert.data.texts import check_text
 
 SUFFIXES = {".tsv": "tsv", ".txt": "tsv", ".csv": "csv", ".jsonl": "json", ".json": "json"}
 
@@ -76,10 +77,11 @@ class Table:
         return [self.header.index(column) for column in columns]
 
     def check_text(self, line: int, row: Sequence[str], at: int) -> None:
-        """Refuse a null, a list or an object where text is expected; the message names file, line and column."""
+        """Refuse a null, a list or an object where text is expected, and what no text may be; names the place."""
         kind = getattr(row[at], "kind", "text")
         if kind in ("null", "NaN", "list", "object"):
             raise InputError(f"{self.path}:{line}: {self.header[at]!r} is {_with_article(kind)}, expected text")
+        check_text(f"{self.path}:{line}: {self.header[at]!r}", row[at])
 
     def _hint(self) -> str:
         if len(self.header) == 1 and any(mark in self.header[0] for mark in ",;|"):

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import uvicorn
 
 from mobilebert import process
+from mobilebert.base import cli
 from mobilebert.base.errors import InputError
 from mobilebert.demo.app import Limits, make_app
 from mobilebert.demo.models import load
@@ -69,7 +70,7 @@ def serve(
         signal.signal(signal.SIGTERM, _terminate)
         for model in models:
             described = model.describe()
-            print(f"  {model.name}: {described['task']}, {described['precision']}")
+            cli.say(f"  {model.name}: {described['task']}, {described['precision']}")
         if not is_loopback(host):
             print("warning: whoever can reach this machine can use this page; leave out --host to prevent it")
         print(f"Open {_address(listener)} in a browser; Ctrl-C stops it.", flush=True)

@@ -21,6 +21,7 @@ from mobilebert.data.packed import PackedRows
 from mobilebert.data.qa.features import build_features
 from mobilebert.data.qa.spans import AnswerRules, RankedSpans, Span, end_with_marks, extract_spans, mask_padding
 from mobilebert.data.qa.squad_json import SquadExample, is_empty
+from mobilebert.data.texts import check_text
 from mobilebert.inference import engines
 from mobilebert.inference.rows import batches_by_tokens, run_rows, span_shapes
 from mobilebert.inference.source import Source, read_source
@@ -157,7 +158,8 @@ class Predictor:
         """Answer questions, each about its own context. None takes what the model was trained with (``self.rules``).
 
         Args:
-            questions, contexts: [N] texts; a context of any length, cut into overlapping windows where too long.
+            questions, contexts: [N] texts of up to ``texts.LONGEST_TEXT`` characters; a context is cut into overlapping
+                windows where it is too long for one.
             top_k: answers a question, at different places.
             allow_no_answer: as in SQuAD v2.0: an answer may be "none".
             null_score_diff_threshold: none is the best answer where its odds exceed this.
@@ -354,7 +356,7 @@ def _window(offsets: np.ndarray, context: str) -> tuple[int, int]:
 
 
 def _check_texts(texts: Sequence[str], what: str, names: Sequence[str] | None = None) -> None:
-    """Refuse what is no text or cannot be encoded; with ``names`` (for messages) also what is empty."""
+    """Refuse what is no text or none that is read; with ``names`` (for messages) also what is empty."""
     if isinstance(texts, str):
         raise InputError(f"{what}s: expected a list of texts, got one text; put it into a list")
     for number, text in enumerate(texts):
@@ -363,7 +365,4 @@ def _check_texts(texts: Sequence[str], what: str, names: Sequence[str] | None = 
             raise InputError(f"{what} {name}: expected a text, got {type(text).__name__}")
         if names is not None and not text.strip():
             raise InputError(f"{what} {name} is empty")
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:  # half of a surrogate pair, or a byte that was not UTF-8
-            raise InputError(f"{what} {name}: has an invalid character at {error.start}") from None
+        check_text(f"{what} {name}:", text)

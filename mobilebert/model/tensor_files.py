@@ -28,7 +28,7 @@ from safetensors.numpy import save
 
 from mobilebert.base import digests
 from mobilebert.base.errors import InputError, first_line
-from mobilebert.base.files import atomic_path, is_below
+from mobilebert.base.files import atomic_path, is_below, regular
 from mobilebert.base.records import read_record
 
 SAFETENSORS = "model.safetensors"
@@ -224,17 +224,17 @@ def shard_paths(folder: Path, name: str) -> tuple[list[Path], list[str]]:
         Paths, each once, and the keys that the index promises (none without one).
 
     Raises:
-        InputError: the index is broken, of another form, or names a file that is not below its folder.
+        InputError: the index is broken, of another form, or names a file that is not below its folder, or no file.
     """
     index = folder / f"{name}{INDEX_SUFFIX}"
     if (folder / name).exists() or not index.exists():
-        return [folder / name], []
+        return [regular(folder / name)], []
     weight_map = read_record(index, _Index, "expected an object with a weight_map from key to file").weight_map
     shards = sorted(set(weight_map.values()))
     for shard in shards:
         if not is_below(shard) or "\\" in shard:
             raise InputError(f"{index}: names the file {shard!r}; shards lie beside their index: fetch it again")
-    return [folder / shard for shard in shards], list(weight_map)
+    return [regular(folder / shard) for shard in shards], list(weight_map)
 
 
 def join_shards(folder: Path, name: str, read: Callable[[Path], Mapping[str, np.ndarray]]) -> State:

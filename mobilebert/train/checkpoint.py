@@ -20,7 +20,7 @@ from safetensors.numpy import load_file, save_file
 
 from mobilebert.base import digests
 from mobilebert.base.errors import InputError, first_line
-from mobilebert.base.files import read_json, write_json
+from mobilebert.base.files import read_json, regular, write_json
 
 FOLDER = "checkpoints"
 _STEP = "step_" + 8 * "[0-9]"  # as a pattern of glob, which leaves alone what others name alike
@@ -117,6 +117,7 @@ def type_name(array: np.ndarray) -> str:
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    regular(path)
     try:
         arrays = load_file(path)
     except (SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:

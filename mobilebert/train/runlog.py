@@ -18,7 +18,8 @@ import numpy as np
 import paddle
 
 from mobilebert.base import extras, plots
-from mobilebert.base.files import write_json, write_text
+from mobilebert.base.errors import printable
+from mobilebert.base.files import regular, write_json, write_text
 from mobilebert.base.json_decoder import JsonDecoder
 from mobilebert.base.records import as_record
 from mobilebert.train.graph import write_graph
@@ -105,6 +106,7 @@ class RunLog:
         """One line to ``run.log`` (with the time) and to the terminal."""
         if not self.enabled:
             return
+        text = printable(text)
         self._text.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
         if self.bar is not None:
             self.bar.write(text, file=sys.stderr)
@@ -222,7 +224,7 @@ class Meter:
 
 def has_records(path: Path) -> bool:
     """Whether a ``.jsonl`` log has a whole line, damaged or not."""
-    return path.exists() and b"\n" in path.read_bytes()
+    return path.exists() and b"\n" in regular(path).read_bytes()
 
 
 def read_records(path: Path) -> list[dict]:
@@ -235,7 +237,7 @@ def read_records(path: Path) -> list[dict]:
         return []
     records, damaged = [], []
     keys = {"step", "loss", "lr"} if path.name == TRAIN_LOG else {"step"}
-    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+    for number, line in enumerate(regular(path).read_bytes().split(b"\n")[:-1], start=1):
         try:
             record = as_record(json.loads(line, cls=JsonDecoder), dict[str, int | float | None], path, "")
         except ValueError:

@@ -1,5 +1,6 @@
 """The hub room against a server on loopback that answers as a Hugging Face hub does."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from mobilebert.base import hub
+from mobilebert.base import hub, transfer
 from mobilebert.base.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +31,10 @@ SAFE = os.urandom(1 << 20) * 24  # more than one of the client's chunks of 10 MB
 
 
 class Hub(ThreadingHTTPServer):
-    """Serves one model; ``files`` may be changed, ``cut_once`` names a file whose first answer breaks off."""
+    """Serves one model; ``files`` may be changed.
+
+    ``cut_once`` names a file whose first answer breaks off, ``dripping`` one that comes byte by byte after its half.
+    """
 
     daemon_threads = True
 
@@ -38,6 +42,7 @@ class Hub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files = dict(FILES)
         self.cut_once: str | None = None
+        self.dripping: str | None = None
         self.requests: list[tuple[str, str, str]] = []
 
     @property
@@ -101,6 +106,17 @@ class Handler(BaseHTTPRequestHandler):
             self.connection.shutdown(socket.SHUT_RDWR)
             self.close_connection = True
             return
+        if self.command == "GET" and self.server.dripping == name:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body[: len(body) // 2])
+            with contextlib.suppress(OSError):
+                for byte in body[len(body) // 2 :]:
+                    self.wfile.write(bytes([byte]))
+                    time.sleep(0.02)
+            self.close_connection = True
+            return
         if start:
             headers["Content_Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
         self.send(body[start:], 206 if start else 200, **headers)
@@ -160,6 +176,23 @@ def test_an_interrupted_download_goes_on_in_the_next_process(server, tmp_path):
     assert (folder / "model.safetensors").read_bytes() == SAFE
     assert [span for verb, _, span in server.requests if verb == "GET" and span] == ["bytes=5000-"]
     assert sorted(os.listdir(folder)) == ["config.json", "model.safetensors", "vocab.txt"]
+
+
+@pytest.mark.parametrize("into_cache", [False, True], ids=["folder", "cache"])
+def test_a_download_that_drips_is_broken_off(server, tmp_path, monkeypatch, into_cache):
+    monkeypatch.setattr(transfer, "WINDOW_SECONDS", 0.3)
+    server.files["model.safetensors"] = SAFE
+    server.dripping = "model.safetensors"
+    folder = tmp_path / "torch"
+    fetch = (lambda: hub.resolve(NAME, ALL)) if into_cache else (lambda: hub.fetch_repo(NAME, ALL, folder))
+    with pytest.raises(InputError, match=r"^someone/mobilebert-small: the download broke off \(too slow, "):
+        fetch()
+    server.dripping = None
+    server.requests.clear()
+    fetched = fetch()
+    assert (fetched if into_cache else folder).joinpath("model.safetensors").read_bytes() == SAFE
+    if not into_cache:
+        assert any(span.startswith("bytes=") and span != "bytes=0-" for _, _, span in server.requests)
 
 
 def test_changed_and_damaged_files_are_fetched_again(server, tmp_path):

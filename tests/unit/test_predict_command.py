@@ -455,7 +455,7 @@ MISTAKES = {
     "two passages": ((*QA, "--context", "a", "--context_text", "b"), "not allowed with argument --context"),
     "passage and questions from one pipe": ((*QA, "--context", "-"), "--context - takes the passage from standard"),
     "no such passage": ((*QA, "--question", "x", "--context", "{tmp}/no.txt"), "no.txt: no such file"),
-    "a folder": ((*QA, "--question", "x", "--context", "{tmp}"), "cannot be read"),
+    "a folder": ((*QA, "--question", "x", "--context", "{tmp}"), "a folder, but a file is expected"),
     "a picture": ((*QA, "--question", "x", "--context", "{tmp}/latin.txt"), "latin.txt: not UTF-8 text (byte 1)"),
     "zero bytes": ((*QA, "--question", "x", "--context", "{tmp}/zeros"), "zeros: holds zero bytes, so it is no text"),
     "an empty passage": ((*QA, "--question", "x", "--context", "{tmp}/blank.txt"), "blank.txt: is empty; expected a"),

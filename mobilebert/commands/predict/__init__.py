@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from mobilebert.base import cli, digests
 from mobilebert.base.errors import InputError
+from mobilebert.data.texts import LONGEST_TEXT
 from mobilebert.inference.engines import ENGINES
 
 QUESTION_ANSWERING, CLASSIFICATION = "question-answering", "sequence-classification"
@@ -53,7 +54,11 @@ def parse_args() -> argparse.Namespace:
     group = qa.add_argument_group("one question")
     group.add_argument("--question", metavar="TEXT", help="what to ask; without it, questions are asked for")
     passage = group.add_mutually_exclusive_group()
-    passage.add_argument("--context", metavar="FILE", help="the passage: a text file, or - for standard input")
+    passage.add_argument(
+        "--context",
+        metavar="FILE",
+        help=f"the passage: a text file, or - for standard input; {LONGEST_TEXT:,} characters at most",
+    )
     passage.add_argument("--context_text", metavar="TEXT", help="the passage itself")
     _add_batch(qa, "SQuAD JSON (.json), or .jsonl, .tsv, .csv with columns question and context, and perhaps id")
     group = qa.add_argument_group("how to read (default: as the model was trained)")
@@ -167,14 +172,14 @@ def main() -> None:
     model = Model(source, args.engine, args.threads, args.verify)
     if args.command == "qa" and args.input is not None:
         options = {"top_k": args.top_k, **_reading(args)}
-        print(predict_batch.answer_file(model, Path(args.input), Path(args.output), args.overwrite, options))
+        cli.say(predict_batch.answer_file(model, Path(args.input), Path(args.output), args.overwrite, options))
     elif args.command == "qa":
         session = AnsweringSession(model, args.top_k, _reading(args), args.json)
         session.take_passage(args.context, args.context_text)
         session.run(args.question)
     elif args.input is not None:
         files = Path(args.input), Path(args.output)
-        print(predict_batch.classify_file(model, *files, args.overwrite, args.text_column, args.max_seq_length))
+        cli.say(predict_batch.classify_file(model, *files, args.overwrite, args.text_column, args.max_seq_length))
     else:
         ClassifyingSession(model, args.max_seq_length, args.json).run(args.text, args.text_pair)
 

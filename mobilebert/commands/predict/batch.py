@@ -15,6 +15,7 @@ from mobilebert.commands.predict.session import Model, check_pair
 from mobilebert.data.classify.examples import Examples, find_text_columns, read_examples, read_lines
 from mobilebert.data.qa.squad_json import SquadExample, id_text, is_empty, read_squad
 from mobilebert.data.tables import JsonValue, open_table
+from mobilebert.data.texts import check_text
 from mobilebert.inference import engines
 from mobilebert.inference.predictor import Predictor, Reading
 
@@ -148,9 +149,10 @@ def read_questions(path: Path) -> list[SquadExample]:
     for number, (line, row) in enumerate(table.rows):
         if len(row) != len(table.header):
             raise InputError(f"{path}:{line}: {len(row)} columns, expected {len(table.header)}")
-        for name, at in (("question", question_at), ("context", context_at)):
+        for at in (question_at, context_at):
             table.check_text(line, row, at)
-            _check_text(f"{path}:{line}: {name}", row[at], may_be_empty=name == "question")
+        if not row[context_at].strip():
+            raise InputError(f"{path}:{line}: context is empty")
         name = str(number) if id_at is None else _id(f"{path}:{line}: id", row[id_at])
         questions.append(SquadExample(name, row[question_at], row[context_at], (), ()))
     if not questions:
@@ -165,7 +167,7 @@ def _id(where: str, cell: str) -> str:
     """An id of a table, as an id of SQuAD's JSON is read."""
     value: Any = cell if not isinstance(cell, JsonValue) else json.loads(cell) if cell else None
     text = id_text(where, value)
-    _check_text(where, text)
+    check_text(where, text)
     return text
 
 
@@ -183,13 +185,8 @@ def read_texts(path: Path, columns: Sequence[str] | None) -> Examples:
     if _suffix(path) == ".txt":
         if columns is not None:
             raise InputError(f"--text_column: {path} is lines of text without columns; name it .tsv if it has some")
-        examples = read_lines(path)
-    else:
-        examples = read_examples(path, columns or _text_columns(path), None, None)
-    for name, text, pair in zip(examples.ids, examples.texts, examples.pairs or examples.texts, strict=True):
-        _check_text(f"{path}: text {name}", text, may_be_empty=True)
-        _check_text(f"{path}: text {name}", pair, may_be_empty=True)
-    return examples
+        return read_lines(path)
+    return read_examples(path, columns or _text_columns(path), None, None)
 
 
 def _text_columns(path: Path) -> Sequence[str]:
@@ -202,15 +199,6 @@ def _text_columns(path: Path) -> Sequence[str]:
 
 def _suffix(path: Path) -> str:
     return Path(path.name.removesuffix(".gz")).suffix.lower()
-
-
-def _check_text(where: str, text: str, may_be_empty: bool = False) -> None:
-    if not may_be_empty and not text.strip():
-        raise InputError(f"{where} is empty")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise InputError(f"{where} has an invalid character at {error.start}") from None
 
 
 def _check_paths(model: Model, path: Path, output: Path) -> None:

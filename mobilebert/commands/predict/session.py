@@ -11,9 +11,11 @@ from mobilebert.base.errors import InputError
 from mobilebert.base.files import read_text
 from mobilebert.commands.predict import view as view
 from mobilebert.commands.predict.output import json_line
+from mobilebert.data.texts import LONGEST_TEXT, check_text
 from mobilebert.inference.predictor import Predictor
 from mobilebert.inference.source import Source
 
+_LONGEST_INPUT = 4 * LONGEST_TEXT  # bytes of standard input, at most four a character
 PAIR_MARK = "||"  # between two texts on a line; a tab does too
 
 _HELP = """\
@@ -69,7 +71,7 @@ class Terminal:
                 raise
         if self.is_interactive:
             print(prompt, end="", file=sys.stderr, flush=True)
-        line = sys.stdin.readline()
+        line = sys.stdin.readline(LONGEST_TEXT + 1)  # one more than a text may have: it is refused
         return line.rstrip("\r\n") if line else None
 
     def lines(self, prompt: str) -> Iterator[str]:
@@ -172,9 +174,10 @@ class AnsweringSession:
     def _type_passage(self, terminal: Terminal) -> bool:
         """Let the passage be typed; False (and the old one stays) where nothing is."""
         terminal.say("Type or paste the passage; an empty line ends it.")
-        lines = []
-        while line := terminal.ask("passage> "):
+        lines, characters = [], 0
+        while characters <= LONGEST_TEXT and (line := terminal.ask("passage> ")):
             lines.append(line)
+            characters += len(line)
         if not "".join(lines).strip():
             return False
         self.context = "\n".join(lines)
@@ -239,8 +242,11 @@ def read_passage(file: str) -> str:
     """
     if file != "-":
         return _checked(file, read_text(file))
+    raw = sys.stdin.buffer.read(_LONGEST_INPUT + 1)
+    if len(raw) > _LONGEST_INPUT:
+        raise InputError(f"standard input: has more than {LONGEST_TEXT:,} characters; cut it")
     try:
-        return _checked("standard input", sys.stdin.buffer.read().decode("utf-8-sig"))
+        return _checked("standard input", raw.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise InputError(f"standard input: not UTF-8 text (byte {error.start})") from None
 
@@ -258,6 +264,7 @@ def check_pair(source: Source, has_pair: bool, how: str = "the second with --tex
 
 
 def _checked(name: str, text: str) -> str:
+    check_text(f"{name}:", text)
     if "\0" in text:
         raise InputError(f"{name}: holds zero bytes, so it is no text file")
     if not text.strip():

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TextIO
 
+from mobilebert.base.errors import shorten
 from mobilebert.inference.predictor import Answer, Classification, Reading
 from mobilebert.inference.sentences import excerpt_bounds, sentence_bounds
 
 _BOLD, _DIM, _PLAIN = "\x1b[1;32m", "\x1b[2m", "\x1b[0m"
-_LONGEST_ANSWER = 300  # characters shown of an answer that is one endless word
 _NO_ANSWER = "(no answer)"
 _DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -56,7 +56,7 @@ def show_reading(context: str, reading: Reading, threshold: float, style: Style)
     best, *others = reading.answers
     lines = [_in_sentence(context, best, style.width - 2, style) if best.text else _NO_ANSWER, ""]
     for rank, answer in enumerate(reading.answers, start=1):
-        line = f"{rank:3d}  {answer.probability:6.1%}  {_short(printable(answer.text)) or _NO_ANSWER}"
+        line = f"{rank:3d}  {answer.probability:6.1%}  {shorten(printable(answer.text)) or _NO_ANSWER}"
         # Where else it stands, unless that is within sight: the sentence above shows it.
         if answer in others and answer.text and not (best.text and answer.start < best.end and best.start < answer.end):
             room = style.width - len(line) - 7
@@ -112,13 +112,8 @@ def _in_sentence(context: str, answer: Answer, width: int, style: Style) -> str:
     low, high = sentence_bounds(context, answer.start, answer.end)
     first, last = excerpt_bounds(low, high, answer.start, answer.end, context, width - 6)
     before, after = printable(context[first : answer.start]), printable(context[answer.end : last])
-    text = f"{before}{style.strong(_short(printable(answer.text)))}{after}"
+    text = f"{before}{style.strong(shorten(printable(answer.text)))}{after}"
     return f"{'... ' if first > low else ''}{text}{' ...' if last < high else ''}"
-
-
-def _short(text: str) -> str:
-    half = _LONGEST_ANSWER // 2
-    return text if len(text) <= _LONGEST_ANSWER else f"{text[:half]} ... {text[-half:]}"
 
 
 def _steers(character: str) -> bool:

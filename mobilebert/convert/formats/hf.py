@@ -1,12 +1,14 @@
 """Hugging Face's format: ``model.safetensors``, read without torch, else ``pytorch_model.bin``; each may be sharded."""
 
 import re
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mobilebert.base.errors import InputError, first_line
+from mobilebert.base.files import check_zip
 from mobilebert.model import tensor_files, weights
 from mobilebert.model.tensor_files import SAFETENSORS, State
 
@@ -90,6 +92,8 @@ def _read_pickle(path: Path) -> State:
     import torch
 
     try:
+        if zipfile.is_zipfile(path):  # else a pickle as torch wrote it before 1.6
+            check_zip(path)
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
         content, taken_off = tensor_files.unwrap(content, torch.is_tensor, path)
         # Counters and notes of a training stand among the tensors of some; what is neither is an error below.

@@ -12,6 +12,7 @@ from mobilebert.base.errors import InputError
 from mobilebert.base.files import read_text
 from mobilebert.data.classify.labels import MissingLabels, is_missing, line_list, read_label
 from mobilebert.data.tables import QQP_COLUMNS, Table, bare, open_table
+from mobilebert.data.texts import check_text
 
 _log = logging.getLogger(__name__)
 
@@ -192,9 +193,13 @@ def read_lines(path: str | Path) -> Examples:
     """Read a text a line; only a line feed ends a line, and empty lines are skipped.
 
     Raises:
-        InputError: no text, or not UTF-8.
+        InputError: no text, not UTF-8, or a line that is too long.
     """
-    texts = [line.removesuffix("\r") for line in read_text(path).split("\n") if line.strip()]
+    texts = []
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if line.strip():
+            check_text(f"{path}:{number}:", line)
+            texts.append(line.removesuffix("\r"))
     if not texts:
         raise InputError(f"{path}: has no text")
     return Examples(str(path), [str(number) for number in range(len(texts))], texts, None, None)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mobilebert.base.errors import InputError
-from mobilebert.base.files import atomic_path, read_text, write_text
+from mobilebert.base.files import atomic_path, read_text, regular, write_text
 from mobilebert.data.classify.examples import Examples, FileRules, read_examples
 from mobilebert.data.glue.tasks import TASKS, Task, label_indices
 from mobilebert.data.tables import open_table
@@ -169,7 +169,7 @@ def zip_submissions(folder: str | Path, archive: str | Path) -> list[str]:
             GLUE's test set: the server would refuse the archive or score it 0; or ``archive`` is something else than an
             earlier archive.
     """
-    if os.path.lexists(archive) and not zipfile.is_zipfile(archive):
+    if os.path.lexists(archive) and not zipfile.is_zipfile(regular(archive)):
         raise InputError(f"{archive}: is there already and no zip archive; name another, ending in .zip")
     names = []
     for task in TASKS.values():

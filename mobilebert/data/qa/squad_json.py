@@ -20,6 +20,7 @@ from mobilebert.base.errors import InputError
 from mobilebert.base.files import broken_json, read_text
 from mobilebert.base.json_decoder import JsonDecoder, repeated_key
 from mobilebert.data.tables import bare
+from mobilebert.data.texts import check_text
 
 BAD_ANSWER_CHOICES = ("error", "drop")
 Purpose = Literal["train", "score", "answer"]
@@ -268,7 +269,7 @@ def _entries(path: str | os.PathLike, content: Any, purpose: Purpose) -> Iterato
                 answers=tuple(text for text, _ in answers),
                 answer_starts=tuple(start for _, start in answers),
             )
-            _check_characters(f"{path}: {qa_place}.id", example.id)
+            check_text(f"{path}: {qa_place}.id", example.id)
             yield _Entry(example, flag, is_emptied)
 
 
@@ -367,15 +368,8 @@ def _text(path: str | os.PathLike, place: str, parent: Any, key: str) -> str:
     value = parent.get(key) if isinstance(parent, dict) else None
     if not isinstance(value, str):
         raise InputError(f"{path}: {place}.{key} is {'missing' if value is None else repr(value)}, expected a text")
-    _check_characters(f"{path}: {place}.{key}", value)
+    check_text(f"{path}: {place}.{key}", value)
     return value
-
-
-def _check_characters(where: str, text: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:  # JSON may hold half of a surrogate pair, which is no character
-        raise InputError(f"{where} has an invalid character at {error.start}") from None
 
 
 def _check_ids(path: str | os.PathLike, examples: list[SquadExample]) -> None:

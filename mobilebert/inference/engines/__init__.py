@@ -5,10 +5,12 @@ from there what they need. No engine imports its library before it is made, and 
 ``extras.load``.
 """
 
+import logging
 import os
 from importlib.util import find_spec
 
 from mobilebert.base.errors import InputError
+from mobilebert.base.files import regular
 from mobilebert.inference.engines.base import Engine, EngineOptions
 from mobilebert.inference.engines.dygraph import DygraphEngine
 from mobilebert.inference.engines.onnx_runtime import OnnxRuntimeEngine
@@ -17,6 +19,8 @@ from mobilebert.inference.engines.paddle_inference import PaddleEngine
 from mobilebert.inference.source import Source, read_source
 
 __all__ = ["ENGINES", "Engine", "EngineOptions", "best_engine", "load"]
+
+_log = logging.getLogger(__name__)
 
 # Name -> engine, in the order in which they are preferred.
 ENGINES: dict[str, type[Engine]] = {
@@ -41,7 +45,7 @@ def load(
     Args:
         source: what export.py wrote, or a fine-tuned checkpoint.
         engine: a key of ``ENGINES``; None takes ``best_engine``.
-        threads, precision: see ``EngineOptions``.
+        threads, precision: see ``EngineOptions``; more threads than the machine has processors are never used.
 
     Raises:
         InputError: an unknown engine, one that the folder has no files for, or a library that is not installed.
@@ -52,6 +56,9 @@ def load(
         raise InputError(f"engine {name!r}: expected one of {', '.join(ENGINES)}")
     if threads is not None and threads < 1:
         raise InputError(f"`threads={threads}`: expected at least 1")
+    if threads is not None and threads > (processors := os.cpu_count() or 1):  # a million of them would be started
+        _log.warning("threads: %d are more than this machine's processors; %d are used", threads, processors)
+        threads = processors
     chosen, manifest = ENGINES[name], source.manifest
     if not chosen.can_run(manifest):
         available = ", ".join(manifest.engines)
@@ -62,6 +69,8 @@ def load(
         raise InputError(
             f"{source.folder}: was not exported for {name} (only for {available}); export again with {chosen.made_with}"
         )
+    for file in chosen.weight_files:
+        regular(source.folder / file)
     loaded = chosen(source.folder, manifest.head, manifest.outputs, EngineOptions(threads, precision))
     loaded.config = source.config
     return loaded

@@ -8,6 +8,7 @@ import numpy as np
 
 from mobilebert.base import digests
 from mobilebert.base.errors import InputError, first_line
+from mobilebert.base.files import regular
 from mobilebert.data.collate import INPUT_NAMES
 from mobilebert.inference.engines.base import Engine, EngineOptions
 from mobilebert.inference.manifest import PADDLE_PREFIX
@@ -26,7 +27,7 @@ class PaddleEngine(Engine):
         self.outputs = list(outputs)
         model, weights = folder / f"{PADDLE_PREFIX}.json", folder / self.weight_files[0]
         for path in (model, weights):
-            if not path.is_file():  # without weights it would compute with whatever is in memory
+            if not regular(path).is_file():  # without weights it would compute with whatever is in memory
                 raise InputError(f"{path}: no such file; export it again")
         digests.check(folder, model.name, weights.name)
         config = inference.Config(str(model), str(weights))
