@@ -11,6 +11,7 @@ import ctypes
 import io
 import os
 import platform
+import re
 import sys
 import time
 import warnings
@@ -182,7 +183,7 @@ def check_numbers(environment: Mapping[str, str]) -> None:
     """
     for name, most in _NUMBERS.items():
         value = environment.get(name, "")
-        if value and not all(part.strip().isdecimal() and int(part) <= most for part in value.split(",")):
+        if value and not all(re.fullmatch(r" *[0-9]{1,9} *", part) and int(part) <= most for part in value.split(",")):
             raise InputError(f"{name}={value} in the environment: expected a whole number up to {most}; or unset it")
 
 

@@ -476,7 +476,7 @@ MISTAKES = {
     "broken JSON": ((*QA, "--input", "{tmp}/broken.jsonl", *BATCH), "broken.jsonl:2: broken JSON at column"),
     "no context": ((*QA, "--input", "{tmp}/lacks.jsonl", *BATCH), "lacks.jsonl:2: no 'context'"),
     "an empty one": ((*QA, "--input", "{tmp}/empty.jsonl", *BATCH), "empty.jsonl:1: context is empty"),
-    "half a character": ((*QA, "--input", "{tmp}/half.jsonl", *BATCH), "half.jsonl:1: context has an invalid"),
+    "half a character": ((*QA, "--input", "{tmp}/half.jsonl", *BATCH), "half.jsonl:1: 'context' has an invalid"),
     "the same id": ((*QA, "--input", "{tmp}/twice.jsonl", *BATCH), "only 1 different ids for 2 questions"),
     "no column": ((*QA, "--input", "{tmp}/c.tsv", *BATCH), "no column 'question'; the file has words, label"),
     "a stride for no question": ((*QA, "--input", "{tmp}/long.jsonl", *BATCH, "--doc_stride", "61"),
