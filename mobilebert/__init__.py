@@ -10,13 +10,17 @@ The public names are loaded on first use, so that importing the package (and eve
 Paddle. When Paddle starts, ``mobilebert.process`` sets up the machine for it first.
 """
 
-import os
-from importlib import import_module
-from typing import TYPE_CHECKING
+from mobilebert.base import interrupt  # isort: skip (from here on, Ctrl-C is one line)
+
+interrupt.install_early()
+
+import os  # noqa: E402
+from importlib import import_module  # noqa: E402
+from typing import TYPE_CHECKING  # noqa: E402
 
 __version__ = "0.1.0"
 
-from mobilebert import _aliases, process
+from mobilebert import _aliases, process  # noqa: E402
 
 if TYPE_CHECKING:  # what type checkers and editors see of the names below
     from mobilebert.convert.convert import convert as convert

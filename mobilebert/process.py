@@ -21,7 +21,7 @@ from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 
-from mobilebert.base import cli
+from mobilebert.base import cli, extras, interrupt
 from mobilebert.base.errors import InputError
 
 _STRIDE_FLAG = "FLAGS_use_stride_kernel"
@@ -298,7 +298,9 @@ class _AtImport:
 
 def _set_up_and_load(load: Load, module: ModuleType) -> None:
     setup()
-    load(module)
+    # A program of somebody else's may want Paddle's data sets where they always are.
+    with extras.own_home() if interrupt.is_ours() else contextlib.nullcontext():
+        load(module)
 
 
 def _load_quietly(load: Load, module: ModuleType) -> None:

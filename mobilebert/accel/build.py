@@ -23,7 +23,7 @@ from pathlib import Path
 import paddle
 
 from mobilebert.base import cli
-from mobilebert.base.files import atomic_path, file_digest
+from mobilebert.base.files import atomic_path, file_digest, make_cache
 
 FOLDER = Path(__file__).parent / "csrc"
 SOURCE = "layer_train.c"  # it includes the headers beside it
@@ -84,8 +84,7 @@ def _sources() -> list[str]:
 def _cache() -> Path | None:
     """The folder of built files, made where missing; None where others could write to it or it cannot be made."""
     try:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "mobilebert"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder = make_cache()
         # In a parent that all may write to, without /tmp's sticky bit, anybody can put another folder in its place.
         if folder.is_symlink() or any(parent.stat().st_mode & 0o1002 == 0o002 for parent in folder.parents):
             return None

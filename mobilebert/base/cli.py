@@ -15,14 +15,28 @@ from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 from mobilebert import __version__
-from mobilebert.base import extras
+from mobilebert.base import extras, interrupt
 from mobilebert.base.errors import InputError, one_line
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 128 + 2  # as a shell reports SIGINT
 EXIT_BROKEN_PIPE = 128 + 13  # and SIGPIPE
 
-_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+# What a user can do about a file that cannot be read or written.
+_ADVICE = {
+    errno.ENOSPC: "free some space or choose another place",
+    errno.EDQUOT: "free some space or choose another place",
+    errno.EFBIG: "raise the limit on a file's size (ulimit -f) or choose another place",
+    errno.EROFS: "choose another place",
+    errno.EACCES: "choose another place, or ask for the permission",
+    errno.EPERM: "choose another place, or ask for the permission",
+    errno.ENOTDIR: "choose another name: a file is where a folder should be",
+    errno.EEXIST: "choose another name: a file is where a folder should be",
+    errno.EISDIR: "choose another name: a folder is where a file should be",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOENT: "was it removed meanwhile?",
+    errno.EIO: "is the disk damaged, or gone?",
+}
 _ARGUMENT = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`]*))?`")
 
 
@@ -178,31 +192,54 @@ def as_flags(message: str) -> str:
 def run(main: Callable[[], int | None]) -> NoReturn:
     """Run a script's ``main`` and exit: 0 or its return value, 2 with one line for bad input, 130 for Ctrl-C.
 
-    Names in backquotes in the message become flags, see ``as_flags``. A full or forbidden disk is bad input too, and
-    so is a library of an extra that is not installed. A reader that closes the pipe (``| head``) ends the script
-    quietly.
+    Names in backquotes in the message become flags, see ``as_flags``. A disk that is full, forbidden or gone is bad
+    input too, and so is a library of an extra that is not installed. A reader that closes the pipe (``| head``) ends
+    the script quietly. Signals: see ``interrupt``.
     """
+    with interrupt.unwinding():
+        code = _outcome(main)
+    sys.exit(code)
+
+
+def _outcome(main: Callable[[], int | None]) -> int | str | None:
+    """The exit code of ``main``, whose output is written or given up."""
     try:
-        code = main() or 0
+        try:
+            code: int | str | None = main() or 0
+        except SystemExit as ended:  # of argparse, or of a training that was stopped
+            code = ended.code
         sys.stdout.flush()
+        return code
     except InputError as error:
-        print(f"error: {as_flags(str(error))}", file=sys.stderr)
-        code = EXIT_BAD_INPUT
+        message = as_flags(str(error))
     except ModuleNotFoundError as error:
         if extras.extra_of(error.name) is None:
             raise
-        print(f"error: {extras.missing(error.name)}", file=sys.stderr)
-        code = EXIT_BAD_INPUT
+        message = str(extras.missing(error.name))
     except KeyboardInterrupt:
-        code = EXIT_INTERRUPTED
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # What is still buffered must not raise a second time when the interpreter flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = EXIT_BROKEN_PIPE
+        _give_up_output()
+        return EXIT_BROKEN_PIPE
     except OSError as error:
-        if error.errno not in _DISK_ERRORS:
+        if error.filename is None and error.errno not in _ADVICE:
             raise
-        place = f"{error.filename}: " if error.filename else ""
-        print(f"error: {one_line(place)}{error.strerror}; free some space or choose another place", file=sys.stderr)
-        code = EXIT_BAD_INPUT
-    sys.exit(code)
+        message = one_line(_about_file(error))
+        _give_up_output()
+    print(f"error: {message}", file=sys.stderr)
+    return EXIT_BAD_INPUT
+
+
+def _about_file(error: OSError) -> str:
+    place = f"{error.filename}: " if error.filename else ""
+    advice = f"; {_ADVICE[error.errno]}" if error.errno in _ADVICE else ""
+    return f"{place}{error.strerror or error}{advice}"
+
+
+def _give_up_output() -> None:
+    """What is still buffered must not raise a second time when the interpreter flushes at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -5,10 +5,14 @@ Some libraries report on who uses them, from their import on: ``silence`` turns 
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
+from unittest import mock
 
 from mobilebert.base.errors import InputError, first_line
+from mobilebert.base.files import cache_folder
 
 # Extra -> the modules that it brings and that this package imports; pyproject.toml names the libraries.
 EXTRAS = {
@@ -31,14 +35,30 @@ def silence(library: str) -> None:
     ONNX Runtime (1.32) writes an id of the machine and a database of events below the home folder and sends them;
     OpenVINO (2026.4) writes an id and sends an event; huggingface_hub (2.4) asks the hub for a list of programs and
     tells it which one it runs under. What the user has set in the environment, or answered OpenVINO, is left as it is.
+    Matplotlib keeps its list of fonts in our cache instead of the home folder.
 
     Args:
         library: a module's name, such as ``"onnxruntime"``; any other is let be.
     """
+    if library == "matplotlib" and "MPLCONFIGDIR" not in os.environ:
+        os.environ["MPLCONFIGDIR"] = str(cache_folder() / library)
     if library in _SWITCHES:
         os.environ.setdefault(_SWITCHES[library], "1")
     elif library == "openvino" and not os.path.exists(os.path.expanduser(_OPENVINO_ANSWER)):
         sys.modules.setdefault("openvino_telemetry", None)  # as if not installed, which OpenVINO is prepared for
+
+
+@contextmanager
+def own_home() -> Iterator[None]:
+    """Within, ``~`` is a folder of our cache, for libraries that write there unasked: nothing of theirs is the user's.
+
+    VisualDL (2.5) makes a configuration on its import and fails where it cannot; Paddle (3.3) makes a folder for data
+    sets on its import, and leaves there the programs that it traces.
+    """
+    home = cache_folder() / "home"
+    home.mkdir(exist_ok=True)
+    with mock.patch.dict(os.environ, HOME=str(home)):
+        yield
 
 
 def load(module: str) -> ModuleType:

@@ -1,18 +1,25 @@
 """Reading and writing files so that nothing is ever half written."""
 
+import atexit
+import fcntl
+import glob
 import gzip
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import stat
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from mobilebert.base import interrupt
 from mobilebert.base.errors import InputError
 from mobilebert.base.json_decoder import JsonDecoder
 
@@ -30,25 +37,22 @@ _KINDS = {
     stat.S_IFBLK: "a device",
 }
 _ZIP_ENCRYPTED = 0x1  # flag of a member
+_HEX = 16  # digits in a temporary name
 
 
 @contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
-    """Yield a temporary name beside ``path``; rename it to ``path`` when the block ends well.
+    """Yield a temporary file beside ``path``, empty; rename it to ``path`` when the block ends well.
 
     The file is flushed to disk before the rename, so a crash at any moment leaves the old file or the new one.
     On an exception the temporary file is removed and ``path`` is as it was.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with naming(path), temporary_beside(path) as temporary:
         yield temporary
-        with open(temporary, "rb") as handle:
-            os.fsync(handle.fileno())
+        flush(temporary)
         os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -60,23 +64,122 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.mkdir()
-    try:
+    with naming(path), temporary_beside(path, folder=True) as temporary:
         yield temporary
         written = [file for file in temporary.rglob("*") if file.is_file()]
         for file in written:
-            with open(file, "rb") as handle:
-                os.fsync(handle.fileno())
+            flush(file)
         if not path.exists():
             os.replace(temporary, path)
             return
-        for file in written:
-            target = path / file.relative_to(temporary)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(file, target)
+        with interrupt.held():
+            for file in written:
+                target = path / file.relative_to(temporary)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(file, target)
+
+
+@contextmanager
+def temporary_beside(path: Path, folder: bool = False) -> Iterator[Path]:
+    """Yield a new hidden file or folder beside ``path``, which is removed when the block ends, if it is still there.
+
+    It is locked for as long as its process lives: what a killed process left is known by that, and removed first.
+    """
+    remove_stale(path.parent, glob.escape(path.name))
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(_HEX // 2)}.tmp")
+    with interrupt.cleaning(lambda: _remove(temporary)):
+        descriptor = -1
+        while descriptor < 0:
+            if folder:
+                temporary.mkdir()
+            else:
+                temporary.touch(exist_ok=False)
+            descriptor = _lock(temporary, fcntl.LOCK_SH)  # none: taken for stale before it was locked, and removed
+        try:
+            yield temporary
+        finally:
+            os.close(descriptor)
+
+
+def remove_stale(folder: Path, pattern: str) -> None:
+    """Remove what ``temporary_beside`` made in processes that are dead, for paths of ``folder`` that fit a pattern."""
+    for path in folder.glob(f".{pattern}.{_HEX * '[0-9a-f]'}.tmp"):
+        with suppress(OSError):  # its process lives, or the file system has no locks to tell
+            descriptor = _lock(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try:
+                _remove(path)
+            finally:
+                os.close(descriptor)
+
+
+def _lock(path: Path, kind: int) -> int:
+    """An open, locked descriptor of a file or folder; -1 where there is none any more."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return -1
+    try:
+        fcntl.flock(descriptor, kind)
+    except OSError:
+        if kind != fcntl.LOCK_SH:
+            os.close(descriptor)
+            raise
+    if path.exists():
+        return descriptor
+    os.close(descriptor)
+    return -1
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: str | os.PathLike) -> Iterator[None]:
+    """Let an error that names no file, as that of a write, or a temporary file, name this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and (error.filename is None or str(error.filename).endswith(".tmp")):
+            error.filename, error.filename2 = os.fspath(path), None
+        raise
+
+
+def flush(path: Path) -> None:
+    """fsync a file or a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        os.close(descriptor)
+
+
+def make_cache() -> Path:
+    """Our folder for what is made again where it is missing: ``~/.cache/mobilebert``; ``XDG_CACHE_HOME`` moves it.
+
+    Raises:
+        OSError: it is not there and cannot be made.
+        RuntimeError: this user has no home folder.
+    """
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "mobilebert"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+@lru_cache(maxsize=1)
+def cache_folder() -> Path:
+    """``make_cache``; where nothing can be written there, a temporary folder that goes with the process."""
+    with suppress(OSError, RuntimeError):
+        folder = make_cache()
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(4096))
+        return folder
+    folder = Path(tempfile.mkdtemp(prefix="mobilebert-"))
+    atexit.register(interrupt.until_the_end(lambda: _remove(folder)))
+    return folder
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

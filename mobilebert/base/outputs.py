@@ -17,9 +17,9 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from mobilebert.base import cli
+from mobilebert.base import cli, interrupt
 from mobilebert.base.errors import InputError
-from mobilebert.base.files import is_below, write_json
+from mobilebert.base.files import is_below, remove_stale, write_json
 from mobilebert.base.records import read_record
 
 RECORD = ".mobilebert.json"
@@ -55,18 +55,23 @@ def lock(path: Path, what: str | os.PathLike) -> Iterator[None]:
         yield
         return
     made = [folder for folder in path.parents if not folder.exists()]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = _acquire(path, what)
-    _held.add(key)
-    try:
-        yield
-    finally:
-        _held.discard(key)
-        path.unlink(missing_ok=True)  # before the lock is given back, so that nobody can hold it meanwhile
-        os.close(descriptor)
-        with suppress(OSError):  # something was written there
+
+    def remove_made() -> None:
+        with suppress(OSError):  # something was written there, or nothing could be made
             for folder in made:
                 folder.rmdir()
+
+    with interrupt.cleaning(remove_made):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = _acquire(path, what)
+        _held.add(key)
+        try:
+            # Removed before the lock is given back, so that nobody can hold it meanwhile.
+            with interrupt.cleaning(lambda: path.unlink(missing_ok=True)):
+                yield
+        finally:
+            _held.discard(key)
+            os.close(descriptor)
 
 
 def lock_folder(folder: Path) -> AbstractContextManager[None]:
@@ -105,9 +110,10 @@ def _lock(descriptor: int, what: str | os.PathLike, process: int) -> None:
         ) from None
     except OSError:  # a file system without locks
         return
-    os.ftruncate(descriptor, 0)
     since = time.strftime("%Y-%m-%d %H:%M:%S")
-    os.pwrite(descriptor, f"host {socket.gethostname()}, pid {process}, since {since}\n".encode(), 0)
+    with suppress(OSError):  # a full disk: locked all the same
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"host {socket.gethostname()}, pid {process}, since {since}\n".encode(), 0)
 
 
 def record(folder: Path, entries: Iterable[str]) -> None:
@@ -184,9 +190,8 @@ def remove(folder: Path, names: Iterable[str] | None = None) -> None:
                 shutil.rmtree(path)
             else:
                 path.unlink()
-        if "/" not in entry:  # of files.atomic_path, where a run was killed
-            for path in folder.glob(f".{entry}.[0-9]*.tmp"):
-                path.unlink()
+        if "/" not in entry:
+            remove_stale(folder, entry)
     for top in {entry.split("/")[0] for entry in entries if "/" in entry}:
         with suppress(OSError):  # somebody else's files are in it
             (folder / top).rmdir()

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from mobilebert.base import extras
 from mobilebert.base.files import atomic_path
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -30,6 +31,7 @@ def figure(path: str | os.PathLike, rows: int = 1, columns: int = 1, stretch: fl
 
     ``stretch`` makes it so much taller. Prints where the picture went.
     """
+    extras.silence("matplotlib")
     import matplotlib
     from matplotlib.figure import Figure  # not pyplot: it keeps state and looks for a display
 

@@ -1,20 +1,23 @@
 """The folder of an export: what it may replace, and how it appears complete or not at all."""
 
+import glob
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mobilebert.base import digests, hub
+from mobilebert.base import digests, hub, interrupt
 from mobilebert.base.errors import InputError
+from mobilebert.base.files import naming, temporary_beside
 from mobilebert.base.records import read_record
 from mobilebert.export.card import CARD
 from mobilebert.export.targets import TARGETS
 from mobilebert.inference.manifest import MANIFEST
 from mobilebert.model.tensor_files import SAFETENSORS
+
+_OLD = ".replaced"
 
 
 def check_replaceable(out: Path, sources: Sequence[str]) -> None:
@@ -77,17 +80,20 @@ def _check_is_export(folder: Path) -> None:
 def new_folder(folder: Path, sources: Sequence[str]) -> Iterator[Path]:
     """A temporary folder beside ``folder`` that takes its name when the block ends well."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
+    _recover(folder)
+    with naming(folder), temporary_beside(folder, folder=True) as temporary:
         yield temporary
-        temporary.chmod(0o755)
         check_replaceable(folder, sources)  # again: minutes have passed
+        with interrupt.cleaning(lambda: _recover(folder)), interrupt.held():
+            if folder.exists():
+                os.replace(folder, temporary.with_suffix(_OLD))
+            os.replace(temporary, folder)
+
+
+def _recover(folder: Path) -> None:
+    """Finish or undo a replacement: nothing but what it replaced has such a name."""
+    for old in folder.parent.glob(f".{glob.escape(folder.name)}.{16 * '[0-9a-f]'}{_OLD}"):
         if folder.exists():
-            old = temporary.with_name(temporary.name + ".old")
-            os.replace(folder, old)
-            os.replace(temporary, folder)
-            shutil.rmtree(old)
+            shutil.rmtree(old, ignore_errors=True)
         else:
-            os.replace(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+            os.replace(old, folder)

@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
+from safetensors.numpy import save as to_bytes
 
-from mobilebert.base import digests
+from mobilebert.base import digests, interrupt
 from mobilebert.base.errors import InputError, first_line
-from mobilebert.base.files import read_json, regular, write_json
+from mobilebert.base.files import flush, naming, read_json, regular, write_json
 
 FOLDER = "checkpoints"
 _STEP = "step_" + 8 * "[0-9]"  # as a pattern of glob, which leaves alone what others name alike
@@ -51,8 +52,9 @@ def save(output_dir: Path, step: int, checkpoint: Checkpoint, keep: int) -> Path
     """Write a checkpoint and delete all but the ``keep`` newest. Returns its folder."""
 
     def fill(folder: Path) -> None:
-        save_file(checkpoint.model, folder / "model.safetensors")
-        save_file(checkpoint.optimizer, folder / "optimizer.safetensors")
+        # Not save_file: its error of a full disk is not the system's, and its files are for their owner alone.
+        (folder / "model.safetensors").write_bytes(to_bytes(checkpoint.model))
+        (folder / "optimizer.safetensors").write_bytes(to_bytes(checkpoint.optimizer))
         write_json(folder / "state.json", checkpoint.state, indent=None)
         write_json(folder / digests.TABLE, {"step": step, "files": digests.describe(folder)})
 
@@ -170,16 +172,18 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
     """
     recover_folder(folder)
     new, old = (folder.with_name(name) for name in work_folders(folder.name))
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
-    fill(new)
-    for path in [*new.rglob("*"), new]:
-        _flush(path)
-    if folder.exists():
-        os.rename(folder, old)
-    os.rename(new, folder)
-    _flush(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    with interrupt.cleaning(lambda: shutil.rmtree(new, ignore_errors=True)), naming(folder):
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(parents=True)
+        fill(new)
+        for path in [*new.rglob("*"), new]:
+            flush(path)
+        with interrupt.held():
+            if folder.exists():
+                os.rename(folder, old)
+            os.rename(new, folder)
+        flush(folder.parent)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def work_folders(name: str) -> tuple[str, str]:
@@ -193,12 +197,3 @@ def recover_folder(folder: Path) -> None:
     if old.exists() and not folder.exists():
         os.rename(old, folder)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _flush(path: Path) -> None:
-    """fsync a file or a folder."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import paddle
 
+from mobilebert.base import extras
 from mobilebert.base.files import write_text
 
 FORMAT = "1.0.0"  # of the file, as VisualDL 2.5 checks it
@@ -72,7 +73,7 @@ def trace(model: paddle.nn.Layer, inputs: Mapping[str, np.ndarray]) -> Any:
         traced = _Traced(model)
         traced.eval()
         traced = paddle.jit.to_static(traced, [specs], full_graph=True)
-        with _without_noise():
+        with _without_noise(), extras.own_home():
             return traced.forward.concrete_program.main_program
     finally:
         for hook in hooks:

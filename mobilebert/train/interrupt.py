@@ -1,11 +1,11 @@
-"""SIGTERM and SIGINT while training: finish the step, save, exit 143 or 130."""
+"""SIGTERM, SIGHUP and SIGINT while training: finish the step, save, exit 143, 129 or 130."""
 
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+
+from mobilebert.base import interrupt
 
 
 class EvaluationInterrupted(BaseException):
@@ -16,7 +16,7 @@ class EvaluationInterrupted(BaseException):
 
 
 class StopSignals:
-    """Context in which SIGTERM and SIGINT are noted instead of killing the process.
+    """Context in which SIGTERM, SIGHUP and SIGINT are noted instead of ending the process.
 
     A second Ctrl-C ends the process at once. A second SIGTERM does not: Paddle's launcher sends three in 0.6 s.
 
@@ -27,21 +27,21 @@ class StopSignals:
     def __init__(self) -> None:
         self.received = 0
         self._in_evaluation = False
-        self._previous: dict[int, Any] = {}
+        self._previous: dict[int, interrupt.Handler] = {}
 
     def __enter__(self) -> "StopSignals":
-        if threading.current_thread() is threading.main_thread():  # the only one that may set handlers
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._previous[number] = signal.signal(number, self._note)
+        self._previous = interrupt.take_over(self._note)
         return self
 
     def __exit__(self, *exc_info) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
+        interrupt.give_back(self._previous)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and self.received == signal.SIGINT:
-            raise KeyboardInterrupt
+            before = self._previous[number]
+            (before if callable(before) else signal.default_int_handler)(number, frame)
+        if number == signal.SIGHUP:
+            interrupt.leave_dead_terminal()
         first, self.received = not self.received, number
         if first and self._in_evaluation:
             raise EvaluationInterrupted

@@ -70,7 +70,8 @@ def train(
         InputError: an empty train set, a setting that the device cannot do, a missing or damaged checkpoint, other
             settings or data than the checkpoint's, a non-finite loss or gradient under ``on_nan=stop``; a folder that
             holds an earlier run or somebody else's files, or that another process writes.
-        SystemExit: code 143 (SIGTERM) or 130 (SIGINT), after the step was finished and a checkpoint written.
+        SystemExit: code 143 (SIGTERM), 129 (SIGHUP) or 130 (SIGINT), after the step was finished and a checkpoint
+            written.
     """
     with parallel.lock_output(Path(output_dir), parallel.start()):
         run = begin(model, train_set, settings, Path(output_dir), hooks, start, header)

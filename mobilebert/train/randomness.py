@@ -24,6 +24,11 @@ def seed_all(seed: int) -> None:
     paddle.seed(seed)
 
 
+def generators(states: RandomStates) -> str:
+    """Of which devices ``capture`` kept the generators, for messages: ``1 cpu, 2 gpu``."""
+    return ", ".join(f"{len(kept)} {device}" for device, kept in sorted(states["paddle"].items()))
+
+
 def capture() -> RandomStates:
     """All random states; ``restore`` takes the same value, also after a trip through JSON."""
     version, mersenne_state, gauss = random.getstate()

@@ -19,7 +19,7 @@ import paddle
 
 from mobilebert.base import extras, plots
 from mobilebert.base.errors import printable
-from mobilebert.base.files import regular, write_json, write_text
+from mobilebert.base.files import naming, regular, write_json, write_text
 from mobilebert.base.json_decoder import JsonDecoder
 from mobilebert.base.records import as_record
 from mobilebert.train.graph import write_graph
@@ -52,7 +52,6 @@ class RunLog:
         if not enabled:
             return
         output_dir.mkdir(parents=True, exist_ok=True)
-        self._text = open(output_dir / RUN_LOG, "a", encoding="utf-8", buffering=1)  # noqa: SIM115 (closed by close)
         steps = [record for record in read_records(output_dir / TRAIN_LOG) if record["step"] <= first_step]
         for name, records in ((TRAIN_LOG, steps), (EVAL_LOG, evaluations)):
             write_text(output_dir / name, "".join(_line(record) for record in records))
@@ -76,14 +75,16 @@ class RunLog:
             best_metric: metric by which VisualDL compares runs; empty: by the training loss.
         """
         try:
-            from visualdl import LogWriter
+            with extras.own_home():  # it writes there on its import
+                from visualdl import LogWriter
         except ModuleNotFoundError:
             self.line(f"no curves for VisualDL: {extras.missing('visualdl')}")
             return
         for pattern in _VISUALDL_FILES:
             for earlier in self.output_dir.glob(pattern):
                 earlier.unlink()
-        self.visualdl = LogWriter(logdir=str(self.output_dir / VISUALDL))
+        with naming(self.output_dir / VISUALDL):
+            self.visualdl = LogWriter(logdir=str(self.output_dir / VISUALDL))
         values = {
             key: value if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
             for key, value in hyper_parameters.items()
@@ -107,7 +108,7 @@ class RunLog:
         if not self.enabled:
             return
         text = printable(text)
-        self._text.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+        self._write_text(text)
         if self.bar is not None:
             self.bar.write(text, file=sys.stderr)
         else:
@@ -117,7 +118,7 @@ class RunLog:
         """One log step: ``record`` goes to ``train.jsonl`` and VisualDL, its gist to ``run.log`` and the terminal."""
         if not self.enabled:
             return
-        self._append(TRAIN_LOG, record)
+        self._append(TRAIN_LOG, _line(record))
         self._scalars("train", record)
         loss, grad_norm = _nan(record["loss"]), _nan(record["grad_norm"])
         text = (
@@ -129,7 +130,7 @@ class RunLog:
         if self.bar is None:
             self.line(text)
             return
-        self._text.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+        self._write_text(text)
         rate = f"{record['examples_per_second']:.1f}"
         self.bar.set_postfix({"loss": f"{loss:.4f}", "lr": f"{record['lr']:.2e}", "examples/s": rate})
 
@@ -142,7 +143,7 @@ class RunLog:
         """One evaluation: ``record`` holds the step and the metrics."""
         if not self.enabled:
             return
-        self._append(EVAL_LOG, record)
+        self._append(EVAL_LOG, _line(record))
         self._scalars("eval", record)
         metrics = " ".join(f"{key} {_short(value)}" for key, value in record.items() if key != "step")
         self.line(f"evaluation at step {record['step']}: {metrics}{' (best so far)' if is_best else ''}")
@@ -155,12 +156,15 @@ class RunLog:
             self.bar.close()
         if self.visualdl is not None:
             self.visualdl.close()
-        self._text.close()
         self.enabled = False
 
-    def _append(self, name: str, record: Mapping[str, Any]) -> None:
-        with open(self.output_dir / name, "a", encoding="utf-8") as handle:
-            handle.write(_line(record))
+    def _write_text(self, text: str) -> None:
+        self._append(RUN_LOG, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+
+    def _append(self, name: str, line: str) -> None:
+        # Opened for each line: a file that is kept open would try a line that found no space again at the end.
+        with naming(self.output_dir / name), open(self.output_dir / name, "a", encoding="utf-8") as handle:
+            handle.write(line)
 
     def _scalars(self, group: str, record: Mapping[str, Any]) -> None:
         for key, value in record.items():

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -140,11 +140,12 @@ class RunState:
         """Take over a verified checkpoint; on many nodes ``folder`` is on a file system that all see.
 
         Raises:
-            InputError: the checkpoint is of another model, other data or other settings.
+            InputError: the checkpoint is of another model, other data, other settings or other devices.
         """
         found = checkpoint.load(folder)
         saved = as_record(found.state, _Saved, folder / "state.json", "resume from another checkpoint")
         _check_same_run(saved.identity, self.identity, folder)
+        _check_same_devices(saved.random, folder)
         _load_model(self.model, found.model, folder)
         load_optimizer_arrays(self.model, self.optimizer, found.optimizer)
         self.scaler.load(saved.scaler)
@@ -175,6 +176,16 @@ def _check_same_run(saved: dict[str, Any], current: dict[str, Any], folder: Path
     ]
     if differences:
         raise InputError(f"{folder}: checkpoint of another run ({'; '.join(differences)}); resume with the same values")
+
+
+def _check_same_devices(saved: Sequence[randomness.RandomStates], folder: Path) -> None:
+    here = randomness.generators(randomness.capture())
+    for there in map(randomness.generators, saved):
+        if there != here:
+            raise InputError(
+                f"{folder}: checkpoint of a run on other devices (random generators: {there}; here: {here}), where it "
+                "would go on with other random numbers; resume there, or train on from the model in best"
+            )
 
 
 def _load_model(model: paddle.nn.Layer, arrays: dict[str, np.ndarray], folder: Path) -> None:

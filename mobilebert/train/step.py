@@ -38,7 +38,7 @@ class StepOutcome:
     Attributes:
         loss: mean over the examples.
         grad_norm: global norm of the gradients, without the loss scale.
-        any_signal: whether any rank received SIGTERM or SIGINT.
+        any_signal: whether any rank received a signal to stop.
     """
 
     loss: float

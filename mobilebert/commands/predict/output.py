@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from mobilebert.base import outputs
 from mobilebert.base.errors import InputError
+from mobilebert.base.files import naming
 from mobilebert.base.json_decoder import JsonDecoder
 
 # Rows computed together. What is padded together can differ in the last digits, so a run that goes on cuts its rows at
@@ -66,7 +67,7 @@ def write_rows(
         chunks = _new_lines(ids, fingerprints, done, make_compute())
         with tqdm(total=len(ids), initial=done, desc=title, disable=None) as bar:
             first = next(chunks)  # only now, with results at hand, the file is touched
-            with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as handle:
+            with naming(path), open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as handle:
                 handle.truncate(end)
                 handle.seek(end)
                 for lines in chain([first], chunks):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mobilebert.base import extras
 from mobilebert.inference.engines import ENGINES, Engine, EngineOptions
 from mobilebert.inference.manifest import PADDLE_PREFIX
 
@@ -28,7 +29,8 @@ def write(variant: "Variant", folder: Path) -> None:
     layer.eval()
     shape = [-1, -1, -1] if variant.program.choices else [-1, -1]
     inputs = [paddle.static.InputSpec(shape, "int64", name) for name in INPUT_NAMES]
-    paddle.jit.save(layer, str(folder / PADDLE_PREFIX), input_spec=inputs)
+    with extras.own_home():
+        paddle.jit.save(layer, str(folder / PADDLE_PREFIX), input_spec=inputs)
 
 
 def files() -> Sequence[str]:
