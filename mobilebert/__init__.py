@@ -10,17 +10,14 @@ The public names are loaded on first use, so that importing the package (and eve
 Paddle. When Paddle starts, ``mobilebert.process`` sets up the machine for it first.
 """
 
-from mobilebert.base import interrupt  # isort: skip (from here on, Ctrl-C is one line)
-
-interrupt.install_early()
-
-import os  # noqa: E402
-from importlib import import_module  # noqa: E402
-from typing import TYPE_CHECKING  # noqa: E402
+from mobilebert.base import early  # isort: skip (from here on, Ctrl-C is one line)  # noqa: F401
+import os
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-from mobilebert import _aliases, process  # noqa: E402
+from mobilebert import _aliases, process
 
 if TYPE_CHECKING:  # what type checkers and editors see of the names below
     from mobilebert.convert.convert import convert as convert

@@ -298,9 +298,12 @@ class _AtImport:
 
 def _set_up_and_load(load: Load, module: ModuleType) -> None:
     setup()
-    # A program of somebody else's may want Paddle's data sets where they always are.
-    with extras.own_home() if interrupt.is_ours() else contextlib.nullcontext():
+    if not interrupt.is_ours():  # somebody else's program may want Paddle's data sets where they always are
         load(module)
+        return
+    with extras.own_home():
+        load(module)
+    interrupt.renew()
 
 
 def _load_quietly(load: Load, module: ModuleType) -> None:

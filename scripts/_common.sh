@@ -1,6 +1,7 @@
 # Sourced first by every script here: strict mode, --help, errors, the repository's root, the environment, $PYTHON.
 
 set -euo pipefail
+trap 'exit 130' INT
 
 # Prints the comment at the top of the script that was called, without its "# ".
 print_help() {

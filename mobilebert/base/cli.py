@@ -217,7 +217,8 @@ def _outcome(main: Callable[[], int | None]) -> int | str | None:
             raise
         message = str(extras.missing(error.name))
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        if not interrupt.received:  # else it says so itself
+            print("interrupted (SIGINT)", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         _give_up_output()

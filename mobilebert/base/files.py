@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -38,6 +39,7 @@ _KINDS = {
 }
 _ZIP_ENCRYPTED = 0x1  # flag of a member
 _HEX = 16  # digits in a temporary name
+_TEMPORARY = re.compile(r"/\.[^/]*\.(tmp|new)(/|$)")  # .new: of train.checkpoint
 
 
 @contextmanager
@@ -139,13 +141,26 @@ def _remove(path: Path) -> None:
 
 @contextmanager
 def naming(path: str | os.PathLike) -> Iterator[None]:
-    """Let an error that names no file, as that of a write, or a temporary file, name this one."""
+    """Let an error that names no file, as that of a write, or a temporary one, name this one."""
     try:
         yield
     except OSError as error:
-        if error.errno is not None and (error.filename is None or str(error.filename).endswith(".tmp")):
+        if error.errno is not None and (error.filename is None or _TEMPORARY.search(str(error.filename))):
             error.filename, error.filename2 = os.fspath(path), None
         raise
+
+
+def check_written(path: Path) -> None:
+    """Find out whether a library that does not tell had the space for a file: where a write failed, one byte does too.
+
+    Raises:
+        OSError: it had not.
+    """
+    flush(path)
+    size = path.stat().st_size
+    with naming(path), open(path, "ab", buffering=0) as handle:
+        handle.write(b"\0")
+        handle.truncate(size)
 
 
 def flush(path: Path) -> None:

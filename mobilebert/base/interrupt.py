@@ -1,49 +1,31 @@
 """Ctrl-C, SIGTERM and SIGHUP end a command with one line, the exit code of a shell, and nothing temporary left.
 
 The first signal raises an exception, so that what is open is closed, unless an import is under way: libraries swallow
-exceptions there, or print them. Then, outside of ``cli.run``, and for a second signal the process ends on the spot.
-Imports nothing heavy: ``mobilebert/__init__.py`` has it first.
+exceptions there, or print them. Then, and for a second signal, the process ends on the spot. While a command starts,
+``early`` is in charge.
 """
 
 import os
 import signal
 import stat
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn
 
+from mobilebert.base import early
+
 Handler = Any  # as signal.signal takes and gives it
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-SCRIPTS = (
-    "compare.py", "compare_tokenizer.py", "convert.py", "export.py", "predict.py", "run_glue.py", "run_squad.py"
-)  # fmt: skip
 
 received = 0  # the first signal's number
-_installed = _unwinds = _held = _ending = False
+_unwinds = _held = _ending = False
 _cleanups: list[Callable[[], object]] = []
-
-
-def install_early() -> None:
-    """Take over the signals where this process is one of our commands, not a program that uses the package."""
-    if _is_command():
-        _install()
 
 
 def is_ours() -> bool:
     """Whether this process runs one of our commands, or a script under ``cli.run``."""
-    return _installed or _unwinds
-
-
-def _is_command() -> bool:
-    called = sys.argv[0] if getattr(sys, "argv", None) else ""
-    if called == "-m":  # python -m: the module is not known yet
-        return sys.orig_argv[-len(sys.argv)].removeprefix("-m").split(".")[0] == "mobilebert"
-    folder, name = os.path.split(os.path.abspath(called))
-    if name in SCRIPTS:
-        return folder == os.path.abspath(f"{__file__}/../../..")
-    return name == "mobilebert" or (name.startswith("mobilebert-") and not name.endswith(".py"))
+    return _unwinds or early.is_command()
 
 
 def take_over(handler: Handler) -> dict[int, Handler]:
@@ -68,10 +50,11 @@ def give_back(handlers: dict[int, Handler]) -> None:
         signal.signal(number, handler)
 
 
-def _install() -> None:
-    global _installed
-    take_over(handle)
-    _installed = True
+def renew() -> None:
+    """Set the handlers again over those that a library has put in their place: Paddle (3.3) has one of SIGTERM."""
+    for number in SIGNALS:
+        if callable(handler := signal.getsignal(number)):
+            signal.signal(number, handler)
 
 
 def handle(number: int, frame: FrameType | None) -> None:
@@ -89,7 +72,7 @@ def handle(number: int, frame: FrameType | None) -> None:
         leave_dead_terminal()
     if _held:
         return
-    if again or not _unwinds or _is_importing(frame):
+    if again or _is_importing(frame):
         end()
     _raise()
 
@@ -130,11 +113,9 @@ def end() -> NoReturn:
 def unwinding() -> Iterator[None]:
     """Within, a signal raises an exception; whatever comes of it, the process ends with the block as it should."""
     global _unwinds
-    handlers = {} if _installed else take_over(handle)
+    handlers = take_over(handle)
     _unwinds = True
     try:
-        if received:  # between two lines of a command that were no import
-            end()
         yield
     finally:
         _unwinds = False

@@ -33,8 +33,10 @@ class StopSignals:
         self._previous = interrupt.take_over(self._note)
         return self
 
-    def __exit__(self, *exc_info) -> None:
+    def __exit__(self, kind: type | None, *further) -> None:
         interrupt.give_back(self._previous)
+        if kind is None and self.received:  # after the last step: nobody has acted on it
+            signal.raise_signal(self.received)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and self.received == signal.SIGINT:

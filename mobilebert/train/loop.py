@@ -75,12 +75,14 @@ def train(
     """
     with parallel.lock_output(Path(output_dir), parallel.start()):
         run = begin(model, train_set, settings, Path(output_dir), hooks, start, header)
-        with StopSignals() as signals, closing(run.log):
-            stop_signal = _loop(run, loss_fn, signals)
-            if stop_signal:
-                name, step, total = signal.Signals(stop_signal).name, run.state.progress.step, run.length.total_steps
-                run.log.line(f"{name}: stopped after step {step} of {total}, checkpoint written; resume to go on")
-                raise SystemExit(128 + stop_signal)
+        with closing(run.log):
+            with StopSignals() as signals:
+                stop_signal = _loop(run, loss_fn, signals)
+                if stop_signal:
+                    name, step = signal.Signals(stop_signal).name, run.state.progress.step
+                    total = run.length.total_steps
+                    run.log.line(f"{name}: stopped after step {step} of {total}, checkpoint written; resume to go on")
+                    raise SystemExit(128 + stop_signal)
             result = _finish(run)
     model.eval()
     return result

@@ -3,6 +3,7 @@
 Only rank 0 has a ``RunLog`` that writes; the others' does nothing.
 """
 
+import errno
 import json
 import logging
 import math
@@ -10,14 +11,15 @@ import platform
 import resource
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import paddle
 
-from mobilebert.base import extras, plots
+from mobilebert.base import extras, interrupt, plots
 from mobilebert.base.errors import printable
 from mobilebert.base.files import naming, regular, write_json, write_text
 from mobilebert.base.json_decoder import JsonDecoder
@@ -109,10 +111,11 @@ class RunLog:
             return
         text = printable(text)
         self._write_text(text)
-        if self.bar is not None:
-            self.bar.write(text, file=sys.stderr)
-        else:
-            print(text, flush=True)
+        with _terminal():
+            if self.bar is not None:
+                self.bar.write(text, file=sys.stderr)
+            else:
+                print(text, flush=True)
 
     def step(self, record: Mapping[str, Any], total_steps: int) -> None:
         """One log step: ``record`` goes to ``train.jsonl`` and VisualDL, its gist to ``run.log`` and the terminal."""
@@ -132,12 +135,14 @@ class RunLog:
             return
         self._write_text(text)
         rate = f"{record['examples_per_second']:.1f}"
-        self.bar.set_postfix({"loss": f"{loss:.4f}", "lr": f"{record['lr']:.2e}", "examples/s": rate})
+        with _terminal():
+            self.bar.set_postfix({"loss": f"{loss:.4f}", "lr": f"{record['lr']:.2e}", "examples/s": rate})
 
     def advance(self) -> None:
         """Move the progress bar by one step."""
         if self.bar is not None:
-            self.bar.update(1)
+            with _terminal():
+                self.bar.update(1)
 
     def evaluation(self, record: Mapping[str, Any], is_best: bool) -> None:
         """One evaluation: ``record`` holds the step and the metrics."""
@@ -170,6 +175,17 @@ class RunLog:
         for key, value in record.items():
             if self.visualdl is not None and key != "step" and isinstance(value, (int, float)):
                 self.visualdl.add_scalar(f"{group}/{key}", value, record["step"])
+
+
+@contextmanager
+def _terminal() -> Iterator[None]:
+    """A terminal that is gone does not end a training; what is shown there is in ``run.log`` too."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        interrupt.leave_dead_terminal()
 
 
 class Meter:

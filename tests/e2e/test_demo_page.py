@@ -382,7 +382,7 @@ def test_start_and_stop(folders):
         assert second.stderr == (
             f"error: port {port} of 127.0.0.1 is in use; choose another with --port, or --port 0 for any free one\n"
         )
-        assert demo.stop(signal.SIGINT) == (130, "")
+        assert demo.stop(signal.SIGINT) == (130, "interrupted (SIGINT)\n")
 
 
 @pytest.mark.parametrize(

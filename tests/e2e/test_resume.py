@@ -1,21 +1,25 @@
 """Runs that are really killed, in processes of their own: ``small_training.py`` under ``kill -9``, SIGTERM, SIGINT."""
 
+import fcntl
 import json
 import os
+import pty
 import shutil
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
 import pytest
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-SCRIPT = str(BENCHMARKS / "small_training.py")
-sys.path.insert(0, str(BENCHMARKS))
+ROOT = Path(__file__).resolve().parents[2]
+CAMPAIGNS = ROOT / "tests" / "campaigns"
+SCRIPT = str(ROOT / "benchmarks" / "small_training.py")
+sys.path.insert(0, str(CAMPAIGNS))
 
-import kill_campaign  # noqa: E402
+import kill  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -24,7 +28,10 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 def start(output_dir, *arguments, **settings):
     command = [sys.executable, SCRIPT, str(output_dir), "--settings", json.dumps(settings), *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # as in a terminal
+    )  # fmt: skip
 
 
 def finish(process):
@@ -67,7 +74,34 @@ def test_a_signal_ends_the_run_after_a_step_and_nothing_is_lost(tmp_path, undist
     if number == signal.SIGTERM:
         status, output, errors = finish(start(tmp_path, "--resume", **STEPS))
         assert status == 0 and f"resumed at step {stopped}" in output, errors
-        assert kill_campaign.compare(undisturbed, tmp_path) == []
+        assert kill.compare(undisturbed, tmp_path) == []
+
+
+def test_a_terminal_that_closes_ends_the_run_like_a_signal(tmp_path):
+    def own_terminal():
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+    settings = {**STEPS, "max_steps": 100000, "log_steps": 20}
+    master, slave = pty.openpty()
+    command = [
+        sys.executable,
+        SCRIPT,
+        str(tmp_path),
+        "--settings",
+        json.dumps(settings),
+    ]
+    process = subprocess.Popen(
+        command, stdin=slave, stdout=slave, stderr=slave, env=ENVIRONMENT, start_new_session=True,
+        preexec_fn=own_terminal,
+    )  # fmt: skip
+    os.close(slave)
+    wait_for(process, tmp_path / "train.jsonl", '"step": 20,')
+    os.close(master)  # the system sends SIGHUP, and whatever is printed from now on is an error
+    assert process.wait(60) == 129
+    last = (tmp_path / "run.log").read_text().splitlines()[-1]
+    stopped = int(last.split("SIGHUP: stopped after step ")[1].split()[0])
+    assert (tmp_path / "checkpoints" / f"step_{stopped:08d}").is_dir()
 
 
 def test_a_signal_during_an_evaluation_does_not_wait_for_its_end(tmp_path):
@@ -96,7 +130,7 @@ def test_a_damaged_checkpoint_ends_in_one_line_and_the_one_before_gives_the_same
     status, output, errors = finish(start(copy, "--resume", "--resume_fallback", **STEPS))
     assert status == 0 and "set aside as step_00000600.damaged" in output and "resumed at step 400" in output, errors
     shutil.rmtree(copy / "checkpoints" / "step_00000600.damaged")
-    assert kill_campaign.compare(undisturbed, copy) == []
+    assert kill.compare(undisturbed, copy) == []
 
 
 def test_a_small_kill_campaign_loses_nothing():
@@ -107,7 +141,7 @@ def test_a_small_kill_campaign_loses_nothing():
         "--settings",
         '{"max_steps": 200, "save_steps": 8, "eval_steps": 50}',
     ]
-    campaign = [sys.executable, str(BENCHMARKS / "kill_campaign.py"), "--kills", "2", "--seed", "5", "--"]
+    campaign = [sys.executable, str(CAMPAIGNS / "kill.py"), "--kills", "2", "--seed", "5", "--"]
     done = subprocess.run([*campaign, *run], capture_output=True, text=True, env=ENVIRONMENT, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 kills" in done.stdout and "equal to the last bit" in done.stdout and "0 runs differ" in done.stdout
@@ -144,7 +178,7 @@ def change_the_best(folder):
 )
 def test_the_campaign_sees_what_differs(tmp_path, undisturbed, change, words):
     copy = shutil.copytree(undisturbed, tmp_path / "copy")
-    assert kill_campaign.compare(undisturbed, copy) == []
+    assert kill.compare(undisturbed, copy) == []
     change(copy)
-    (difference,) = kill_campaign.compare(undisturbed, copy)
+    (difference,) = kill.compare(undisturbed, copy)
     assert words in difference

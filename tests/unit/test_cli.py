@@ -1,4 +1,5 @@
 import errno
+import os
 import re
 import subprocess
 import sys
@@ -171,6 +172,32 @@ def test_a_full_disk_is_one_line(capsys):
     assert capsys.readouterr().err == said
 
 
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.EDQUOT, "free some space or choose another place"),
+        (errno.EFBIG, "raise the limit on a file's size (ulimit -f) or choose another place"),
+        (errno.EROFS, "choose another place"),
+        (errno.ENOTDIR, "choose another name: a file is where a folder should be"),
+        (errno.ENAMETOOLONG, "choose a shorter name"),
+        (errno.ENOENT, "was it removed meanwhile?"),
+        (errno.EIO, "is the disk damaged, or gone?"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_one_line(number, advice, capsys):
+    error = OSError(number, os.strerror(number), "out/x")
+    assert exit_of(lambda: cli.run(lambda: raise_(error))) == 2
+    assert capsys.readouterr().err == f"error: out/x: {os.strerror(number)}; {advice}\n"
+
+
+def test_output_that_finds_no_space_is_one_line():
+    program = "from mobilebert.base import cli\ncli.run(lambda: print('x'))"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "error: No space left on device; free some space or choose another place\n"
+
+
 def test_a_missing_extra_is_named(capsys):
     for module, extra in (("sklearn.metrics", "train"), ("onnxruntime", "deploy"), ("transformers", "torch")):
         error = ModuleNotFoundError(f"No module named '{module}'", name=module)
@@ -198,8 +225,9 @@ def test_our_own_mistakes_keep_their_traceback():
             cli.run(lambda error=error: raise_(error))
 
 
-def test_ctrl_c_is_130():
+def test_ctrl_c_is_130(capsys):
     assert exit_of(lambda: cli.run(lambda: raise_(KeyboardInterrupt()))) == 130
+    assert capsys.readouterr().err == "interrupted (SIGINT)\n"
 
 
 def test_a_closed_pipe_ends_quietly():

@@ -1,12 +1,26 @@
+import errno
 import gzip
 import hashlib
 import json
 import os
+import resource
+from contextlib import contextmanager
 
 import pytest
 
-from mobilebert.base import files
+from mobilebert.base import extras, files
 from mobilebert.base.errors import InputError
+
+
+@contextmanager
+def limited(size: int):
+    """No file may grow beyond so many bytes: what a full disk is, without one."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_written_text_and_json_come_back(tmp_path):
@@ -53,6 +67,54 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     assert (folder / "config.json").read_text() == "1"
     assert (folder / "sub/weights").read_text() == "2"
     assert os.listdir(tmp_path) == ["model"]
+
+
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path):
+    dead = [tmp_path / f".{name}.0123456789abcdef.tmp" for name in ("x[1]", "model", "other")]
+    dead[0].touch()
+    (dead[1] / "sub").mkdir(parents=True)
+    dead[2].touch()
+    (tmp_path / ".x[1].notes.tmp").touch()
+    with files.atomic_path(tmp_path / "x[1]") as first, files.atomic_folder(tmp_path / "model"):
+        assert not dead[0].exists() and not dead[1].exists() and dead[2].exists()
+        first.write_text("first")
+        with files.atomic_path(tmp_path / "x[1]") as second:
+            second.write_text("second")
+        assert first.exists() and first != second
+    assert (tmp_path / "x[1]").read_text() == "first"
+    assert sorted(os.listdir(tmp_path)) == [dead[2].name, ".x[1].notes.tmp", "model", "x[1]"]
+
+
+def test_a_full_disk_names_the_file_that_was_to_be_written(tmp_path):
+    with limited(100), pytest.raises(OSError) as full:
+        files.write_text(tmp_path / "x", 1000 * "x")
+    assert (full.value.errno, full.value.filename) == (errno.EFBIG, str(tmp_path / "x"))
+    with limited(100), pytest.raises(OSError) as full, files.atomic_folder(tmp_path / "model") as folder:
+        files.write_text(folder / "weights", 1000 * "x")
+    assert full.value.filename == str(tmp_path / "model")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_file_that_was_cut_by_a_full_disk_is_found_out(tmp_path):
+    (tmp_path / "cut").write_bytes(bytes(100))
+    with limited(100), pytest.raises(OSError, match=r"File too large: .*cut"):
+        files.check_written(tmp_path / "cut")
+    with limited(101):
+        files.check_written(tmp_path / "cut")
+    assert (tmp_path / "cut").read_bytes() == bytes(100)
+
+
+def test_a_home_that_cannot_be_written_is_replaced_for_the_process(monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    files.cache_folder.cache_clear()
+    try:
+        for home in ("/proc", "/no/such/home"):
+            monkeypatch.setenv("HOME", home)
+            with extras.own_home():
+                assert os.environ["HOME"] not in ("/proc", home) and os.access(os.environ["HOME"], os.W_OK)
+            assert os.environ["HOME"] == home
+    finally:
+        files.cache_folder.cache_clear()
 
 
 def test_gzip_and_byte_order_mark(tmp_path):

@@ -1,8 +1,10 @@
 """Checkpoints: whole or absent, verified, pruned; random states; folders put in place at once."""
 
+import errno
 import json
 import os
 import random
+import resource
 
 import numpy as np
 import paddle
@@ -30,6 +32,19 @@ def test_a_checkpoint_comes_back_bit_for_bit(tmp_path):
     assert np.array_equal(found.model["weight"], content(7).model["weight"])
     assert found.optimizer["weight/beta1_pow"].tobytes() == content(7).optimizer["weight/beta1_pow"].tobytes()
     assert found.state == content(7).state
+
+
+def test_a_full_disk_leaves_the_older_checkpoints_and_nothing_else(tmp_path):
+    older = checkpoint.save(tmp_path, 1, content(1), keep=2)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    try:
+        with pytest.raises(OSError) as full:
+            checkpoint.save(tmp_path, 2, content(2), keep=2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (full.value.errno, full.value.filename) == (errno.EFBIG, str(older.with_name("step_00000002")))
+    assert os.listdir(older.parent) == [checkpoint.verify(older).name]
 
 
 def test_an_optimizers_state_is_floating_point_numbers(tmp_path):

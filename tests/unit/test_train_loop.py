@@ -14,6 +14,7 @@ import torch
 
 from mobilebert.base import outputs
 from mobilebert.base.errors import InputError
+from mobilebert.base.files import file_digest
 from mobilebert.train import Evaluation, Hooks, Start, TrainSettings, loop, train
 from mobilebert.train.optim import learning_rate_at
 from mobilebert.train.sampler import step_examples
@@ -356,6 +357,24 @@ def test_resuming_something_else_is_refused_by_name(tmp_path):
         run(tmp_path, other, resume="latest", save_steps=5, max_steps=10)
     _, result = run(tmp_path, resume="latest", save_steps=7, log_steps=3, max_steps=10)
     assert result.steps == 10
+
+
+def test_a_checkpoint_of_other_devices_is_refused_in_one_line(tmp_path):
+    run(tmp_path, save_steps=5, max_steps=10)
+    folder = tmp_path / "checkpoints" / "step_00000010"
+    state = json.loads((folder / "state.json").read_text())
+    (states,) = (rank["paddle"] for rank in state["random"])
+    states["gpu"] = 2 * states["cpu"]  # as a machine with two GPUs has it
+    (folder / "state.json").write_text(json.dumps(state))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    facts = {"bytes": (folder / "state.json").stat().st_size, "sha256": file_digest(folder / "state.json")}
+    manifest["files"]["state.json"] = facts
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    model = network()
+    before = weights(model)
+    with pytest.raises(InputError, match=r"other devices \(random generators: 1 cpu, 2 gpu; here: 1 cpu\)"):
+        run(tmp_path, model, resume="latest", save_steps=5, max_steps=10)
+    assert all(np.array_equal(a, b) for a, b in zip(before, weights(model), strict=True))
 
 
 def test_an_earlier_run_is_neither_mixed_with_nor_deleted_unasked(tmp_path):

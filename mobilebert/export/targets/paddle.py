@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mobilebert.base import extras
+from mobilebert.base.files import check_written
 from mobilebert.inference.engines import ENGINES, Engine, EngineOptions
 from mobilebert.inference.manifest import PADDLE_PREFIX
 
@@ -31,6 +32,8 @@ def write(variant: "Variant", folder: Path) -> None:
     inputs = [paddle.static.InputSpec(shape, "int64", name) for name in INPUT_NAMES]
     with extras.own_home():
         paddle.jit.save(layer, str(folder / PADDLE_PREFIX), input_spec=inputs)
+    for name in files():
+        check_written(folder / name)
 
 
 def files() -> Sequence[str]:

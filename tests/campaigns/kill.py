@@ -4,8 +4,8 @@ Two kills in five fall while it trains, two while a checkpoint is being written,
 the logged loss, learning rate and gradient norm of every step, the evaluations, all weights, AdamW's state, the random
 states and the best model must be equal to the last bit. Exit code 1 where they are not.
 
-    python benchmarks/kill_campaign.py --kills 20
-    python benchmarks/kill_campaign.py --kills 20 -- python run_squad.py --do_train ... --output_dir {output_dir}
+    python tests/campaigns/kill.py --kills 20
+    python tests/campaigns/kill.py --kills 20 -- python run_squad.py --do_train ... --output_dir {output_dir}
 
 A command of one's own contains {output_dir}, accepts --resume, and saves more often than it is killed.
 """
@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-SMALL_TRAINING = str(Path(__file__).resolve().with_name("small_training.py"))
+SMALL_TRAINING = str(Path(__file__).resolve().parents[2] / "benchmarks" / "small_training.py")
 SMALL_SETTINGS = {"max_steps": 400, "save_steps": 4, "eval_steps": 30}
 LOGGED = ("step", "loss", "lr", "grad_norm", "skipped_steps")  # the other keys are times and memory
 
