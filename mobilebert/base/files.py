@@ -39,7 +39,7 @@ _KINDS = {
 }
 _ZIP_ENCRYPTED = 0x1  # flag of a member
 _HEX = 16  # digits in a temporary name
-_TEMPORARY = re.compile(r"/\.[^/]*\.(tmp|new)(/|$)")  # .new: of train.checkpoint
+_TEMPORARY = re.compile(r"/\.[^/]*\.(tmp|new|lock)(/|$)")  # .new: of train.checkpoint
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from mobilebert.base import cli, interrupt
 from mobilebert.base.errors import InputError
-from mobilebert.base.files import is_below, remove_stale, write_json
+from mobilebert.base.files import is_below, naming, remove_stale, write_json
 from mobilebert.base.records import read_record
 
 RECORD = ".mobilebert.json"
@@ -63,7 +63,8 @@ def lock(path: Path, what: str | os.PathLike) -> Iterator[None]:
 
     with interrupt.cleaning(remove_made):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = _acquire(path, what)
+        with naming(what):
+            descriptor = _acquire(path, what)
         _held.add(key)
         try:
             # Removed before the lock is given back, so that nobody can hold it meanwhile.

@@ -70,6 +70,13 @@ def test_nothing_is_left_but_what_was_written(tmp_path):
     assert names(tmp_path) == ["a", "a/b", "a/b/kept"]
 
 
+def test_a_place_that_cannot_be_locked_is_named_and_nothing_is_left(tmp_path):
+    out = tmp_path / "made" / (250 * "x")
+    with pytest.raises(OSError, match="File name too long") as failed, outputs.lock_beside(out):
+        pytest.fail("let in")
+    assert failed.value.filename == str(out) and os.listdir(tmp_path) == []
+
+
 def test_a_thread_goes_in_twice_and_two_threads_do_not(tmp_path):
     refused = []
 
