@@ -44,7 +44,7 @@ class JsonDecoder(json.JSONDecoder):
             ) from None
         except RecursionError:
             raise _too_deep(s, idx) from None
-        if end - idx > 2 * MAX_DEPTH and _is_deep(value):
+        if end - idx > 2 * MAX_DEPTH and isinstance(value, dict | list) and _is_deep(value):
             raise _too_deep(s, idx)
         return value, end
 
@@ -68,15 +68,14 @@ def _whole(digits: str) -> int:
 def _is_deep(value: Any) -> bool:
     level = [value]
     for _ in range(MAX_DEPTH + 1):
-        level = [
-            child
-            for parent in level
-            if type(parent) in (dict, list)
-            for child in (parent.values() if type(parent) is dict else parent)
-            if type(child) in (dict, list)
-        ]
-        if not level:
+        below = []
+        for parent in level:
+            for child in parent.values() if type(parent) is dict else parent:
+                if type(child) is dict or type(child) is list:
+                    below.append(child)
+        if not below:
             return False
+        level = below
     return True
 
 

@@ -267,7 +267,7 @@ def read_records(path: Path) -> list[dict]:
         else:
             damaged.append(number)
     if damaged:
-        _log.warning("%s: %d damaged lines are left out, first line %d", path, len(damaged), damaged[0])
+        _log.warning("%s: left out what is damaged, %d of its lines, first line %d", path, len(damaged), damaged[0])
     return records
 
 

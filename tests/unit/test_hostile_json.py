@@ -134,7 +134,7 @@ def test_a_damaged_line_of_a_log_is_left_out_with_its_number(damage, tmp_path, c
     path.write_text("\n".join([json.dumps(record), damage, json.dumps({**record, "step": 2}), '{"step": 3, "lo']))
     with caplog.at_level(logging.WARNING):
         assert [line["step"] for line in runlog.read_records(path)] == [1, 2]
-    assert f"{path}: 1 damaged lines are left out, first line 2" in caplog.text
+    assert f"{path}: left out what is damaged, 1 of its lines, first line 2" in caplog.text
     assert runlog.has_records(path)
 
 
