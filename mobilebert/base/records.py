@@ -3,8 +3,6 @@
 import os
 from typing import Any, TypeVar
 
-import msgspec
-
 from mobilebert.base.errors import InputError
 from mobilebert.base.files import read_json
 
@@ -42,6 +40,8 @@ def as_record(value: Any, kind: type[T], where: str | os.PathLike, advice: str) 
         InputError: a value of another type or out of range, or one is missing; the message names the place as
             ``$.key[number]``.
     """
+    import msgspec  # here: the help of a command, which has a reader of config.json, needs no package
+
     try:
         return msgspec.convert(value, kind)
     except (msgspec.ValidationError, UnicodeEncodeError) as error:
