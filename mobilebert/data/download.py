@@ -36,7 +36,8 @@ class RemoteFile:
     Attributes:
         name: file name, also under ``MOBILEBERT_MIRROR``.
         urls: official address first, then mirrors.
-        digest: ``"md5:..."`` or any other algorithm of hashlib; ``None`` where none is published.
+        digest: ``"sha256:..."`` or any other algorithm of hashlib, several with a space between; ``None`` where none is
+            published.
         size: in bytes; ``None`` where unknown.
     """
 
@@ -46,24 +47,37 @@ class RemoteFile:
     size: int | None = None
 
 
-def _squad(name: str, md5: str, size: int) -> RemoteFile:
+def _squad(name: str, size: int, sha256: str, md5: str) -> RemoteFile:
     bases = (
         "https://rajpurkar.github.io/SQuAD-explorer/dataset",
         "https://raw.githubusercontent.com/rajpurkar/SQuAD-explorer/master/dataset",
         "https://bj.bcebos.com/paddlenlp/datasets/squad",
     )
-    return RemoteFile(name, tuple(f"{base}/{name}" for base in bases), f"md5:{md5}", size)
+    return RemoteFile(name, tuple(f"{base}/{name}" for base in bases), f"sha256:{sha256} md5:{md5}", size)
 
 
+# As published by ParlAI (SHA-256) and by PaddleNLP and torchtext (MD5).
 SQUAD_FILES = {
     file.name: file
     for file in (
-        _squad("train-v1.1.json", "981b29407e0affa3b1b156f72073b945", 30288272),
-        _squad("dev-v1.1.json", "3e85deb501d4e538b6bc56f786231552", 4854279),
-        _squad("train-v2.0.json", "62108c273c268d70893182d5cf8df740", 42123633),
-        _squad("dev-v2.0.json", "246adae8b7002f8679c027697b0b7cf8", 4370528),
+        _squad(
+            "train-v1.1.json", 30288272, "3527663986b8295af4f7fcdff1ba1ff3f72d07d61a20f487cb238a6ef92fd955",
+            "981b29407e0affa3b1b156f72073b945",
+        ),
+        _squad(
+            "dev-v1.1.json", 4854279, "95aa6a52d5d6a735563366753ca50492a658031da74f301ac5238b03966972c9",
+            "3e85deb501d4e538b6bc56f786231552",
+        ),
+        _squad(
+            "train-v2.0.json", 42123633, "68dcfbb971bd3e96d5b46c7177b16c1a4e7d4bdef19fb204502738552dede002",
+            "62108c273c268d70893182d5cf8df740",
+        ),
+        _squad(
+            "dev-v2.0.json", 4370528, "80a5225e94905956a6446d296ca1093975c4d3b3260f1d6c8f68bc2ab77182d8",
+            "246adae8b7002f8679c027697b0b7cf8",
+        ),
     )
-}
+}  # fmt: skip
 
 
 def fetch(file: RemoteFile, folder: str | os.PathLike, *, progress: bool = True) -> Path:
@@ -201,8 +215,8 @@ def _problem(path: Path, file: RemoteFile) -> str | None:
     size = path.stat().st_size
     if file.size is not None and size != file.size:
         return f"has {size} bytes, expected {file.size}"
-    if file.digest is not None:
-        algorithm, expected = file.digest.split(":", 1)
+    for digest in (file.digest or "").split():
+        algorithm, expected = digest.split(":", 1)
         if (found := file_digest(path, algorithm)) != expected:
             return f"{algorithm} is {found}, expected {expected}"
     return None

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import http.server
+import re
 import threading
 import time
 import zipfile
@@ -122,6 +123,14 @@ def test_size_is_verified_where_there_is_no_checksum(server, tmp_path):
     assert fetch(remote(server, "wrong", digest=None), tmp_path, progress=False).exists()
 
 
+def test_every_checksum_is_verified(server, tmp_path):
+    sha256 = "sha256:" + hashlib.sha256(CONTENT).hexdigest()
+    assert fetch(remote(server, "good", digest=f"{sha256} {DIGEST}"), tmp_path / "a", progress=False).exists()
+    for digest, wrong in ((f"sha256:{'0' * 64} {DIGEST}", "sha256"), (f"{sha256} md5:{'0' * 32}", "md5")):
+        with pytest.raises(InputError, match=f"{wrong} is "):
+            fetch(remote(server, "good", digest=digest), tmp_path / "b", progress=False)
+
+
 def test_own_mirror_is_asked_first(server, tmp_path, monkeypatch):
     monkeypatch.setenv(MIRROR_VARIABLE, f"{server.base}/good/")
     fetch(remote(server, "wrong"), tmp_path, progress=False)
@@ -166,7 +175,7 @@ def test_without_a_network_it_ends_in_time():
 def test_squad_files_are_complete():
     assert sorted(SQUAD_FILES) == ["dev-v1.1.json", "dev-v2.0.json", "train-v1.1.json", "train-v2.0.json"]
     for name, file in SQUAD_FILES.items():
-        assert len(file.digest) == len("md5:") + 32 and file.size > 4_000_000
+        assert re.fullmatch(r"sha256:[0-9a-f]{64} md5:[0-9a-f]{32}", file.digest) and file.size > 4_000_000
         assert len(file.urls) == 3 and all(url.startswith("https://") and url.endswith(name) for url in file.urls)
 
 
