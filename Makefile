@@ -6,7 +6,7 @@
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-setup: ## make .venv with everything pinned in requirements.txt
+setup: ## make .venv with everything in requirements.lock
 	bash scripts/setup.sh $(ARGS)
 
 quickstart: ## the whole way on a small model: convert, compare, train, evaluate

@@ -1,4 +1,5 @@
 # Sourced first by every script here: strict mode, --help, errors, the repository's root, the environment, $PYTHON.
+# A script that needs no .venv sets needs_venv=false before.
 
 set -euo pipefail
 trap 'exit 130' INT
@@ -39,6 +40,20 @@ renew_folder() {
     (cd "$folder" && rm -rf -- "$@")
 }
 
+# `use_tools NAME PACKAGES...`: an environment for tools of the maintainers, .cache/tools/NAME; $TOOLS is its programs' folder.
+use_tools() {
+    local place=.cache/tools/$1
+    shift
+    TOOLS=$PWD/$place/bin
+    if [[ $(cat "$place/.installed" 2>/dev/null) != "$*" ]]; then
+        rm -rf "$place"
+        "$PYTHON" -m venv "$place" || fail "$PYTHON cannot make an environment (Debian, Ubuntu: python3-venv)"
+        "$TOOLS/python" -m pip install --disable-pip-version-check "$@" >"$place/install.log" 2>&1 ||
+            { grep '^ERROR' "$place/install.log" >&2; return 1; }
+        echo "$*" >"$place/.installed"
+    fi
+}
+
 case "${1:-}" in
     -h | --help)
         print_help "$0"
@@ -47,5 +62,9 @@ case "${1:-}" in
 esac
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-bash scripts/setup.sh
-PYTHON="$PWD/.venv/bin/python"
+if ${needs_venv:-true}; then
+    bash scripts/setup.sh
+    PYTHON="$PWD/.venv/bin/python"
+else
+    PYTHON=${PYTHON:-python3}
+fi

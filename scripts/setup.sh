@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
-# Makes .venv and installs requirements.txt into it. A second run sees that nothing is to do and ends at once; an
+# Makes .venv and installs requirements.lock into it, every package checked by its hash. A second run sees that nothing is to do and ends at once; an
 # interrupted run is repaired by the next. Every other script calls this one.
 #
 #   bash scripts/setup.sh                            Paddle for the CPU
 #   DEVICE=gpu bash scripts/setup.sh                 Paddle for the GPU, CUDA 12.6, from Paddle's own package index
 #   DEVICE=gpu CUDA=12.9 bash scripts/setup.sh       another CUDA: 11.8, 12.6, 12.9 or 13.0
-#   PYTHON=python3.12 bash scripts/setup.sh          another Python: 3.10, 3.11 or 3.12
+#   PYTHON=python3.12 bash scripts/setup.sh          another Python: 3.10, 3.11, 3.12 or 3.13
 #   bash scripts/setup.sh paddlenlp                  .venv-paddlenlp with PaddleNLP, to compare with
 #   bash scripts/setup.sh --print                    only prints the commands
 #
 # DEVICE is kept: once made for the GPU, .venv stays so until DEVICE=cpu is given. pip's own settings (PIP_INDEX_URL
-# for a mirror, proxies) are honoured.
+# for a mirror, proxies) are honoured. Without hashes come Paddle for the GPU and, where PyTorch's index cannot be
+# reached and the package index gives torch for CUDA, NVIDIA's libraries; it is said then.
 
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -23,7 +24,9 @@ fail() {
     exit 2
 }
 
-venv=.venv requirements=requirements.txt print_only=false
+venv=.venv requirements=requirements.lock print_only=false
+# The lock is for Linux x86-64.
+[[ $MACHTYPE == x86_64-*-linux-gnu ]] || requirements=requirements.txt
 for argument in "$@"; do
     case "$argument" in
         paddlenlp) venv=.venv-paddlenlp requirements=requirements-paddlenlp.txt ;;
@@ -73,23 +76,32 @@ if ! $print_only && installed; then
 fi
 
 supported() {
-    [[ $(version_of "$1") =~ ^3\.(10|11|12)$ ]]
+    [[ $(version_of "$1") =~ ^3\.(10|11|12|13)$ ]]
+}
+# What to do where there is none, on this release of the system.
+how_to_get_python() {
+    case "$(. /etc/os-release 2>/dev/null && echo "${ID:-} ${VERSION_ID:-}")" in
+        "debian 12" | "debian 13" | "ubuntu 22.04" | "ubuntu 24.04")
+            echo "sudo apt-get install python3 python3-venv, or" ;;
+        *) echo "where the system's packages have none, get one with uv (uv python install 3.13), pyenv or conda, and" ;;
+    esac
 }
 find_python() {
-    local candidate
+    local candidate found
     if [[ -n ${PYTHON:-} ]]; then
-        supported "$PYTHON" || fail "PYTHON=$PYTHON is not a Python 3.10, 3.11 or 3.12; give the path of one"
+        supported "$PYTHON" || fail "PYTHON=$PYTHON is not a Python 3.10 to 3.13; give the path of one"
         echo "$PYTHON"
         return
     fi
     # 3.11 first: most of this repository's measurements were made with it.
-    for candidate in "$venv/bin/python" python3.11 python3.12 python3.10 python3 python; do
+    for candidate in "$venv/bin/python" python3.11 python3.12 python3.13 python3.10 python3 python; do
         if supported "$candidate"; then
             echo "$candidate"
             return
         fi
     done
-    fail "no Python 3.10, 3.11 or 3.12 found; install one (Debian, Ubuntu: sudo apt-get install python3 python3-venv) or name it: PYTHON=/path/to/python bash scripts/setup.sh"
+    found=$(version_of python3) || true
+    fail "no Python 3.10 to 3.13 found${found:+ (python3 is $found)}; $(how_to_get_python) name it: PYTHON=/path/to/python bash scripts/setup.sh"
 }
 python=$(find_python)
 version=$(version_of "$python")
@@ -98,17 +110,23 @@ version=$(version_of "$python")
 pip="$venv/bin/python -m pip install --disable-pip-version-check"
 commands=()
 if [[ $venv == .venv ]]; then
-    torch=$(grep -o '^torch==[^ ;]*' requirements.txt)
-    paddle=$(grep -o '^paddlepaddle==[^ ;]*' requirements.txt)
+    checked=
+    [[ $requirements != *.lock ]] || checked=" --no-deps --require-hashes --only-binary :all:"
     # The CPU build of torch; where PyTorch's index cannot be reached the ordinary index serves.
-    commands+=("$pip --no-deps --retries 0 --timeout 10 $torch --index-url $TORCH_INDEX || true")
+    commands+=("awk '/^torch==/, !/\\\\$/' $requirements >$venv/torch.txt")
+    commands+=("$pip --no-deps${checked#" --no-deps"} --retries 0 --timeout 10 -r $venv/torch.txt --index-url $TORCH_INDEX || true")
     if [[ $device == gpu ]]; then
+        commands+=("awk '/^paddlepaddle==/, !/\\\\$/ { next } 1' $requirements >$venv/requirements.txt")
+        commands+=("$pip$checked -r $venv/requirements.txt")
+        paddle=$(grep -o '^paddlepaddle==[^ ;]*' $requirements)
+        commands+=("echo 'setup: paddlepaddle-gpu and what it asks for come from the index of Paddle, without hashes'")
         commands+=("$pip paddlepaddle-gpu==${paddle#*==} --index-url $PADDLE_INDEX/cu${cuda//./}/")
-        commands+=("grep -v '^paddlepaddle==' requirements.txt >$venv/requirements.txt")
-        commands+=("$pip -r $venv/requirements.txt")
     else
-        commands+=("$pip -r $requirements")
+        commands+=("$pip$checked -r $requirements")
     fi
+    # Torch for CUDA does not start without NVIDIA's libraries, which the lock leaves out.
+    torch=$(grep -o '^torch==[^ ;]*' $requirements)
+    commands+=("$venv/bin/python -W ignore -c 'import torch' || { echo 'setup: this torch is for CUDA; the libraries of NVIDIA come without hashes'; $pip $torch; }")
 else
     commands+=("$pip -r $requirements")
 fi
@@ -171,6 +189,8 @@ for command in "${commands[@]}"; do
     [[ ! -t 2 ]] || printf '\r\033[K' >&2
     code=0
     wait $job || code=$?
+    # A command's note to the user.
+    ! grep -a '^setup: ' "$log" >&2 || sed -i 's/^setup: /said: /' "$log"
     if ((code)); then
         # pip that ends by itself leaves whole packages; pip that was killed may not.
         ((code > 128)) || rm -f "$unfinished"

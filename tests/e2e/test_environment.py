@@ -1,5 +1,6 @@
 """scripts/setup.sh installing for real, from a folder of stand-in packages, so that nothing is downloaded."""
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -14,11 +15,12 @@ ROOT = Path(__file__).parents[2]
 TIMEOUT_SECONDS = 600  # a busy machine
 
 
-def make_wheel(folder: Path, name: str, version: str, module: str) -> None:
+def make_wheel(folder: Path, name: str, version: str, module: str, needs: str = "") -> None:
     info = f"{name}-{version}.dist-info"
     files = {
-        f"{module}/__init__.py": f"__version__ = '{version}'\n",
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        f"{module}/__init__.py": f"__version__ = '{version}'\n" + (f"import {needs}\n" if needs else ""),
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        + (f"Requires-Dist: {needs}\n" if needs else ""),
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
     files[f"{info}/RECORD"] = "".join(f"{path},,\n" for path in [*files, f"{info}/RECORD"])
@@ -34,11 +36,23 @@ def project(tmp_path):
     shutil.copy(ROOT / "scripts/setup.sh", folder / "scripts")
     wheels = tmp_path / "wheels"
     wheels.mkdir()
-    make_wheel(wheels, "torch", "2.0", "torch")
+    # As the build for CUDA: it does not start without libraries that the lock leaves out.
+    make_wheel(wheels, "torch", "2.0", "torch", needs="nvidia")
+    make_wheel(wheels, "nvidia", "1.0", "nvidia")
     for version in ("3.0", "3.1"):
         make_wheel(wheels, "paddlepaddle", version, "paddle")
-    (folder / "requirements.txt").write_text("paddlepaddle==3.0\ntorch==2.0\n")
+    write_lock(folder, paddlepaddle="3.0", torch="2.0")
     return folder
+
+
+def write_lock(project: Path, **versions: str) -> None:
+    """With the hashes of the stand-ins; of those that there are not, any."""
+    entries = []
+    for name, version in versions.items():
+        wheel = project.parent / f"wheels/{name}-{version}-py3-none-any.whl"
+        digest = hashlib.sha256(wheel.read_bytes() if wheel.exists() else b"").hexdigest()
+        entries.append(f"{name}=={version} \\\n    --hash=sha256:{digest}\n")
+    (project / "requirements.lock").write_text("".join(entries))
 
 
 def start(project: Path, **environment: str) -> subprocess.Popen:
@@ -77,6 +91,9 @@ def test_from_nothing_to_repaired(project):
     said = [process.communicate(timeout=TIMEOUT_SECONDS)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert sorted("installing" in text for text in said) == [False, True]
+    assert (
+        sum("setup: this torch is for CUDA; the libraries of NVIDIA come without hashes" in text for text in said) == 1
+    )
     assert paddle_version(project) == "3.0"
 
     # Again: at once and silently, also where the user names no Python.
@@ -85,22 +102,33 @@ def test_from_nothing_to_repaired(project):
     assert time.monotonic() - started < 3
     assert setup(project, PYTHON="") == ""
 
-    # Other requirements: brought up to date in place.
+    # Another lock: brought up to date in place.
     marker = project / ".venv/marker"
     marker.touch()
-    (project / "requirements.txt").write_text("paddlepaddle==3.1\ntorch==2.0\n")
-    assert "installing" in setup(project)
+    write_lock(project, paddlepaddle="3.1", torch="2.0")
+    said = setup(project)
+    assert "installing" in said and "CUDA" not in said
     assert paddle_version(project) == "3.1"
     assert marker.exists()
 
     # A package that cannot be had: one line, exit code 2, and the next run goes on.
-    (project / "requirements.txt").write_text("paddlepaddle==9.9\ntorch==2.0\n")
+    write_lock(project, paddlepaddle="9.9", torch="2.0")
     failed = start(project)
     err = failed.communicate(timeout=TIMEOUT_SECONDS)[1]
     assert failed.returncode == 2
     assert "ERROR: No matching distribution found for paddlepaddle==9.9" in err
-    assert "error: pip could not install requirements.txt" in err
-    (project / "requirements.txt").write_text("paddlepaddle==3.0\ntorch==2.0\n")
+    assert "error: pip could not install requirements.lock" in err
+
+    # A package that is not the one that was locked is not installed.
+    write_lock(project, paddlepaddle="3.0", torch="2.0")
+    wheel = project.parent / "wheels/paddlepaddle-3.0-py3-none-any.whl"
+    locked = wheel.read_bytes()
+    make_wheel(wheel.parent, "paddlepaddle", "3.0", "paddle", needs="nvidia")
+    failed = start(project)
+    err = failed.communicate(timeout=TIMEOUT_SECONDS)[1]
+    assert failed.returncode == 2 and "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES" in err, err
+    assert paddle_version(project) == "3.1"
+    wheel.write_bytes(locked)
     assert "done" in setup(project)
     assert paddle_version(project) == "3.0"
     assert marker.exists()

@@ -37,8 +37,9 @@ def test_everything_is_pinned():
 def test_cpu_commands():
     lines = setup("--print", DEVICE="cpu", PYTHON=sys.executable).stdout.splitlines()
     assert lines[0] == f"{sys.executable} -m venv .venv"
-    assert f"torch=={pinned('torch')} --index-url https://download.pytorch.org/whl/cpu" in lines[1]
-    assert lines[2].endswith("-r requirements.txt")
+    assert "--require-hashes" in lines[2] and "--index-url https://download.pytorch.org/whl/cpu" in lines[2]
+    assert lines[3].endswith(" --no-deps --require-hashes --only-binary :all: -r requirements.lock")
+    assert lines[4].endswith(f" torch=={pinned('torch')}; }}")
     assert "gpu" not in "".join(lines)
 
 
@@ -48,9 +49,25 @@ def test_gpu_commands(cuda, folder):
     text = setup("--print", DEVICE="gpu", PYTHON=sys.executable, **environment).stdout
     index = f"https://www.paddlepaddle.org.cn/packages/stable/{folder}/"
     assert f"paddlepaddle-gpu=={pinned('paddlepaddle')} --index-url {index}\n" in text
-    assert "grep -v '^paddlepaddle==' requirements.txt" in text
-    assert "-r .venv/requirements.txt" in text
-    assert "-r requirements.txt" not in text
+    assert "--require-hashes --only-binary :all: -r .venv/requirements.txt\n" in text
+    assert "-r requirements.lock" not in text
+    assert "without hashes" in text
+
+
+def test_one_package_is_taken_out_of_the_lock():
+    """As the commands do it: torch alone, and all but Paddle."""
+    lines = setup("--print", DEVICE="gpu", PYTHON=sys.executable).stdout.splitlines()
+    lock = (ROOT / "requirements.lock").read_text()
+    torch, rest = (
+        subprocess.run(
+            ["bash", "-c", line.split(" >")[0]], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout
+        for line in lines
+        if line.startswith("awk")
+    )  # fmt: skip
+    assert re.fullmatch(rf"torch=={pinned('torch')}( \\\n    --hash=sha256:[0-9a-f]{{64}}){{9}}\n", torch)
+    paddle = re.search(r"^paddlepaddle==.*(\n    --hash.*)+\n", lock, re.MULTILINE)[0]
+    assert paddle.count("--hash") == 4 and rest == lock.replace(paddle, "")
 
 
 def test_paddlenlp_commands():
@@ -71,7 +88,7 @@ def test_paddlenlp_commands():
             {"DEVICE": "gpu", "CUDA": "12.1"},
             "CUDA=12.1: Paddle has no build for it; use CUDA=11.8, 12.6, ",
         ),
-        (["--print"], {"PYTHON": "/nowhere/python"}, "PYTHON=/nowhere/python is not a Python 3.10, 3.11 or 3.12; "),
+        (["--print"], {"PYTHON": "/nowhere/python"}, "PYTHON=/nowhere/python is not a Python 3.10 to 3.13; "),
     ],
 )
 def test_bad_requests_are_one_line(arguments, environment, said):
@@ -83,7 +100,7 @@ def test_bad_requests_are_one_line(arguments, environment, said):
 
 def test_the_device_is_kept(tmp_path):
     shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
-    shutil.copy(ROOT / "requirements.txt", tmp_path)
+    shutil.copy(ROOT / "requirements.lock", tmp_path)
     command = ["bash", str(tmp_path / "scripts/setup.sh"), "--print"]
     environment = {key: value for key, value in os.environ.items() if key not in ("DEVICE", "CUDA")}
     assert "gpu" not in subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
@@ -94,23 +111,38 @@ def test_the_device_is_kept(tmp_path):
     assert "gpu" not in subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
 
-def test_a_missing_python_is_said(tmp_path):
-    """In a copy without .venv, with a PATH that has the tools but no Python."""
+@pytest.mark.parametrize(
+    ("system", "found", "advice"),
+    [
+        ('ID=debian\nVERSION_ID="13"', "3.14", "sudo apt-get install python3 python3-venv, or"),
+        ('ID=ubuntu\nVERSION_ID="22.04"', "3.9", "sudo apt-get install python3 python3-venv, or"),
+        ('ID=debian\nVERSION_ID="11"', "3.9", "where the system's packages have none, get one with uv"),
+        ('ID=ubuntu\nVERSION_ID="26.04"', "3.14", "where the system's packages have none, get one with uv"),
+        (None, "3.8", "where the system's packages have none, get one with uv"),
+    ],
+)
+def test_a_missing_python_is_said(tmp_path, system, found, advice):
+    """In a copy without .venv, with a PATH that has the tools but no Python that will do."""
     project = tmp_path / "project"
     (project / "scripts").mkdir(parents=True)
-    (project / "scripts/setup.sh").write_text((ROOT / "scripts/setup.sh").read_text())
+    release = tmp_path / "os-release"
+    if system:
+        release.write_text(system + "\n")
+    script = (ROOT / "scripts/setup.sh").read_text().replace("/etc/os-release", str(release))
+    (project / "scripts/setup.sh").write_text(script)
     tools = tmp_path / "tools"
     tools.mkdir()
     for tool in ("bash", "dirname", "cksum", "grep", "awk"):
         where = subprocess.run(["bash", "-c", f"type -P {tool}"], capture_output=True, text=True, check=True)
         (tools / tool).symlink_to(where.stdout.strip())
-    (tools / "python3").write_text("#!/bin/sh\necho 3.8\n")
+    (tools / "python3").write_text(f"#!/bin/sh\necho {found}\n")
     (tools / "python3").chmod(0o755)
     outcome = subprocess.run(
         [tools / "bash", "scripts/setup.sh"], cwd=project, env={"PATH": str(tools)}, capture_output=True, text=True
     )
     assert outcome.returncode == 2
-    assert outcome.stderr.startswith("error: no Python 3.10, 3.11 or 3.12 found; install one (Debian, Ubuntu: sudo ")
+    assert outcome.stderr.startswith(f"error: no Python 3.10 to 3.13 found (python3 is {found}); {advice}")
+    assert "PYTHON=/path/to/python" in outcome.stderr and outcome.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("script", ["setup", "test", "download_weights"])
