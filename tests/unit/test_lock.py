@@ -54,7 +54,9 @@ def test_every_python_gets_one_version_of_each_and_no_gpu_libraries(python):
 def test_what_is_installed_is_what_the_lock_says_and_the_lock_is_all_it_needs():
     """setup.sh installs without looking for dependencies: the lock must have them all."""
     versions = versions_of(f"3.{sys.version_info.minor}")
-    installed = {canonicalize_name(package.metadata["Name"]): package for package in metadata.distributions()}
+    # The first of a name is what is imported; setuptools adds its own copies at the end of the path.
+    packages = reversed(list(metadata.distributions()))
+    installed = {canonicalize_name(package.metadata["Name"]): package for package in packages}
     assert versions.keys() - installed.keys() <= {"paddlepaddle"}  # which is paddlepaddle-gpu where there is a GPU
     for name in versions.keys() & installed.keys():
         assert installed[name].version.split("+")[0] == versions[name], name
