@@ -37,6 +37,12 @@ def test_correlations_by_hand():
     assert compute(("pearson", "spearmanr"), np.ones(4), gold) == {"pearson": 0.0, "spearmanr": 0.0}
 
 
+@pytest.mark.parametrize("predicted", [[2**24, 2**24, 2**24 + 2], [1e38, 1e38, 3e38]], ids=["nearly constant", "huge"])
+def test_pearson_of_float32_is_exact(predicted):
+    found = compute(("pearson",), np.array(predicted, np.float32), np.array([1, 2, 3], np.float32))
+    assert found["pearson"] == pytest.approx(100 * np.sqrt(3) / 2)
+
+
 @pytest.mark.parametrize(
     ("predicted", "gold", "message"),
     [

@@ -64,5 +64,6 @@ def _score(name: str, predictions: np.ndarray, references: np.ndarray, positive:
         if np.ptp(predictions) == 0 or np.ptp(references) == 0:
             return 0.0
         correlate = stats.pearsonr if name == "pearson" else stats.spearmanr
-        return float(correlate(predictions, references).statistic)
+        # SciPy computes in the type it is given: float32 is off by whole percents where scores are nearly constant.
+        return float(correlate(np.float64(predictions), np.float64(references)).statistic)
     raise ValueError(f"unknown metric {name!r}")
