@@ -210,7 +210,7 @@ def test_padding_is_masked_and_what_is_no_number_is_refused():
     assert end.tolist() == [[-1, -2, -3, -np.inf], [-4, -5, -np.inf, -np.inf]]
     assert start.dtype == np.float32 and np.isnan(logits[0, 3])  # a copy
     plain = np.zeros((2, 4), np.float32)
-    for value in (np.nan, np.inf, -np.inf, 3e38):  # the sum of two of the last is infinite
+    for value in (np.nan, np.inf, -np.inf, 3e38, 1e38):  # null odds of four times the last are infinite
         broken = plain.copy()
         broken[1, 1] = value
         for pair, name in (((broken, plain), "start"), ((plain, broken), "end")):

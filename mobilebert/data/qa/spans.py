@@ -138,7 +138,7 @@ def find_spans(
         [Q], in the order of ``rows.example_ids``.
 
     Raises:
-        InputError: a logit of a token is NaN or infinite, or so large that the sum of two would be.
+        InputError: a logit of a token is NaN or infinite, or so large that the sum of four would be.
     """
     return extract_spans(rows, *mask_padding(rows, start_logits, end_logits), rules)
 
@@ -153,7 +153,7 @@ def mask_padding(rows: PackedRows, start_logits: np.ndarray, end_logits: np.ndar
         InputError: as ``find_spans``.
     """
     is_token = np.arange(start_logits.shape[1]) < rows.lengths[:, None]
-    largest = np.finfo(np.float32).max / 2
+    largest = np.finfo(np.float32).max / 4  # null odds are a sum of four
     masked = []
     for name, logits in (("start", start_logits), ("end", end_logits)):
         broken = np.flatnonzero((is_token & ~(np.abs(logits) <= largest)).any(axis=1))
