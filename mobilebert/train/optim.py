@@ -109,12 +109,25 @@ def optimizer_arrays(model: paddle.nn.Layer, optimizer: paddle.optimizer.AdamW) 
 def load_optimizer_arrays(
     model: paddle.nn.Layer, optimizer: paddle.optimizer.AdamW, arrays: dict[str, np.ndarray]
 ) -> None:
-    """Inverse of ``optimizer_arrays``; the optimizer must not have made a step yet."""
+    """Inverse of ``optimizer_arrays``; the optimizer must not have made a step yet.
+
+    Raises:
+        InputError: an array of another shape or type than this model's.
+    """
     state = {}
     for name, p in model.named_parameters():
         for kind, suffix in _STATE_SUFFIXES.items():
-            if f"{name}/{kind}" in arrays:
-                state[p.name + suffix] = paddle.to_tensor(arrays[f"{name}/{kind}"])
+            array = arrays.get(f"{name}/{kind}")
+            if array is None:
+                continue
+            shape = list(p.shape) if kind.startswith("moment") else [1]
+            dtype = "float64" if p.dtype is paddle.float64 else "float32"  # also of halves
+            if list(array.shape) != shape or array.dtype.name != dtype:
+                raise InputError(
+                    f"optimizer's state of another model ({name}/{kind} is {array.dtype} {list(array.shape)} there, "
+                    f"{dtype} {shape} here); resume from another checkpoint"
+                )
+            state[p.name + suffix] = paddle.to_tensor(array)
     optimizer.set_state_dict(state)
 
 

@@ -185,6 +185,13 @@ def test_optimizer_state_survives_under_the_models_own_names():
         assert np.array_equal(a.numpy(), b.numpy())
 
 
+@pytest.mark.parametrize(("shape", "dtype"), [([7], "float64"), ([], "float64"), ([7, 5], "float32")])
+def test_optimizer_state_of_another_model_is_refused(shape, dtype):
+    model = Small()
+    with pytest.raises(InputError, match=r"another model \(weight/moment2 is .* there, float64 \[7, 5\] here\)"):
+        load_optimizer_arrays(model, build_adamw(model, TrainSettings()), {"weight/moment2": np.ones(shape, dtype)})
+
+
 def test_norm_and_clipping_equal_torch():
     rng = np.random.default_rng(2)
     arrays = [rng.normal(size=shape).astype("float32") for shape in ((3, 4), (7,), (1,))]
