@@ -69,7 +69,7 @@ class PackedRows:
         if self.offsets is not None:
             arrays["offsets"] = self.offsets
         arrays["example_ids"] = np.frombuffer(json.dumps(list(self.example_ids)).encode(), np.uint8)
-        arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
         metadata = {f"crc32.{name}": _checksum(array) for name, array in arrays.items()}
         info = json.dumps(dict(self.info))
         with atomic_path(path) as temporary:

@@ -14,13 +14,14 @@ One rule of shards, ``join_shards``: what an index promises arrives, and each te
 import glob
 import os
 import pickle
+import pickletools
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from safetensors import SafetensorError, deserialize, safe_open
@@ -409,6 +410,13 @@ class _TensorUnpickler(pickle.Unpickler):
         return super().find_class(module, name)
 
 
+def _check_memory(file: BinaryIO) -> None:
+    """Refuse a pickle that remembers a thing under a number beyond all that it holds: Python makes room up to there."""
+    for count, (opcode, number, _) in enumerate(pickletools.genops(file)):
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and number > count:
+            raise pickle.UnpicklingError(f"it remembers its part {count} as number {number}")
+
+
 def read_pdparams(path: Path) -> State:
     """Read what ``paddle.save`` wrote of a state dict. Unlike ``paddle.load`` this never runs what a pickle holds.
 
@@ -417,6 +425,8 @@ def read_pdparams(path: Path) -> State:
     """
     try:
         with open(path, "rb") as file:
+            _check_memory(file)
+            file.seek(0)
             content = _TensorUnpickler(file).load()
         content, taken_off = unwrap(content, _is_paddle_tensor, path)
         # A tensor is an array, or (its name, the array); paddle.save adds a table of names, which is a dict.
@@ -438,7 +448,7 @@ def _is_paddle_tensor(value: Any) -> bool:
 
 def save_state(state: Mapping[str, np.ndarray], folder: Path, layout: str) -> None:
     """Write ``model.safetensors`` with ``layout`` in its header, atomically."""
-    contiguous = {key: np.ascontiguousarray(value) for key, value in state.items()}
+    contiguous = {key: np.asarray(value, order="C") for key, value in state.items()}
     with digests.recorded(folder, SAFETENSORS), atomic_path(folder / SAFETENSORS) as temporary:
         # Not save_file, which makes files that only their owner may read.
         temporary.write_bytes(save(contiguous, metadata={"format": layout}))

@@ -633,3 +633,16 @@ def test_a_tied_tensor_stored_under_its_copys_name_alone_arrives(head, tmp_path)
     assert not model.load_report.initialised and not model.load_report.unused
     for copied, origin in weights.TIED_KEYS.items():
         np.testing.assert_array_equal(dict(model.named_parameters())[origin].numpy(), copies[copied])
+
+
+def test_a_pickle_that_numbers_its_parts_beyond_all_bounds_is_refused(tmp_path):
+    """Python's reader makes room for as many parts: 4 GiB for 2**28, which nine bytes can say."""
+    path = tmp_path / tensor_files.PDPARAMS
+    path.write_bytes(b"\x80\x02}r" + (1 << 16).to_bytes(4, "little") + b".")
+    with pytest.raises(InputError, match=r"pdparams: refused.*it remembers its part 2 as number 65536"):
+        tensor_files.read_pdparams(path)
+
+
+def test_a_tensor_of_one_number_keeps_its_shape(tmp_path):
+    tensor_files.save_state({"number": np.float32(3).reshape(())}, tmp_path, "pd")
+    assert tensor_files.read_state(tmp_path)[0]["number"].shape == ()

@@ -36,6 +36,6 @@ def read(folder: Path) -> State:
 def write(state: State, folder: Path) -> None:
     """See ``formats.Format``. Paddle's users load ``model_state.pdparams`` with ``paddle.load``."""
     tensor_files.save_state(state, folder, LAYOUT)
-    tensors = {name: paddle.to_tensor(np.ascontiguousarray(value)) for name, value in state.items()}
+    tensors = {name: paddle.to_tensor(np.asarray(value, order="C")) for name, value in state.items()}
     with digests.recorded(folder, PDPARAMS), atomic_path(folder / PDPARAMS) as temporary:
         paddle.save(tensors, str(temporary))
