@@ -3,6 +3,7 @@
 #
 #   bash scripts/test.sh                     everything: the C tests, then pytest
 #   bash scripts/test.sh tests/unit -x       the fast tests, up to the first failure
+#   bash scripts/test.sh tests/fuzz          the fuzz tests, few examples and always the same; scripts/fuzz.sh tries more
 #   bash scripts/test.sh -m "not slow"       without those that take more than some 5 s each
 #   bash scripts/test.sh -m "not browser"    without those that open a page in Chromium
 #   MOBILEBERT_DATA=../shared/data bash scripts/test.sh
