@@ -70,9 +70,11 @@ def questions(draw, least: int):
     answers = {f"q{number}": texts for number, texts in enumerate(golds)}
     predictions = {}
     for key, texts in answers.items():
-        choice = st.sampled_from(texts) if texts else st.just("")
+        words = draw(st.sampled_from(texts)).split() if texts else []
+        low = draw(st.integers(0, len(words)))
+        near = " ".join([*words[low:], *draw(st.lists(st.sampled_from(["cat", "in", "dog"]), max_size=2))])
         if draw(st.integers(0, 9)):
-            predictions[key] = draw(st.one_of(choice, answer_texts, st.just("")))
+            predictions[key] = draw(st.one_of(st.just(near), st.just(" ".join(words)), answer_texts, st.just("")))
     if draw(st.booleans()):
         predictions["unknown"] = "cat"
     return answers, predictions

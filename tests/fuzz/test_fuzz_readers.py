@@ -87,7 +87,9 @@ ROW_OBJECTS = [
     {"sentence": "film", "label": None, "id": "x", "question": "why ?", "context": "1843"},
 ]
 CELLS = [list(ROW_OBJECTS[0]), *([str(cell) for cell in row.values()] for row in ROW_OBJECTS)]
-cells = st.one_of(texts, st.sampled_from(['"', '""', "a\tb", "\r", "1.0", "-1", "nan", "1,5", "[1, 2]", "\u22121"]))
+cells = st.one_of(
+    texts, st.sampled_from(['"', '"open', '"a" b', '""', "a\tb", "\r", "1.0", "-1", "nan", "1,5", "[1, 2]", "\u22121"])
+)
 TABLES = {
     "tsv": files(CELLS, write=as_rows("\t"), others=cells),
     "csv": files(CELLS, [["sep=;"], *CELLS], write=as_rows(","), others=cells),
@@ -100,7 +102,7 @@ TABLES = {
 
 
 @pytest.mark.parametrize("suffix", TABLES)
-@settings(max_examples=30)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_table(folder, suffix, data):
     path = put(folder / f"table.{suffix}", data.draw(TABLES[suffix]))
@@ -136,7 +138,7 @@ def test_glue(folder, name, data):
         outcome(lambda split=split: read_split(task, here, split, on_missing_label=policy))
 
 
-@settings(max_examples=30)
+@settings(max_examples=60)
 @given(archives(st.one_of(squad_files, TABLES["tsv"])))
 def test_gzip(folder, content):
     outcome(lambda: read_squad(put(folder / "squad.json.gz", content)))

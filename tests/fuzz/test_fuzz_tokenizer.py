@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.strategies import characters, code_points
 
+from mobilebert.base.errors import InputError
 from mobilebert.text.tokenizer import MobileBertTokenizer
 from mobilebert.verify import hard_texts
 
@@ -116,7 +117,20 @@ fragments = st.one_of(
     interesting,
     settled,
     marks.filter(is_settled),
-    st.sampled_from([*SPECIAL, "[cls]", "[MASK", "##a", "caf\u00e9 na\u00efve", "unaffable", " "]),
+    st.sampled_from(
+        [
+            *SPECIAL,
+            "[cls]",
+            "[MASK",
+            "##a",
+            "caf\u00e9 na\u00efve",
+            "unaffable",
+            " ",
+            "a\u4e00b",
+            "\u4e01\u9fffc",
+            "x.y",
+        ]
+    ),
     long_words,
 )
 texts = st.lists(fragments, max_size=14).map("".join)
@@ -220,6 +234,28 @@ def test_transformers(references, firsts, seconds):
         compare_texts(*references, "pairs", firsts, seconds[: len(firsts)]),
     ]
     assert [check.examples for check in checks] == [[], []]
+
+
+@settings(max_examples=60)
+@given(texts, texts, st.integers(4, 20), st.integers(0, 6))
+def test_windows_of_pairs(first, second, more, stride):
+    """Neighbours share ``stride`` tokens; refused only where a window would hold no new one."""
+    tokenizer = make(set("ab\u4e00.x\u00e9"), lower=True, strip=False, chinese=True)
+    head, tail = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in (first, second))
+    max_length = stride + more
+    room = max_length - 3 - len(head)
+    windows, begin = [tail[:room]], 0
+    while room > stride and begin + room < len(tail):
+        begin += room - stride
+        windows.append(tail[begin : begin + room])
+    ends = [tokenizer.sep_token_id]
+    expected = [[tokenizer.cls_token_id, *head, *ends, *window, *ends] for window in windows]
+    call = tokenizer.encode_windows([first], [second], max_length=max_length, stride=stride)
+    if room >= len(tail) or room > stride:
+        assert [window.ids for _, window in call] == expected
+    else:
+        with pytest.raises(InputError):
+            list(call)
 
 
 @settings(max_examples=25)

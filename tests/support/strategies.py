@@ -116,9 +116,10 @@ def _encode(text: str) -> bytes:
 
 
 def archives(contents: st.SearchStrategy) -> st.SearchStrategy:
-    """``contents`` packed by gzip, whole or damaged."""
+    """``contents`` packed by gzip: whole, damaged or cut off."""
     packed = contents.map(lambda content: gzip.compress(content, 1, mtime=0))
-    return st.one_of(packed, packed.flatmap(damaged), st.binary(max_size=40))
+    cut = packed.flatmap(lambda content: st.integers(1, len(content) - 1).map(lambda end: content[:end]))
+    return st.one_of(packed, packed.flatmap(damaged), cut, st.binary(max_size=40))
 
 
 def outcome(call: Callable[[], Any]) -> Any:
