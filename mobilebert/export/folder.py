@@ -37,10 +37,10 @@ def check_replaceable(out: Path, sources: Sequence[str]) -> None:
         raise InputError(f"{out}: a link, and an export never replaces what a link points to; choose another folder")
     if not out.is_dir():
         raise InputError(f"{out}: a file, but a folder is to be written; choose another name")
-    place = out.resolve()
+    place = Path(os.path.realpath(out))
     for source in [*map(os.path.expanduser, sources), Path.cwd()]:
         for path in _with_links(Path(source)):
-            real = path.resolve()
+            real = Path(os.path.realpath(path))  # Path.resolve raises where links go round in a circle
             if real == place or place in real.parents:
                 what = "is" if real == place else "holds"
                 raise InputError(f"{out}: {what} {path}, which must not be replaced; choose another folder")
