@@ -377,6 +377,37 @@ def test_v2_scores_on_the_real_dev_file():
     assert evaluate_v2(answers, predictions, odds, -0.5) != found
 
 
+WORDS = ("the", "a", "an", "red", "Red.", "dog", "dogs", "1,000", "U.S.", "—", "", "“été”")
+
+
+def made_up(seed, empty):
+    """Gold answers and predictions of a few words each, so that they often share some; ``empty``: some without gold."""
+    rng = random.Random(seed)
+
+    def text():
+        return " ".join(rng.choice(WORDS) for _ in range(rng.randrange(4)))
+
+    answers = {
+        f"q{i}": [text() for _ in range(rng.randrange(0 if empty else 1, 3))] for i in range(rng.randrange(1, 9))
+    }
+    predictions = {key: rng.choice([*golds, text(), text()]) for key, golds in answers.items()}
+    odds = {key: float(rng.randrange(-3, 4)) for key in rng.sample(sorted(answers), len(answers))}
+    return answers, predictions, odds
+
+
+def test_scores_of_made_up_answers_follow_the_rule():
+    """Few words, so ties, empty texts, shared tokens and questions without an answer come together in every way."""
+    for seed in range(100):
+        answers, predictions, _ = made_up(seed, empty=False)
+        some = dict(list(predictions.items())[:6])
+        assert evaluate_v1(answers, some | {"unknown": "red"}) == reference_v1(answers, some)
+        answers, predictions, odds = made_up(seed, empty=True)
+        assert evaluate_v2(answers, predictions) == reference_v2(answers, predictions)
+        for threshold in (-1.0, 0.5, math.inf):
+            found = evaluate_v2(answers, predictions, {"unknown": -9.0} | odds, threshold)
+            assert found == reference_v2(answers, predictions, odds, threshold)
+
+
 def test_scores_survive_json():
     answers, predictions, odds = {"a": ["x"], "b": []}, {"a": "x", "b": ""}, {"a": -1.0, "b": 2.5}
     metrics = evaluate_v2(answers, predictions, odds)

@@ -82,8 +82,8 @@ def test_v2_threshold_empties_predictions():
 
 
 def test_v2_missing_prediction_scores_zero_even_without_an_answer(caplog):
-    metrics = evaluate_v2({"a": ["x"], "b": [], "c": []}, {"a": "x", "c": ""}, {"a": 0.0, "c": 1.0})
-    assert metrics["total"] == 3 and metrics["NoAns_exact"] == 50.0
+    metrics = evaluate_v2({"a": ["x"], "b": [], "c": []}, {"a": "x", "c": ""}, {"a": 0.0, "b": -1.0, "c": 1.0})
+    assert metrics["total"] == 3 and metrics["NoAns_exact"] == metrics["NoAns_f1"] == 50.0
     assert metrics["best_exact"] == 100.0 * 2 / 3
     assert "first: b" in caplog.text
 
@@ -93,6 +93,7 @@ def test_v2_missing_prediction_scores_zero_even_without_an_answer(caplog):
     [
         (lambda: evaluate_v1({}, {}), "no questions to evaluate"),
         (lambda: evaluate_v1({"a": ["x"], "b": []}, {}), "1 questions have no gold answer (first: b)"),
+        (lambda: evaluate_v1(dict.fromkeys("abcd", ()), {}), "4 questions have no gold answer (first: a, b, c)"),
         (lambda: evaluate_v1({"a": ["x"]}, {"a": None}), "prediction of question a is None, expected a text"),
         (lambda: evaluate_v2({"a": ["x"]}, {"a": "x"}, {}), "1 predictions have no null odds (first: a)"),
     ],

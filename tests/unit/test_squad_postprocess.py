@@ -7,7 +7,10 @@ import pytest
 from support.answers import extract_answers, packed
 
 from mobilebert.base.errors import InputError
-from mobilebert.data.qa.spans import Span, mask_padding
+from mobilebert.base.outputs import recorded
+from mobilebert.data.qa.answers import SquadAnswers, answers_of
+from mobilebert.data.qa.spans import AnswerRules, Span, find_spans, mask_padding
+from mobilebert.data.qa.squad_json import SquadExample
 
 CONTEXT = "one two three four"
 SPANS = [(0, 3), (4, 7), (8, 13), (14, 18)]
@@ -216,3 +219,75 @@ def test_padding_is_masked_and_what_is_no_number_is_refused():
         for pair, name in (((broken, plain), "start"), ((plain, broken), "end")):
             with pytest.raises(InputError, match=rf"1 features have {name} logits .* \(first: question q\)"):
                 mask_padding(rows, *pair)
+
+
+def test_logits_are_allowed_as_long_as_the_sum_of_two_is_finite():
+    rows = packed(["q"], np.array([0]), np.array([0, 1]), np.zeros((1, 2), np.int32))
+    largest = np.full((1, 1), np.finfo(np.float32).max / 2, np.float32)
+    start, end = mask_padding(rows, largest, -largest)
+    assert np.isfinite(start + start).all() and end == -largest
+    with pytest.raises(InputError, match="no finite numbers"):
+        mask_padding(rows, np.nextafter(largest, np.inf), largest)
+
+
+def two_questions():
+    """Rows of two questions, the second in two windows, and logits [3, 7] whose padding holds nothing but noise."""
+    offsets = np.array([(-1, -1), (0, 3), (4, 7), *[(-1, -1), (0, 3), (4, 7), (8, 13)], (-1, -1), (14, 18)], np.int32)
+    rows = packed(["p", "q"], np.array([0, 1, 1]), np.array([0, 3, 7, 9]), offsets)
+    start = logits({0: 1, 1: 3, 5: 99}, {0: 2, 3: 4}, {0: 1, 1: 6})
+    end = logits({0: 1, 2: 3, 3: np.nan}, {0: 2, 3: 4}, {0: 2, 1: 5, 6: -np.inf})
+    return rows, start, end
+
+
+def test_spans_are_found_from_the_logits_as_the_model_gave_them():
+    rows, start, end = two_questions()
+    first, second = find_spans(rows, start, end, AnswerRules())
+    assert first.best == first.spans[0] == Span(0, 0, 7, 3.0, 3.0) and first.null_odds is None
+    assert second.best == second.spans[0] == Span(2, 14, 18, 6.0, 5.0) and second.spans[1] == Span(1, 8, 13, 4.0, 4.0)
+    negative = AnswerRules(version_2_with_negative=True, null_score_diff_threshold=-5.0)
+    first, second = find_spans(rows, start, end, negative)
+    assert first.best == Span(0, 0, 0, 1.0, 1.0) and first.null_odds == 2.0 - 6.0  # exceeds the threshold
+    assert second.best == Span(2, 14, 18, 6.0, 5.0) and second.null_odds == 3.0 - 11.0
+    assert second.spans[2] == Span(2, 0, 0, 1.0, 2.0)  # "no answer" is read where it scores least
+    end[2, 0] = np.inf
+    with pytest.raises(InputError, match=r"1 features have end logits .* question q"):
+        find_spans(rows, start, end, negative)
+
+
+def test_no_answer_points_to_its_row_and_to_no_text():
+    rows = packed(["p", "q"], np.array([0, 1]), np.array([0, 1, 2]), np.full((2, 2), -1, np.int32))
+    for negative, scores in ((False, (0.0, 0.0)), (True, (2.0, 3.0))):
+        found = find_spans(rows, logits({0: 2}, {0: 2}), logits({0: 3}, {0: 3}), AnswerRules(negative))
+        assert [ranked.best for ranked in found] == [Span(row, 0, 0, *scores) for row in range(2)]
+
+
+def test_spans_without_a_character_are_no_answers():
+    """Tokens that stand for nothing, in a context that has others: the stand-in is held against "no answer"."""
+    rows = packed(["q"], np.array([0]), np.array([0, 3]), np.array([(-1, -1), (3, 3), (3, 3)], np.int32))
+    start, end = logits({0: 1, 1: 5}, width=3), logits({0: 2, 2: 5}, width=3)
+    for threshold, text in ((2.9, ""), (3.1, "empty")):
+        rules = AnswerRules(version_2_with_negative=True, null_score_diff_threshold=threshold)
+        (found,) = find_spans(rows, start, end, rules)
+        assert found.null_odds == 3.0 and found.best.text(CONTEXT) == text
+
+
+def test_answers_are_written_recorded_and_scored(tmp_path):
+    rows, start, end = two_questions()
+    examples = [SquadExample(key, "", CONTEXT, (text,), (-1,)) for key, text in (("p", "one"), ("q", "four"))]
+    for negative in (False, True):
+        rules = AnswerRules(version_2_with_negative=negative, null_score_diff_threshold=-5.0)
+        answers = answers_of(find_spans(rows, start, end, rules), ["p", "q"], [CONTEXT] * 2)
+        assert answers.predictions == {"p": "" if negative else "one two", "q": "four"}
+        folder = tmp_path / str(negative)
+        folder.mkdir()
+        answers.write(folder)
+        written = {path.name: json.loads(path.read_text()) for path in folder.glob("[!.]*")}
+        expected = {"predictions.json": answers.predictions, "nbest_predictions.json": answers.nbest}
+        assert written == expected | ({"null_odds.json": {"p": -4.0, "q": -8.0}} if negative else {})
+        assert set(written) <= recorded(folder)
+        scores = answers.score(examples, negative)
+        exact, f1 = (scores["exact"], scores["f1"]) if negative else (scores["exact_match"], scores["f1"])
+        assert (exact, f1) == (50.0, 50.0 if negative else pytest.approx(100 * (2 / 3 + 1) / 2))
+    # Whatever the odds, the threshold has spoken: what is predicted counts.
+    sure = SquadAnswers({"p": "one", "q": "four"}, {}, {"p": 9.0, "q": 9.0})
+    assert sure.score(examples, True)["exact"] == 100.0
