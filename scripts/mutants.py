@@ -1,11 +1,10 @@
-"""Run mutmut on a seeded sample of mutants, group by group: bash scripts/mutants.sh [--seed S] [--sample N] [GROUP...].
+"""Run mutmut on a seeded sample of mutants, group by group; started by scripts/mutants.sh, in mutmut's environment.
 
 mutmut changes one thing in one function: an operator, a number, a text, an argument, an assigned value, a condition. It
 leaves alone what is outside of functions, annotations, docstrings and decorated functions, and here also the words of
 errors and log lines (``_WORDS``): whether a message is worded well is no question for a test.
 """
 
-import argparse
 import json
 import os
 import random
@@ -16,12 +15,14 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from mutmut.configuration import config, reset_config
-from mutmut.mutation.file_mutation import mutate_file_contents
-from mutmut.stats import status_by_exit_code
-from mutmut.utils.file_utils import walk_mutatable_files
-from mutmut.utils.format_utils import get_mutant_name
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from mobilebert.base import cli
+from mobilebert.base.errors import InputError
+
+EXAMPLES = """\
+  bash scripts/mutants.sh                            # 100 mutants of each group
+  bash scripts/mutants.sh --seed 7 --sample 40 fold  # 40 others of one group"""
 ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / ".cache" / "mutants"
 LEAST = 90.0  # percent killed
@@ -78,8 +79,12 @@ def prepare(group: str) -> Path:
 
 def all_mutants() -> list[str]:
     """Names of all mutants of the group in the working folder."""
+    from mutmut.configuration import reset_config
+    from mutmut.mutation.file_mutation import mutate_file_contents
+    from mutmut.utils.file_utils import walk_mutatable_files
+    from mutmut.utils.format_utils import get_mutant_name
+
     reset_config()
-    config()
     files = sorted(walk_mutatable_files())
     return [
         get_mutant_name(path, name)
@@ -94,6 +99,8 @@ def run(group: str, sample: int, seed: int) -> tuple[int, Counter, list[str], fl
     Returns:
         How many mutants there are, how many of the sample ended in which way, those not noticed, and seconds.
     """
+    from mutmut.stats import status_by_exit_code
+
     start = time.perf_counter()
     folder = prepare(group)
     os.chdir(folder)
@@ -103,7 +110,7 @@ def run(group: str, sample: int, seed: int) -> tuple[int, Counter, list[str], fl
         command = [Path(sys.executable).with_name("mutmut"), "run", "--max-children", "2", *chosen]
         ended = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT)
     if ended.returncode:
-        sys.exit(f"error: mutmut ended with {ended.returncode}; see {folder / 'log.txt'}")
+        raise InputError(f"mutmut ended with {ended.returncode}; see {folder / 'log.txt'}")
     codes: dict[str, int | None] = {}
     for path in Path("mutants").rglob("*.meta"):
         codes |= json.loads(path.read_text(encoding="utf-8"))["exit_code_by_key"]
@@ -120,13 +127,13 @@ def show(name: str) -> str:
 
 def main() -> int:
     """Run the groups and print a table, then the mutants that were not noticed."""
-    parser = argparse.ArgumentParser(prog="scripts/mutants.sh", allow_abbrev=False)
-    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"of {', '.join(GROUPS)} (default: all)")
-    parser.add_argument("--seed", type=int, default=0, help="of the samples (default: %(default)s)")
-    parser.add_argument("--sample", type=int, default=100, help="mutants a group (default: %(default)s)")
+    parser = cli.ArgumentParser(__doc__, EXAMPLES, prog="bash scripts/mutants.sh")
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"of {', '.join(GROUPS)}; none = all")
+    parser.add_argument("--seed", type=int, default=0, help="of the samples")
+    parser.add_argument("--sample", type=int, default=100, help="mutants a group, or all of one that has fewer")
     arguments = parser.parse_args()
     if unknown := set(arguments.groups) - set(GROUPS):
-        parser.error(f"no group {unknown.pop()}: choose from {', '.join(GROUPS)}")
+        raise InputError(f"no group {unknown.pop()}; choose from {', '.join(GROUPS)}")
     row = "{:<12} {:>8} {:>8} {:>8} {:>9} {:>8} {:>8} {:>8}".format
     print(row("group", "mutants", "tried", "killed", "survived", "timeout", "percent", "seconds"))
     enough, differences = True, []
@@ -143,4 +150,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    cli.run(main)

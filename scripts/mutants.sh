@@ -10,6 +10,7 @@
 
 source "$(dirname "$0")/_common.sh"
 
+check_flags scripts/mutants.py "$@"
 wanted=mutmut==3.8.1
 environment=.cache/mutants/environment
 if [[ $(cat "$environment/installed" 2>/dev/null) != "$wanted" ]]; then
