@@ -8,7 +8,7 @@ from mobilebert.base.errors import InputError
 from mobilebert.data.collate import INPUT_NAMES
 from mobilebert.export.fold import fold, narrow_to_first_token, writer
 from mobilebert.export.paddle_graph import compute
-from mobilebert.export.program import Linear, Scale
+from mobilebert.export.program import FirstToken, LayerNorm, Linear, Positions, Scale, Vocabulary, Words, reads
 from mobilebert.model import weights
 from mobilebert.model.config import MobileBertConfig
 from mobilebert.model.heads import HEADS
@@ -204,6 +204,123 @@ def test_one_forgotten_norm_shows(forgotten):
         state[f"mobilebert.{forgotten}"], 1.0 if forgotten.endswith("weight") else 0.0
     )
     assert relative_error(model, fold(model.config, state, "question-answering"), "question-answering") > 1e-4
+
+
+# Value: what it is made of, by layer. One sees these names in viewers of the exported files.
+DIVIDED = """
+    embedded:
+    positions:
+    embeddings: embedded positions
+    layer0.residual: embeddings
+    layer0.shared: embeddings
+    layer0.value: embeddings
+    layer0.query: layer0.shared
+    layer0.key: layer0.shared
+    layer0.context: layer0.query layer0.key layer0.value
+    layer0.attention.output: layer0.context layer0.residual
+    layer0.ffn0.intermediate: layer0.attention.output
+    layer0.ffn0.output: layer0.ffn0.intermediate layer0.attention.output
+    layer0.ffn1.intermediate: layer0.ffn0.output
+    layer0.ffn1.output: layer0.ffn1.intermediate layer0.ffn0.output
+    layer0.output: layer0.ffn1.output embeddings
+    layer0.output.first: layer0.output
+    transform: layer0.output
+    transform.norm 1e-12: transform
+    vocabulary: transform.norm
+    pooled: layer0.output.first
+    cls.seq_relationship: pooled
+    prediction_logits = vocabulary[0:60]
+    seq_relationship_logits = cls.seq_relationship[0:2]
+"""
+MULTIPLIED = """
+    embedded:
+    positions:
+    embeddings: embedded positions
+    layer0.residual: embeddings
+    layer0.shared: embeddings
+    layer0.value: embeddings
+    layer0.query: layer0.shared
+    layer0.key: layer0.shared
+    layer0.context: layer0.query layer0.key layer0.value
+    layer0.attention.output: layer0.context layer0.residual
+    layer0.ffn0.intermediate: layer0.attention.output
+    layer0.ffn0.output.residual: layer0.attention.output
+    layer0.ffn0.output: layer0.ffn0.intermediate layer0.ffn0.output.residual
+    layer0.ffn1.intermediate: layer0.ffn0.output
+    layer0.ffn1.output.residual: layer0.ffn0.output
+    layer0.ffn1.output: layer0.ffn1.intermediate layer0.ffn1.output.residual
+    layer0.output.residual: embeddings
+    layer0.output: layer0.ffn1.output layer0.output.residual
+    layer0.output.first: layer0.output
+    layer0.output.plain: layer0.output
+    pooled: layer0.output.first
+    last_hidden_state = layer0.output.plain[0:48]
+    pooler_output = pooled[0:48]
+"""
+LAYER_NORMS = """
+    embedded:
+    positions:
+    embeddings: embedded positions
+    embeddings.norm 1e-05: embeddings
+    layer0.residual: embeddings.norm
+    layer0.residual.norm 1e-12: layer0.residual
+    layer0.shared: embeddings.norm
+    layer0.shared.norm 1e-12: layer0.shared
+    layer0.value: embeddings.norm
+    layer0.key: layer0.shared.norm
+    layer0.shared.norm.first: layer0.shared.norm
+    layer0.query: layer0.shared.norm.first
+    layer0.residual.norm.first: layer0.residual.norm
+    layer0.context: layer0.query layer0.key layer0.value
+    layer0.attention.output: layer0.context layer0.residual.norm.first
+    layer0.attention.output.norm 1e-12: layer0.attention.output
+    layer0.ffn0.intermediate: layer0.attention.output.norm
+    layer0.ffn0.output: layer0.ffn0.intermediate layer0.attention.output.norm
+    layer0.ffn0.output.norm 1e-12: layer0.ffn0.output
+    layer0.ffn1.intermediate: layer0.ffn0.output.norm
+    layer0.ffn1.output: layer0.ffn1.intermediate layer0.ffn0.output.norm
+    layer0.ffn1.output.norm 1e-05: layer0.ffn1.output
+    embeddings.norm.first: embeddings.norm
+    layer0.output: layer0.ffn1.output.norm embeddings.norm.first
+    layer0.output.norm 1e-12: layer0.output
+    pooled: layer0.output.norm
+    classifier: pooled
+    logits = classifier[0:2]
+"""
+
+
+@pytest.mark.parametrize(
+    ("preset", "head", "divide", "listing"),
+    [
+        ("mobilebert", "pretraining", True, DIVIDED),
+        ("mobilebert", "model", False, MULTIPLIED),
+        ("mobilebert-without-opt", "sequence-classification", True, LAYER_NORMS),
+    ],
+)
+def test_names_tell_what_is_made_where_and_weights_are_called_after_it(preset, head, divide, listing):
+    """Also the order, and which norm has which epsilon: two files of one checkpoint are the same."""
+    one_layer = {"num_hidden_layers": 1, "num_feedforward_networks": 2, "classifier_activation": True}
+    model, state = model_and_state(config_of(preset, **one_layer), head)
+    program = fold(model.config, state, head, divide=divide)
+    lines, named = [], set()
+    for operation in program.operations:
+        name = operation.output
+        epsilon = f" {operation.epsilon}" if isinstance(operation, LayerNorm) else ""
+        lines.append(f"{name}{epsilon}: {' '.join(reads(operation).values())}".rstrip())
+        weights_of = {
+            Words: ("words",),
+            Positions: ("positions.table", "token_types.table"),
+            Vocabulary: ("words", "vocabulary.dense", "vocabulary.bias"),
+            Scale: (f"{name}.factor", f"{name}.offset"),
+        }.get(type(operation), (f"{name}.weight", f"{name}.bias"))
+        used = {value for value in vars(operation).values() if value in program.weights}
+        assert used <= set(weights_of)
+        named |= used
+        if isinstance(operation, FirstToken | LayerNorm):
+            assert name == f"{operation.input}.{'norm' if epsilon else 'first'}"
+    lines += [f"{output.name} = {output.value}[{output.start}:{output.stop}]" for output in program.outputs]
+    assert lines == [line.strip() for line in listing.strip().splitlines()]
+    assert named == set(program.weights)
 
 
 def test_the_bound_on_scales_is_what_keeps_float32_finite(monkeypatch):
