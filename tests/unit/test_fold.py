@@ -321,6 +321,7 @@ def test_names_tell_what_is_made_where_and_weights_are_called_after_it(preset, h
     lines += [f"{output.name} = {output.value}[{output.start}:{output.stop}]" for output in program.outputs]
     assert lines == [line.strip() for line in listing.strip().splitlines()]
     assert named == set(program.weights)
+    assert all(value.any() for value in program.weights.values())  # a bias of zeros is left out
 
 
 def test_the_bound_on_scales_is_what_keeps_float32_finite(monkeypatch):

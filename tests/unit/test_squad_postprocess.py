@@ -8,6 +8,7 @@ from support.answers import extract_answers, packed
 
 from mobilebert.base.errors import InputError
 from mobilebert.base.outputs import recorded
+from mobilebert.data.qa import spans
 from mobilebert.data.qa.answers import SquadAnswers, answers_of
 from mobilebert.data.qa.spans import AnswerRules, Span, find_spans, mask_padding
 from mobilebert.data.qa.squad_json import SquadExample
@@ -252,6 +253,14 @@ def test_spans_are_found_from_the_logits_as_the_model_gave_them():
     end[2, 0] = np.inf
     with pytest.raises(InputError, match=r"1 features have end logits .* question q"):
         find_spans(rows, start, end, negative)
+
+
+def test_how_many_rows_are_looked_at_at_once_plays_no_part(monkeypatch):
+    rows, start, end = two_questions()
+    expected = find_spans(rows, start, end, AnswerRules())
+    for at_once in (1, 2):
+        monkeypatch.setattr(spans, "_ROWS_AT_ONCE", at_once)
+        assert find_spans(rows, start, end, AnswerRules()) == expected
 
 
 def test_no_answer_points_to_its_row_and_to_no_text():
