@@ -47,6 +47,8 @@ GROUPS = {
 }
 # An expression that begins on such a line is not mutated, nor is anything in it.
 _WORDS = (r"(raise|return) \w+Error\(", r"_log\.\w+\(")
+# Loaded before a mutant's process is forked; the tests import it where they need it, which takes seconds each time.
+_PRELOADED = "import onnx, scipy.stats, sklearn.metrics, transformers.models.mobilebert.modeling_mobilebert"
 _COPIED = ("tests", "samples", "requirements.txt", *(path.name for path in ROOT.glob("*.py")))
 _SETTINGS = """[mutmut]
 source_paths=mobilebert
@@ -57,7 +59,7 @@ pytest_add_cli_args_test_selection={tests}
 pytest_add_cli_args=-mnot slow
 process_isolation=forkserver
 timeout_multiplier=4
-timeout_constant=5
+timeout_constant=30
 use_git_change_detection=false
 """
 
@@ -71,6 +73,8 @@ def prepare(group: str) -> Path:
     for name in ("mobilebert", "pyproject.toml", *_COPIED):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
         copy(ROOT / name, folder / name)
+    with open(folder / "tests" / "conftest.py", "a", encoding="utf-8") as file:
+        file.write(f"{_PRELOADED}\n")
     lists = {"modules": modules, "words": _WORDS, "copied": _COPIED, "tests": tests}
     lines = {name: "".join(f"\n    {value}" for value in values) for name, values in lists.items()}
     (folder / "setup.cfg").write_text(_SETTINGS.format(**lines))

@@ -17,6 +17,7 @@ from support.models import torch_model
 from support.texts import write_vocabulary
 from support.torch_checkpoints import PT, assert_same_state, configure, contents, load, write
 
+import mobilebert
 from mobilebert.base.errors import InputError
 from mobilebert.convert.convert import convert
 from mobilebert.convert.formats import hf
@@ -295,8 +296,20 @@ def test_what_a_head_has_no_place_for_is_named_and_left_out(tmp_path):
     write(tmp_path / "torch", "pretraining")
     result = convert(tmp_path / "torch", tmp_path / "a", head="model")
     assert "cls.seq_relationship.weight" in result.report.unused
-    assert f"unused             {len(result.report.unused)} (cls." in result.summary()
+    unused = result.report.unused
+    assert (
+        len(unused) > 4 and f"  unused             {len(unused)} ({', '.join(unused[:4])}, ...)\n" in result.summary()
+    )
     assert {key.split(".")[0] for key in result.state} == {"embeddings", "encoder"}
+
+
+def test_the_package_is_the_function(tmp_path):
+    """``mobilebert.convert(...)`` takes what ``mobilebert.convert.convert.convert(...)`` takes."""
+    write(tmp_path / "torch", "pretraining")
+    there = mobilebert.convert(tmp_path / "torch", tmp_path / "paddle", "masked-lm")
+    assert there.head == "masked-lm" and "cls.seq_relationship.weight" in there.report.unused
+    back = mobilebert.convert(tmp_path / "paddle", tmp_path / "back", reverse=True)
+    assert back.head == "masked-lm" and hf.detect(tmp_path / "back")
 
 
 # What can be wrong

@@ -379,6 +379,24 @@ def test_shards_are_read_and_must_hold_what_the_index_promises_once(name, checkp
         MobileBertForQuestionAnswering.from_pretrained(copy)
 
 
+def test_a_whole_file_beside_an_index_is_read_and_the_index_is_not(checkpoint, copy):
+    """What an earlier, sharded save left behind promises nothing about the file."""
+    exact = parameters(checkpoint)
+    shard(copy, halves({name: value * 0 for name, value in exact.items()}), {"another.weight": "gone.safetensors"})
+    write_safetensors(exact, copy, {"format": "pd"})
+    np.testing.assert_array_equal(logits(copy), logits(checkpoint))
+
+
+def test_every_shard_may_be_in_bfloat16_and_in_wrappers(checkpoint, copy):
+    exact = parameters(checkpoint)
+    wrapped = [{"state_dict": to_bfloat16(part)} for part in halves(exact)]
+    shard(copy, halves(exact), name=tensor_files.PDPARAMS)
+    for path, part in zip(sorted(copy.glob("*.pdparams")), wrapped, strict=True):
+        paddle.save(part, str(path))
+    state, _ = tensor_files.read_state(copy)
+    assert sorted(state.widened) == sorted(exact) and state.taken_off == ["what stood around 'state_dict'"]
+
+
 @pytest.mark.parametrize("bad", ["../model.safetensors", "/etc/passwd", "a/../../b", "..", "", "..\\b"])
 def test_a_shard_outside_the_folder_is_not_opened(bad, checkpoint, copy, tmp_path):
     write_safetensors(parameters(checkpoint), tmp_path, {"format": "pd"})  # what ../model.safetensors would be
