@@ -483,6 +483,14 @@ def test_a_pickle_that_is_more_than_tensors_is_refused_and_not_executed(zipped, 
     assert (tmp_path / "executed").exists()
 
 
+def test_an_error_without_words_is_named_by_its_kind(tmp_path, monkeypatch):
+    write(tmp_path / "torch")
+    (tmp_path / "torch" / "model.safetensors").rename(tmp_path / "torch" / "pytorch_model.bin")
+    monkeypatch.setattr(torch, "load", lambda *_, **__: (_ for _ in ()).throw(MemoryError))
+    with pytest.raises(InputError, match=r"holds more than tensors \(MemoryError\)$"):
+        convert(tmp_path / "torch", tmp_path / "paddle")
+
+
 def test_a_hostile_pdparams_is_refused_and_not_executed(tmp_path):
     write(tmp_path / "torch")
     convert(tmp_path / "torch", tmp_path / "paddle")

@@ -11,6 +11,7 @@ import numpy as np
 import paddle
 import pytest
 import safetensors.paddle
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 from support.models import forget_digests, save_checkpoint
 
@@ -180,6 +181,8 @@ def test_a_model_of_another_type_is_saved_as_numbers(dtype, checkpoint, tmp_path
     model = MobileBertForQuestionAnswering.from_pretrained(checkpoint)
     model.to(dtype=dtype)
     model.save_pretrained(tmp_path)
+    with safe_open(tmp_path / tensor_files.SAFETENSORS, framework="np") as file:
+        assert file.metadata() == {"format": "pd"}  # shapes alone do not tell where every linear weight is square
     exact = parameters(checkpoint)
     expected = {name: rounded(v) if dtype == "bfloat16" else v.astype(dtype) for name, v in exact.items()}
     # As any library reads it, and as we do.
