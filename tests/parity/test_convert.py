@@ -455,7 +455,7 @@ def test_a_bad_checkpoint_is_named_and_the_destination_stays_as_it_was(name, tmp
     for destination in ("new", "old"):
         code, output, errors = run_script("convert", "--src", tmp_path / "torch", "--dst", tmp_path / destination)
         assert code == 2 and not output
-        assert errors.count("\n") == 1 and errors.startswith("error: ") and message in errors
+        assert errors.count("\n") == 1 and errors.startswith(f"error: {tmp_path / 'torch'}") and message in errors
     assert contents(tmp_path) == before and not (tmp_path / "new").exists()
 
 
