@@ -267,8 +267,10 @@ def test_record_and_log(folder, record, log):
 PREDICTED = [{"id": f"q{number}", "answer": "ada", "error": "no", "fingerprint": f"f{number}"} for number in range(3)]
 
 
-outputs_there = st.sampled_from([PREDICTED, PREDICTED[:2], [*PREDICTED, PREDICTED[-1]]]).flatmap(almost).map(
-    lambda rows: "".join(f"{as_json(r)}\n" for r in (rows if isinstance(rows, list) else [rows]))
+outputs_there = (
+    st.sampled_from([PREDICTED, PREDICTED[:2], [*PREDICTED, PREDICTED[-1]]])
+    .flatmap(almost)
+    .map(lambda rows: "".join(f"{as_json(r)}\n" for r in (rows if isinstance(rows, list) else [rows])))
 )
 outputs_there = outputs_there.map(lambda text: text.encode("utf-8", "surrogatepass"))
 
