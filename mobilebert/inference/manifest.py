@@ -2,7 +2,9 @@
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from mobilebert.base import digests
 from mobilebert.base.errors import InputError
@@ -14,6 +16,7 @@ ONNX_FILE = "model.onnx"
 ONNX_OPSET = 20  # the first with Gelu
 PADDLE_PREFIX = "model"  # model.json and model.pdiparams
 FORMAT = 1
+_Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,40}\Z")]
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,9 @@ class Manifest:
         format: of this file.
     """
 
-    head: str
-    outputs: list[str]
-    engines: list[str]
+    head: _Name
+    outputs: list[_Name]
+    engines: list[_Name]
     quantization: str | None
     portable: bool
     opset: int
