@@ -13,6 +13,11 @@ EXAMPLES = """\
   %(prog)s outputs/squad outputs/squad-int8   (two exported models, to switch between)
   %(prog)s task/mnli --port 0                 (any free port)
 """
+CONNECTIONS = """\
+800 connections at once, 400 of one address (all users of this machine, or behind one proxy, are one); fewer where
+`ulimit -n` is low. One more takes the place of the one that has been silent longest. 10 s for a request's header, and
+for its body.
+"""
 
 
 def parse_args() -> argparse.Namespace:
@@ -27,7 +32,7 @@ def parse_args() -> argparse.Namespace:
     group = parser.add_argument_group("where to listen")
     group.add_argument("--host", default="127.0.0.1", help="this machine alone, unless another address is given")
     group.add_argument("--port", type=int, default=7860, help="0 takes any free one")
-    group = parser.add_argument_group("limits")
+    group = parser.add_argument_group("limits", CONNECTIONS)
     group.add_argument("--queue", type=int, default=64, help="requests at once; one more is told to come back")
     group.add_argument("--timeout", type=float, default=60, metavar="SECONDS", help="of one request")
     group.add_argument("--max_passage", type=int, default=100_000, metavar="CHARACTERS", help="of one passage")

@@ -1,4 +1,4 @@
-"""The web application: the page's files, and three addresses under ``/api`` that speak JSON.
+"""The web application: the page's files, three addresses under ``/api`` and ``/healthz`` that speak JSON.
 
 Offsets in answers count code points of the text that was sent, as Python does; the page translates them to JavaScript's
 UTF-16 units.
@@ -6,9 +6,10 @@ UTF-16 units.
 
 import asyncio
 import logging
+import mimetypes
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,10 +18,11 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from mobilebert.base.errors import InputError, QuestionTooLongError
+from mobilebert.demo.connections import STOPPING
 from mobilebert.demo.guard import Guard
 from mobilebert.demo.models import Model
 from mobilebert.demo.pool import AbandonedError, BusyError, Job, OverdueError, Pool
@@ -80,6 +82,12 @@ def make_app(models: Sequence[Model], pool: Pool, names: set[str], limits: Limit
     async def list_models(request: Request) -> Response:
         return JSONResponse({"models": [model.describe() for model in models], "limits": vars(limits)})
 
+    async def tell_health(request: Request) -> Response:
+        loaded = sum(model.is_loaded for model in models)
+        return JSONResponse(
+            {"status": "ok", "models": len(models), "loaded": loaded, "at_work": pool.at_work, "queue": pool.queue}
+        )
+
     async def answer(request: Request) -> Response:
         return await _respond(request, pool, by_name, partial(_prepare_answer, limits=limits))
 
@@ -87,19 +95,26 @@ def make_app(models: Sequence[Model], pool: Pool, names: set[str], limits: Limit
         return await _respond(request, pool, by_name, partial(_prepare_classification, limits=limits))
 
     folder = Path(__file__).parent
-    files = [Route(path, partial(_send_file, folder / name)) for path, name in _PAGE.items()]
+    files = [Route(path, _content_of(folder / name)) for path, name in _PAGE.items()]
     routes = [
         *files,
+        Route("/healthz", tell_health),
         Route("/api/models", list_models),
         Route("/api/answer", answer, methods=["POST"]),
         Route("/api/classify", classify, methods=["POST"]),
     ]
-    guard = Middleware(Guard, names=names, max_bytes=limits.body_bytes)
+    guard = Middleware(Guard, names=names, max_bytes=limits.body_bytes, is_stopping=lambda: pool.is_stopping)
     return Starlette(routes=routes, middleware=[guard])
 
 
-async def _send_file(path: Path, request: Request) -> Response:
-    return FileResponse(path)
+def _content_of(path: Path) -> Callable[[Request], Awaitable[Response]]:
+    """Answers with a file, read once: no request opens one, however many there are."""
+    content, (kind, _) = path.read_bytes(), mimetypes.guess_type(path.name)
+
+    async def send(request: Request) -> Response:
+        return Response(content, media_type=kind)
+
+    return send
 
 
 async def _respond(
@@ -111,8 +126,8 @@ async def _respond(
         model = models.get(values.get("model"))
         if model is None:
             raise RefusedError("There is no such model here; reload the page.", "model")
-        job = pool.submit(partial(_timed, model, prepare(model, values)))
-        return JSONResponse(await _result(request, job))
+        work = partial(_timed, model, prepare(model, values))
+        return JSONResponse(await _result(request, pool.submit(work)))
     except RefusedError as error:
         return JSONResponse({"error": str(error), "field": error.field}, error.status)
     except InputError as error:
@@ -124,7 +139,7 @@ async def _respond(
         message = f"This took longer than {pool.timeout_s:g} seconds and was stopped. Try a shorter text."
         return JSONResponse({"error": message}, 504)
     except AbandonedError:
-        return JSONResponse({"error": "The demo is being stopped."}, 503)
+        return JSONResponse({"error": STOPPING}, 503, headers={"Retry-After": "1", "Connection": "close"})
     except Exception:
         _log.exception("a request failed")
         return JSONResponse({"error": "Something went wrong; the terminal of the demo says what."}, 500)
@@ -151,6 +166,7 @@ async def _result(request: Request, job: Job) -> dict:
         return await result
     finally:
         gone.cancel()
+        del job, result  # as in Pool._work
 
 
 def _timed(model: Model, work: _Work, job: Job) -> dict:

@@ -52,6 +52,11 @@ class Model:
                 self._predictor = predictor
             return self._predictor
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether it has been asked."""
+        return self._predictor is not None
+
     def describe(self) -> dict[str, Any]:
         """For the page: name, task, precision, size in bytes, tokens of a row, labels, whether it takes pairs."""
         manifest, rules = self.source.manifest, self.source.rules

@@ -5,12 +5,13 @@ served, and after its batch a request queues again. So a long passage delays a s
 of its own.
 """
 
+import contextlib
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Future, InvalidStateError
 from typing import Any
 
 import numpy as np
@@ -40,13 +41,25 @@ class Job:
 
     def __init__(self, timeout_s: float):
         self.future: Future = Future()
+        self.future.set_running_or_notify_cancel()  # from here on only abandon and the work end it
         self.waited_s = 0.0
+        self.woken = threading.Event()  # it has a turn, or is abandoned
         self._deadline = time.monotonic() + timeout_s
         self._abandoned = False
 
     def abandon(self) -> None:
-        """Stop before the next batch."""
+        """End it with AbandonedError now; its thread stops before the next batch."""
         self._abandoned = True
+        self.woken.set()
+        self.end(error=AbandonedError())
+
+    def end(self, result: Any = None, error: BaseException | None = None) -> None:
+        """Set the result or the error, unless there is one."""
+        with contextlib.suppress(InvalidStateError):
+            if error is None:
+                self.future.set_result(result)
+            else:
+                self.future.set_exception(error)
 
     def remaining_s(self) -> float:
         """Seconds until the deadline.
@@ -74,28 +87,43 @@ class Pool:
 
     def __init__(self, slots: int, queue: int, timeout_s: float):
         self.queue, self.timeout_s = queue, timeout_s
-        self._executor = ThreadPoolExecutor(queue, "demo")
-        self._admitted: set[Job] = set()
-        self._waiting: deque[threading.Event] = deque()
+        self._admitted: dict[Job, threading.Thread] = {}
+        self._waiting: deque[Job] = deque()
         self._free = slots
+        self.is_stopping = False
+        self.finished = 0  # jobs so far
         self._lock = threading.Lock()
         self._of_thread = threading.local()
+
+    @property
+    def at_work(self) -> int:
+        """Requests computing or waiting."""
+        return len(self._admitted)
 
     def submit(self, function: Callable[[Job], Any]) -> Job:
         """Run ``function(job)`` in a thread; its result or exception is ``job.future``'s.
 
         Raises:
-            BusyError: the queue is full.
+            BusyError: the queue is full, or the system has no more threads.
+            AbandonedError: after ``stop``.
         """
         job = Job(self.timeout_s)
+        # A thread of its own, none that is kept: with it goes what malloc holds for it in the midst of what is free.
+        thread = threading.Thread(target=self._work, args=(job, function), name="demo")
         with self._lock:
+            if self.is_stopping:
+                raise AbandonedError
             if len(self._admitted) >= self.queue:
                 raise BusyError
-            self._admitted.add(job)
-        self._executor.submit(self._work, job, function)
+            self._admitted[job] = thread
+        try:
+            thread.start()
+        except RuntimeError:
+            self._leave(job)
+            raise BusyError from None
         return job
 
-    @contextmanager
+    @contextlib.contextmanager
     def turn(self) -> Iterator[None]:
         """Within, this thread may compute one batch; outside of a job, nothing is waited for.
 
@@ -114,56 +142,70 @@ class Pool:
             with self._lock:
                 self._pass_on()
 
-    def close(self) -> None:
-        """Stop every job before its next batch, and wait for that."""
+    def stop(self) -> None:
+        """Admit no more."""
+        self.is_stopping = True
+
+    def abandon(self) -> list[threading.Thread]:
+        """Admit no more and abandon every job; the threads that still compute a batch are returned."""
         with self._lock:
-            jobs = list(self._admitted)
-        for job in jobs:
+            self.is_stopping = True
+            admitted = dict(self._admitted)
+        for job in admitted:
             job.abandon()
-        self._executor.shutdown()
+        return list(admitted.values())
+
+    def close(self) -> None:
+        """Abandon every job, and wait for the batches that are being computed."""
+        for thread in self.abandon():
+            thread.join()
 
     def _work(self, job: Job, function: Callable[[Job], Any]) -> None:
-        job.future.set_running_or_notify_cancel()  # from here on nobody else ends it
         self._of_thread.job = job
-        result, error = None, None
         try:
             job.remaining_s()
             result = function(job)
-        except BaseException as raised:
-            error = raised
-        finally:
-            self._of_thread.job = None
-            with self._lock:
-                self._admitted.discard(job)
-        # Only now, so that whoever hears of the result finds the place free.
-        if error is None:
-            job.future.set_result(result)
+        except BaseException as error:
+            traceback.clear_frames(error.__traceback__)
+            self._leave(job)
+            job.end(error=error)
         else:
-            job.future.set_exception(error)
+            self._leave(job)
+            job.end(result)
+        finally:
+            # An error refers to the frames that it passed through, which must not refer to it: a cycle, and the passage
+            # in it, would be kept until cycles are looked for.
+            del job, function
+
+    def _leave(self, job: Job) -> None:
+        """Before the job's end, so that whoever hears of it finds the place free."""
+        self._of_thread.job = None
+        with self._lock:
+            self._admitted.pop(job, None)
+            self.finished += 1
 
     def _wait(self, job: Job) -> None:
+        job.woken.clear()
         timeout = job.remaining_s()
         with self._lock:
             if self._free:
                 self._free -= 1
                 return
-            gate = threading.Event()
-            self._waiting.append(gate)
+            self._waiting.append(job)
         begin = time.monotonic()
-        came = gate.wait(timeout)
+        job.woken.wait(timeout)
         job.waited_s += time.monotonic() - begin
-        if not came:
-            with self._lock:
-                if gate.is_set():
-                    self._pass_on()
-                else:
-                    self._waiting.remove(gate)
-            raise OverdueError
+        with self._lock:
+            if job not in self._waiting:
+                return
+            self._waiting.remove(job)
+        job.remaining_s()
+        raise OverdueError
 
     def _pass_on(self) -> None:
         """Give a turn to who waits longest; called with the lock held."""
         if self._waiting:
-            self._waiting.popleft().set()
+            self._waiting.popleft().woken.set()
         else:
             self._free += 1
 

@@ -1,8 +1,10 @@
 """From model folders to a server that runs until it is told to stop."""
 
+import asyncio
 import ctypes
 import errno
 import ipaddress
+import math
 import os
 import platform
 import signal
@@ -11,17 +13,21 @@ import sys
 from collections.abc import Sequence
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from mobilebert import process
 from mobilebert.base import cli
 from mobilebert.base.errors import InputError
 from mobilebert.demo.app import Limits, make_app
+from mobilebert.demo.connections import Bounds, bounds_for
 from mobilebert.demo.models import load
 from mobilebert.demo.pool import Pool
 
 _THREADS = 4  # of one run: more make one batch of short rows hardly faster
-_CONNECTIONS = 400
-_STOP_SECONDS = 5
+_STOP_SECONDS = 5  # what is at work is answered within
+_WAITING = 1024  # connections that the system holds until they are accepted
+_TRIM_TICKS = 50  # of 0.1 s
+_NO_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _ARENA_MAX = -8  # mallopt's M_ARENA_MAX
 
 
@@ -33,7 +39,7 @@ def serve(
     timeout_s: float,
     limits: Limits,
 ) -> None:
-    """Serve until SIGINT (raises KeyboardInterrupt) or SIGTERM (raises SystemExit with 143).
+    """Serve until SIGINT (raises KeyboardInterrupt), SIGTERM or SIGHUP (raise SystemExit with 143 or 129).
 
     Args:
         folders: models, the first loaded at once, the others when they are asked.
@@ -55,19 +61,10 @@ def serve(
     with listen(host, port) as listener:
         _ = models[0].predictor  # what is wrong with it is said now
         app = make_app(models, pool, names, limits)
-        config = uvicorn.Config(
-            app,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            lifespan="off",
-            ws="none",
-            http="h11",
-            loop="asyncio",
-            limit_concurrency=_CONNECTIONS,
-            timeout_graceful_shutdown=_STOP_SECONDS,
-        )
+        server = Server(app, pool, bounds_for(queue))
         signal.signal(signal.SIGTERM, _terminate)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+            signal.signal(signal.SIGHUP, server.hang_up)
         for model in models:
             described = model.describe()
             cli.say(f"  {model.name}: {described['task']}, {described['precision']}")
@@ -75,9 +72,86 @@ def serve(
             print("warning: whoever can reach this machine can use this page; leave out --host to prevent it")
         print(f"Open {_address(listener)} in a browser; Ctrl-C stops it.", flush=True)
         try:
-            uvicorn.Server(config).run(sockets=[listener])
+            server.run(sockets=[listener])
         finally:
             pool.close()
+        if server.hung_up:
+            sys.exit(128 + signal.SIGHUP)
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server; at its end what is at work is still answered, and the rest is told so.
+
+    Args:
+        app: the application.
+        pool: where its work is done.
+        bounds: of connections.
+        stop_s: seconds for what is at work when the server is told to end.
+    """
+
+    def __init__(self, app: ASGIApp, pool: Pool, bounds: Bounds, stop_s: float = _STOP_SECONDS):
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            log_level="error",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            lifespan="off",
+            ws="none",
+            http=bounds.protocol,
+            loop="asyncio",
+            backlog=bounds.backlog,
+            timeout_graceful_shutdown=_STOP_SECONDS,
+        )
+        super().__init__(config)
+        self.pool, self.stop_s, self.hung_up = pool, stop_s, False
+        self._told = -math.inf  # when, on the loop's clock
+        self._trimmed = 0
+
+    def hang_up(self, number: int, frame: object) -> None:
+        """End as after SIGTERM; a handler of signals."""
+        self.hung_up = self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Called by uvicorn."""
+        asyncio.get_running_loop().set_exception_handler(self._report)
+        await super().startup(sockets)
+        for listener in sockets or []:
+            listener.listen(_WAITING)  # asyncio takes one number for this and for what it accepts in one turn
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called by uvicorn every 0.1 s: from time to time, give back what long passages took."""
+        if counter % _TRIM_TICKS == 0 and self.pool.finished > self._trimmed:
+            self._trimmed = self.pool.finished
+            _trim()
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Called by uvicorn: finish what is at work, refuse what comes meanwhile on open connections, then close."""
+        for server in self.servers:
+            server.close()
+        self.pool.stop()
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self.stop_s
+        while self.pool.at_work and loop.time() < end and not self.force_exit:
+            await asyncio.sleep(0.02)
+        self.pool.abandon()
+        await super().shutdown(sockets)
+
+    def _report(self, loop: asyncio.AbstractEventLoop, context: dict) -> None:
+        """Where nothing can be accepted, asyncio tries again after a second, and says so ``backlog`` times a second."""
+        if getattr(context.get("exception"), "errno", None) not in _NO_RESOURCES:
+            loop.default_exception_handler(context)
+        elif loop.time() > self._told + 60:
+            self._told = loop.time()
+            print(f"warning: new connections wait: {context['exception'].strerror}", file=sys.stderr)
+
+
+def _trim() -> None:
+    """Give freed memory back: ``process.setup`` has malloc keep it, which suits training."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -383,6 +384,16 @@ def test_start_and_stop(folders):
             f"error: port {port} of 127.0.0.1 is in use; choose another with --port, or --port 0 for any free one\n"
         )
         assert demo.stop(signal.SIGINT) == (130, "interrupted (SIGINT)\n")
+
+
+def test_hanging_up_stops_it_whatever_the_clients_are_doing(folders):
+    with Demo(folders[0], "--port", "0") as demo, contextlib.ExitStack() as stack:
+        address = urlsplit(demo.address)
+        for sent in (b"", b"GET / HT", b"POST /api/answer HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{"):
+            raw = stack.enter_context(socket.create_connection((address.hostname, address.port)))
+            raw.sendall(sent)
+        assert demo.ask("/".join(folders[0].parts[-2:]))[0] == 200
+        assert demo.stop(signal.SIGHUP) == (128 + signal.SIGHUP, "")
 
 
 @pytest.mark.parametrize(
