@@ -3,10 +3,12 @@
 # 1: there are these; 3: not checked, or not all of it.
 #
 #   bash scripts/advisories.sh
-#   bash scripts/advisories.sh -s osv         pip-audit's own flags: here osv.dev is asked instead
+#   SERVICE=osv bash scripts/advisories.sh    osv.dev is asked instead
 
 needs_venv=false
 source "$(dirname "$0")/_common.sh"
+
+((!$#)) || fail "$1: unknown; see bash scripts/advisories.sh --help"
 
 not_checked() {
     echo "not checked: $1" >&2
@@ -19,7 +21,7 @@ lists=$(mktemp -d)
 trap 'rm -rf "$lists"' EXIT
 awk -v lists="$lists" -F '[=; ]+' '/==/ { print $1 "==" $2 >(lists "/" ++seen[$1] ".txt") }' requirements.lock
 for list in "$lists"/*.txt; do
-    "$TOOLS/pip-audit" --no-deps --disable-pip --progress-spinner off --format json "$@" -r "$list" \
+    "$TOOLS/pip-audit" --no-deps --disable-pip --progress-spinner off --format json -s "${SERVICE:-pypi}" -r "$list" \
         >"$list.json" 2>"$lists/log" || true # 1 where there are advisories
     [[ -s $list.json ]] || not_checked "$(tail -n 1 "$lists/log")"
 done

@@ -5,4 +5,5 @@
 
 source "$(dirname "$0")/_common.sh"
 
+((!$#)) || fail "$1: unknown; see bash scripts/licences.sh --help"
 exec "$PYTHON" scripts/licences.py

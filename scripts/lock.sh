@@ -15,7 +15,7 @@ case "${1:-}" in
     "") ;;
     --check) check=true ;;
     20[0-9][0-9]-[01][0-9]-[0-3][0-9]) day=$1 ;;
-    *) fail "$1: not a day (2026-12-31) and not --check" ;;
+    *) fail "$1: not a day (2026-12-31) and not --check; see bash scripts/lock.sh --help" ;;
 esac
 
 use_tools lock uv==0.13.9 packaging==26.4 tomli==2.5.0 || fail "uv could not be installed; see above"

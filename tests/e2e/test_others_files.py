@@ -184,7 +184,7 @@ def test_two_trainings_do_not_share_a_folder(place, tmp_path, run_script):
 # Exports.
 
 
-def test_only_an_export_is_replaced(place, tmp_path, run_script, monkeypatch):
+def test_only_an_export_is_replaced(place, tmp_path, run_script, monkeypatch, tmp_path_factory):
     def refused(out, words, model=place / "sst2", *more):
         before = contents(tmp_path)
         code, _, errors = run_script("export", "--model", model, "--out", out, "--force", *more)
@@ -192,9 +192,9 @@ def test_only_an_export_is_replaced(place, tmp_path, run_script, monkeypatch):
         assert contents(tmp_path) == before
 
     checkpoint, out, link = tmp_path / "checkpoint", tmp_path / "out", tmp_path / "link"
-    (tmp_path / "here").mkdir()
-    (tmp_path / "here" / "circle").symlink_to("circle")
-    monkeypatch.chdir(tmp_path / "here")  # a link there that leads nowhere is nobody's concern
+    here = tmp_path_factory.mktemp("here")
+    (here / "circle").symlink_to("circle")
+    monkeypatch.chdir(here)  # a link there that leads nowhere is nobody's concern
     shutil.copytree(place / "sst2", checkpoint)
     refused(checkpoint, f"is {checkpoint}, which must not be replaced", checkpoint)
     refused(checkpoint, "holds no export.json of an export, and only an export is replaced")

@@ -44,9 +44,9 @@ json_values = st.recursive(
 )
 
 
-def as_json(value: Any, **options) -> str:
+def as_json(value: Any) -> str:
     """The text of a value, with what ``_RAW`` stands for."""
-    text = json.dumps(value, **options)
+    text = json.dumps(value)
     if "\\ue000" in text:
         for mark, raw in _RAW.items():
             text = text.replace(json.dumps(mark), raw)
@@ -62,9 +62,9 @@ def _places(value: Any, here: tuple = ()) -> Iterator[tuple]:
 
 @st.composite
 def almost(draw, valid: Any, most: int = 3, others: st.SearchStrategy = json_values) -> Any:
-    """A JSON value with up to ``most`` changes: something else in the place of a part, a part gone, or there twice."""
+    """A JSON value with one to ``most`` changes: something else in the place of a part, a part gone, or there twice."""
     value = copy.deepcopy(valid)
-    for _ in range(draw(st.integers(0, most))):
+    for _ in range(draw(st.integers(1, most))):
         *path, last = draw(st.sampled_from(list(_places(value)))) or [None]
         if last is None:
             return draw(others)
@@ -90,8 +90,8 @@ def damaged(draw, content: bytes) -> bytes:
         low = draw(st.integers(0, len(content)))
         high = min(len(content), low + draw(st.integers(0, 16)))
         change = draw(st.sampled_from(["cut", "write", "double", "take out"]))
-        new = {"write": draw(st.binary(max_size=16)), "double": 2 * content[low:high]}.get(change, b"")
-        content = content[:low] if change == "cut" else content[:low] + new + content[high:]
+        new = {"write": draw(st.binary(min_size=high - low, max_size=high - low)), "double": 2 * content[low:high]}
+        content = content[:low] if change == "cut" else content[:low] + new.get(change, b"") + content[high:]
     return content
 
 

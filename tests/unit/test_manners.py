@@ -124,8 +124,8 @@ def test_shell_help_needs_no_environment(script, flag, tmp_path):
     assert sorted(tmp_path.rglob("*")) == before  # nothing set up, nothing written
 
 
-# Two hand their arguments to pytest.
-@pytest.mark.parametrize("script", [name for name in SHELL if name not in ("test.sh", "coverage.sh")])
+# Some hand their arguments to pytest.
+@pytest.mark.parametrize("script", [name for name in SHELL if name not in ("test.sh", "coverage.sh", "fuzz.sh")])
 def test_an_unknown_first_flag_is_refused_before_anything_is_written(script, tmp_path):
     place = bare_copy(tmp_path, "#!/usr/bin/env bash\n")
     if script == "setup.sh":
