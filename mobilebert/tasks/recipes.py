@@ -31,9 +31,9 @@ _SMALL = {"adam_beta2": 0.98, "max_grad_norm": 1.0, "weight_decay": 0.01, "log_s
 
 QA_RECIPES: dict[str, Recipe] = {
     # The original reproduction; also what a training without a recipe does.
-    "squadv1": Recipe(TrainSettings(), _SQUAD),
+    "squadv1": Recipe(TrainSettings(lr_schedule="cosine_annealing"), _SQUAD),
     "squadv2": Recipe(
-        TrainSettings(min_lr=5e-7, decay_ratio=0.9, eval_steps=120),
+        TrainSettings(lr_schedule="cosine_annealing", min_lr=5e-7, decay_ratio=0.9, eval_steps=120),
         {**_SQUAD, "allow_no_answer": True, "null_score_diff_threshold": -1.5},
     ),
     # Google's code, its README and its optimizer.
@@ -95,6 +95,7 @@ class Preset:
     warmup_ratio: float
     max_seq_length: int
     eval_steps: int
+    lr_schedule: str = "cosine"
 
 
 # MNLI is the recipe of the original reproduction. The others are starting points within the ranges that the paper
@@ -107,7 +108,7 @@ PRESETS: dict[str, Preset] = {
     "mrpc": Preset(5e-5, 10, 32, 0.1, 128, 60),
     "stsb": Preset(5e-5, 10, 32, 0.1, 128, 90),
     "qqp":  Preset(8e-5, 5, 48, 0.1, 128, 1900),
-    "mnli": Preset(8e-5, 6, 64, 0.1, 128, 240),
+    "mnli": Preset(8e-5, 6, 64, 0.1, 128, 240, "cosine_annealing"),
     "qnli": Preset(5e-5, 5, 48, 0.1, 128, 550),
     "rte":  Preset(5e-5, 10, 16, 0.1, 256, 80),
     "wnli": Preset(1e-5, 5, 16, 0.1, 128, 20),
@@ -130,7 +131,7 @@ def train_settings(task: Task) -> TrainSettings:
         warmup_ratio=preset.warmup_ratio,
         eval_steps=preset.eval_steps,
         save_steps=preset.eval_steps,
-        lr_schedule="cosine",
+        lr_schedule=preset.lr_schedule,
         min_lr=5e-7,
         decay_ratio=0.9,
         best_metric=task.metrics[0],

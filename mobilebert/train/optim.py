@@ -21,8 +21,9 @@ _STATE_SUFFIXES = {
 
 
 def warmup_length(settings: TrainSettings, total_steps: int) -> int:
-    """Steps of the linear warm-up: ``warmup_steps``, or ``warmup_ratio`` of all steps rounded up."""
-    return settings.warmup_steps or math.ceil(total_steps * settings.warmup_ratio)
+    """Steps of the linear warm-up: ``warmup_steps``, or ``warmup_ratio`` of all steps, rounded as the schedule does."""
+    rounded = math.floor if settings.lr_schedule == "cosine_annealing" else math.ceil
+    return settings.warmup_steps or rounded(total_steps * settings.warmup_ratio)
 
 
 def learning_rate_at(settings: TrainSettings, step: int, total_steps: int) -> float:
@@ -30,16 +31,21 @@ def learning_rate_at(settings: TrainSettings, step: int, total_steps: int) -> fl
 
     Source: torch's ``LambdaLR`` with transformers' ``get_linear_schedule_with_warmup`` and its sisters. Cosine with
     ``decay_ratio=1`` and ``min_lr=0`` is theirs; else it reaches ``min_lr`` at ``ceil(decay_ratio * total_steps)``.
+    ``cosine_annealing`` is the original reproduction's, to the 10 digits of its logs: the same curve one step earlier,
+    so that the first update already moves, after a warm-up that is rounded down. What such a log shows after n updates
+    is the rate of update number n.
     """
     peak, floor = settings.learning_rate, settings.min_lr
+    is_cosine = settings.lr_schedule in ("cosine", "cosine_annealing")
+    step += settings.lr_schedule == "cosine_annealing"
     warmup = warmup_length(settings, total_steps)
     if step < warmup:
         return peak * (step / warmup)
     if settings.lr_schedule == "constant":
         return peak
-    end = math.ceil(settings.decay_ratio * total_steps) if settings.lr_schedule == "cosine" else total_steps
+    end = math.ceil(settings.decay_ratio * total_steps) if is_cosine else total_steps
     progress = min(1.0, (step - warmup) / max(1, end - warmup))
-    if settings.lr_schedule == "cosine":
+    if is_cosine:
         return floor + (peak - floor) * 0.5 * (1.0 + math.cos(math.pi * progress))
     if settings.lr_schedule == "linear":
         return peak * (1.0 - progress)

@@ -10,7 +10,7 @@ import numpy as np
 
 from mobilebert.base.errors import InputError
 
-LR_SCHEDULES = ("cosine", "linear", "polynomial", "constant")
+LR_SCHEDULES = ("cosine", "cosine_annealing", "linear", "polynomial", "constant")
 AMP_MODES = ("none", "bf16", "fp16")
 ON_NAN = ("stop", "skip")
 
@@ -29,11 +29,13 @@ class TrainSettings:
         gradient_accumulation_steps: forward passes per update; the update sees
             ``batch_size * gradient_accumulation_steps * devices`` examples.
         learning_rate: peak value, reached when warm-up ends.
-        min_lr: where cosine and polynomial end. Linear ends at 0 and constant does not move; both ignore it.
-        lr_schedule: ``cosine``, ``linear``, ``polynomial`` or ``constant``, each after a linear warm-up.
-        warmup_ratio: share of all steps for the warm-up, rounded up; used where ``warmup_steps`` is 0.
+        min_lr: where the cosines and polynomial end. Linear ends at 0 and constant does not move; both ignore it.
+        lr_schedule: ``cosine``, ``cosine_annealing``, ``linear``, ``polynomial`` or ``constant``, each after a linear
+            warm-up. The first is transformers', the second the original reproduction's: see ``learning_rate_at``.
+        warmup_ratio: share of all steps for the warm-up, rounded up (``cosine_annealing``: down); used where
+            ``warmup_steps`` is 0.
         warmup_steps: length of the warm-up in steps.
-        decay_ratio: cosine only: ``min_lr`` is reached at ``ceil(decay_ratio * steps)`` and kept.
+        decay_ratio: of the cosines: ``min_lr`` is reached at ``ceil(decay_ratio * steps)`` and kept.
         lr_power: polynomial only.
         weight_decay: decoupled, as in AdamW; not applied to biases and norms.
         adam_beta1, adam_beta2, adam_epsilon: of AdamW.
@@ -116,7 +118,7 @@ class TrainSettings:
         for name in ("learning_rate", "layerwise_lr_decay", "decay_ratio"):
             if getattr(self, name) == 0:
                 raise InputError(f"{name}=0: expected a number above 0")
-        if self.lr_schedule in ("cosine", "polynomial") and self.min_lr > self.learning_rate:
+        if self.lr_schedule in ("cosine", "cosine_annealing", "polynomial") and self.min_lr > self.learning_rate:
             raise InputError(f"min_lr={self.min_lr:g}: above learning_rate={self.learning_rate:g}; lower min_lr")
         if self.max_steps == 0 and self.num_train_epochs == 0:
             raise InputError("num_train_epochs=0 and max_steps=0: there is nothing to train; set one of them")

@@ -23,7 +23,7 @@ from mobilebert.train import TrainResult, TrainSettings
         ("decay_ratio", 0, "a number above 0"),
         ("adam_beta2", 1, "a number below 1"),
         ("layerwise_lr_decay", 1.5, "a number, 0 to 1"),
-        ("lr_schedule", "step", "one of cosine, linear, polynomial, constant"),
+        ("lr_schedule", "step", "one of cosine, cosine_annealing, linear, polynomial, constant"),
         ("amp", "fp8", "one of none, bf16, fp16"),
         ("on_nan", "ignore", "one of stop, skip"),
         ("num_train_epochs", 0, "there is nothing to train"),
