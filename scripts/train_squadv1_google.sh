@@ -5,7 +5,7 @@
 # decay 0.01 and beta2 0.999. For v2.0 add: --version_2_with_negative --output_dir output_squadv2_google
 #
 #   bash scripts/train_squadv1_google.sh --train_file train.json --dev_file dev.json
-#   GPUS=0,1 bash scripts/train_squadv1_google.sh --batch_size 16
+#   GPUS=0,1 bash scripts/train_squadv1_google.sh               two GPUs, 2 x 16 examples a step
 #   MODEL=FOLDER OUTPUT=FOLDER bash scripts/train_squadv1_google.sh
 
 source "$(dirname "$0")/_common.sh"
@@ -13,6 +13,7 @@ source scripts/_launch.sh
 
 launch run_squad.py \
     --recipe squadv1_google \
+    --global_batch_size 32 \
     --model_name_or_path "${MODEL:-weight/paddle}" \
     --output_dir "${OUTPUT:-output_squadv1_google}" \
     --do_train --do_eval \

@@ -3,8 +3,9 @@
 #
 #   bash scripts/train_squadv2.sh                                  data are downloaded
 #   bash scripts/train_squadv2.sh --train_file train.json --dev_file dev.json --batch_size 16
-#                                                                  any flag of run_squad.py, the last one counts
-#   GPUS=0,1 bash scripts/train_squadv2.sh --batch_size 32         two GPUs, 2 x 32 examples a step
+#                                                                  any flag of run_squad.py, the last one counts;
+#                                                                  4 forward passes a step: a step stays 64 examples
+#   GPUS=0,1 bash scripts/train_squadv2.sh                         two GPUs, 2 x 32 examples a step
 #   MODEL=FOLDER OUTPUT=FOLDER bash scripts/train_squadv2.sh       another checkpoint (weight/paddle), another place
 
 source "$(dirname "$0")/_common.sh"
@@ -12,6 +13,7 @@ source scripts/_launch.sh
 
 launch run_squad.py \
     --recipe squadv2 \
+    --global_batch_size 64 \
     --model_name_or_path "${MODEL:-weight/paddle}" \
     --output_dir "${OUTPUT:-output_squadv2}" \
     --do_train --do_eval \

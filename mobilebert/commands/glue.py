@@ -122,7 +122,7 @@ def main() -> None:
     run_task(
         Classification(task, files, max_seq_length, label_order, args.max_seq_length is not None),
         plan,
-        settings_from(args, recipe.settings),
+        settings_from(args, recipe.settings, parallel.world_size()),
         start_from(args),
         {**vars(args), "data_dir": data_dir, "max_seq_length": max_seq_length},
     )

@@ -98,6 +98,7 @@ def main() -> None:
 
     from mobilebert.tasks.qa import QaFiles, QuestionAnswering
     from mobilebert.tasks.run import run as run_task
+    from mobilebert.train import parallel
 
     cli.log_to_console()
     reading, given = _reading(args, recipe)
@@ -109,7 +110,8 @@ def main() -> None:
         args.on_bad_answer,
     )
     resolved = {flag: getattr(reading, name) for flag, name in _READING.items()}
-    run_task(task, plan, settings_from(args, recipe.settings), start_from(args), {**vars(args), **resolved})
+    settings = settings_from(args, recipe.settings, parallel.world_size())
+    run_task(task, plan, settings, start_from(args), {**vars(args), **resolved})
 
 
 def _reading(args: argparse.Namespace, recipe: Recipe) -> tuple[Any, dict[str, Any]]:

@@ -39,6 +39,7 @@ _HELP = {
 }
 _CHOICES = {"lr_schedule": LR_SCHEDULES, "amp": AMP_MODES, "on_nan": ON_NAN}
 _METAVARS = {int: "N", float: "X", str: "NAME"}
+_BATCH_FLAGS = {"batch_size", "gradient_accumulation_steps"}
 _OF_THE_TASK = ("best_metric", "best_is_higher")  # no flags: what is best follows from the task
 
 
@@ -63,6 +64,11 @@ def add_training_flags(parser: argparse.ArgumentParser, shown: TrainSettings | N
             options |= {"choices": _CHOICES[item.name], "metavar": None}
         text = _HELP[item.name] + (f" (default: {value})" if shown and value is not False else "")
         group.add_argument(f"--{item.name}", help=text, default=argparse.SUPPRESS, **options)
+    group.add_argument(
+        "--global_batch_size", type=int, metavar="N", default=argparse.SUPPRESS,
+        help="examples of one update over all devices: devices x --batch_size x --gradient_accumulation_steps, of which "
+        "those that are not given follow (default: the recipe's batch, unless one of the two is given)",
+    )  # fmt: skip
 
     group = parser.add_argument_group("checkpoints")
     group.add_argument(
@@ -89,17 +95,43 @@ def add_engine_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--threads", metavar="N", type=int, help="of the engine (default: its own choice)")
 
 
-def settings_from(args: argparse.Namespace, defaults: TrainSettings) -> TrainSettings:
-    """``defaults`` with every flag that was given.
+def settings_from(args: argparse.Namespace, defaults: TrainSettings, devices: int) -> TrainSettings:
+    """``defaults`` with every flag that was given, and what of the batch follows from them.
+
+    Args:
+        args: parsed.
+        defaults: a recipe's; its batch is that of an update, whatever the number of devices.
+        devices: processes that train.
 
     Raises:
         InputError: a value out of range; the message starts with the flag.
     """
     given = {item.name: getattr(args, item.name) for item in fields(TrainSettings) if hasattr(args, item.name)}
     try:
-        return replace(defaults, **given)
+        settings = replace(defaults, **given)
     except InputError as error:
         raise InputError(f"--{error}") from None
+    whole = getattr(args, "global_batch_size", None)
+    if whole is None:
+        if _BATCH_FLAGS & set(given):
+            return settings
+        whole = defaults.batch_size * defaults.gradient_accumulation_steps
+    return replace(settings, **_share_batch(whole, devices, {name: given.get(name) for name in _BATCH_FLAGS}))
+
+
+def _share_batch(whole: int, devices: int, given: dict[str, int | None]) -> dict[str, int]:
+    """Examples of a forward pass and passes of an update, so that ``devices`` of them make an update of ``whole``."""
+    batch, passes = given["batch_size"], given["gradient_accumulation_steps"]
+    known = devices * (batch or 1) * (passes or 1)
+    if whole < 1 or whole % known or (batch and passes and whole != known):
+        factors = [f"{devices} device{'s' if devices > 1 else ''}"]
+        factors += [f"`{name}={value}`" for name, value in sorted(given.items()) if value]
+        raise InputError(
+            f"`global_batch_size={whole}`: expected {'' if batch and passes else 'a multiple of '}{known}, "
+            f"{' x '.join(factors)}; change one of them"
+        )
+    batch = batch or whole // known
+    return {"batch_size": batch, "gradient_accumulation_steps": whole // (devices * batch)}
 
 
 def plan_from(args: argparse.Namespace) -> RunPlan:

@@ -51,9 +51,14 @@ class World:
         return rank_share(np.arange(total), self)
 
 
+def world_size() -> int:
+    """Processes of the job that the launcher started; 1 without a launcher."""
+    return int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))
+
+
 def start() -> World:
     """Join the job that the launcher started, or be a world of one. May be called again at no cost."""
-    size = int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))
+    size = world_size()
     if size == 1:
         return World(0, 1)
     if not dist.is_initialized():

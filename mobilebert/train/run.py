@@ -74,6 +74,11 @@ def begin(
     log = runlog.RunLog(output_dir, length.total_steps, progress.step, progress.history, world.is_main)
     for line in runlog.first_lines({**header.arguments, **settings.as_dict()}, world.size):
         log.line(line)
+    passes = settings.gradient_accumulation_steps
+    log.line(
+        f"batch: {length.examples_per_step} examples a step = {world.size} device{'s' if world.size > 1 else ''} x "
+        f"{settings.batch_size} examples x {passes} forward pass{'es' if passes > 1 else ''}"
+    )
     log.line(f"data: {len(lengths)} examples, {lengths.sum()} tokens, checksum {header.data_checksum or 'not given'}")
     log.line(str(length))
     for note in notes:
