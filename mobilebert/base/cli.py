@@ -11,7 +11,8 @@ import multiprocessing
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 from mobilebert import __version__
@@ -37,6 +38,7 @@ _ADVICE = {
     errno.ENOENT: "was it removed meanwhile?",
     errno.EIO: "is the disk damaged, or gone?",
 }
+_FLAG = re.compile(r"--[a-z_]+")
 _ARGUMENT = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`]*))?`")
 
 
@@ -63,10 +65,14 @@ class ArgumentParser(argparse.ArgumentParser):
     Args:
         description: what the script does.
         examples: shown at the end of the help; ``%(prog)s`` stands for how the script was called.
+        hints: name of another program's flag -> the flag here, or ``"nothing: "`` and the reason; told where such a
+            flag is given and unknown.
         further: as of ``argparse.ArgumentParser``; with ``add_subparsers`` each command's parser is one of these.
     """
 
-    def __init__(self, description: str = "", examples: str = "", **further: Any):
+    def __init__(
+        self, description: str = "", examples: str = "", hints: Mapping[str, str] = MappingProxyType({}), **further: Any
+    ):
         super().__init__(
             prog=further.pop("prog", None) or _program(sys.argv[0]),
             description=description,
@@ -76,6 +82,7 @@ class ArgumentParser(argparse.ArgumentParser):
             **further,
         )
         self.register("type", int, _int64)
+        self._hints = hints
         self.add_argument("--version", action="version", version=f"mobilebert-paddle {__version__}")
 
     def parse_known_args(self, args=None, namespace=None):
@@ -98,7 +105,16 @@ class ArgumentParser(argparse.ArgumentParser):
 
     def _refuse(self, word: str) -> NoReturn:
         word = word.split("=")[0]
-        self.error(f"unknown argument {word}{_did_you_mean(word, self._option_string_actions) or '; see --help'}")
+        hint = self._hint(word) or _did_you_mean(word, self._option_string_actions) or "; see --help"
+        self.error(f"unknown argument {word}{hint}")
+
+    def _hint(self, word: str) -> str:
+        """What another program's flag is called here, where all flags that the answer names are known."""
+        hint = self._hints.get(word.lstrip("-").replace("-", "_"), "")
+        if not hint or not set(_FLAG.findall(hint)) <= set(self._option_string_actions):
+            return ""
+        reason = hint.removeprefix("nothing: ")
+        return f"; there is none here: {reason}" if reason != hint else f"; here {hint}"
 
     def _check_value(self, action, value):
         """Called by argparse for every value of an option with choices, and for the name of a command."""

@@ -10,6 +10,7 @@ from mobilebert.base.errors import InputError
 from mobilebert.data.glue.tasks import TASKS, get_task
 from mobilebert.tasks.flags import add_engine_flags, add_training_flags, plan_from, settings_from, start_from
 from mobilebert.tasks.recipes import CLASSIFICATION_RECIPES, recipe_of
+from mobilebert.tasks.transformers_flags import HINTS
 
 EXAMPLES = """\
   %(prog)s --task_name mnli --model_name_or_path weight/paddle --output_dir output_mnli --do_train --do_eval
@@ -24,7 +25,7 @@ DOWNLOADS = Path(".cache/glue")
 
 def parse_args() -> argparse.Namespace:
     """The command line; training flags that are not given are absent: the task's preset decides them."""
-    parser = cli.ArgumentParser(__doc__, EXAMPLES)
+    parser = cli.ArgumentParser(__doc__, EXAMPLES, HINTS)
     group = parser.add_argument_group("what to do")
     group.add_argument("--do_train", action="store_true", help="train; evaluates on the way with --do_eval")
     group.add_argument("--do_eval", action="store_true", help="score on the dev set, or on both of MNLI's")

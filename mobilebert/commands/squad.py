@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 from mobilebert.base import cli, digests
 from mobilebert.tasks.flags import add_engine_flags, add_training_flags, plan_from, settings_from, start_from
 from mobilebert.tasks.recipes import QA_RECIPES, Recipe
+from mobilebert.tasks.transformers_flags import HINTS
 
 EXAMPLES = """\
   %(prog)s --model_name_or_path weight/paddle --output_dir output_squadv1 --do_train --do_eval
@@ -28,7 +29,7 @@ _NOTED = "(default: as the checkpoint notes it, when it is not trained; else {})
 
 def parse_args() -> argparse.Namespace:
     """The command line."""
-    parser = cli.ArgumentParser(__doc__, EXAMPLES)
+    parser = cli.ArgumentParser(__doc__, EXAMPLES, HINTS)
     group = parser.add_argument_group("what to do")
     group.add_argument("--do_train", action="store_true", help="train; evaluates on the way with --do_eval")
     group.add_argument("--do_eval", action="store_true", help="answer the dev questions and score the answers")

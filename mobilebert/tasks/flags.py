@@ -66,8 +66,8 @@ def add_training_flags(parser: argparse.ArgumentParser, shown: TrainSettings | N
         group.add_argument(f"--{item.name}", help=text, default=argparse.SUPPRESS, **options)
     group.add_argument(
         "--global_batch_size", type=int, metavar="N", default=argparse.SUPPRESS,
-        help="examples of one update over all devices: devices x --batch_size x --gradient_accumulation_steps, of which "
-        "those that are not given follow (default: the recipe's batch, unless one of the two is given)",
+        help="examples of an update over all devices: devices x --batch_size x --gradient_accumulation_steps; those "
+        "of the two that are not given follow (default: the recipe's batch, unless one of the two is given)",
     )  # fmt: skip
 
     group = parser.add_argument_group("checkpoints")

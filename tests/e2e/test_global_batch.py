@@ -23,8 +23,26 @@ def files(tmp_path_factory):
 
 
 def train(files, output, processes, *flags):
-    command = ["bash", "scripts/train_squadv1.sh", "--train_file", files / "squad.json", "--dev_file", files / "squad.json"]
-    command += ["--max_seq_length", "64", "--doc_stride", "16", "--max_steps", "4", "--log_steps", "1", "--cache_dir", ""]
+    command = [
+        "bash",
+        "scripts/train_squadv1.sh",
+        "--train_file",
+        files / "squad.json",
+        "--dev_file",
+        files / "squad.json",
+    ]
+    command += [
+        "--max_seq_length",
+        "64",
+        "--doc_stride",
+        "16",
+        "--max_steps",
+        "4",
+        "--log_steps",
+        "1",
+        "--cache_dir",
+        "",
+    ]
     environment = {**os.environ, "NPROC": str(processes), "OMP_NUM_THREADS": "1", "MODEL": str(files / "model"),
                    "OUTPUT": str(output)}  # fmt: skip
     done = subprocess.run([*map(str, command), *flags], capture_output=True, text=True, cwd=ROOT, env=environment)
@@ -52,7 +70,9 @@ def test_a_smaller_batch_is_made_up_for_by_passes(files, tmp_path):
 
 def test_gpus_without_a_paddle_for_gpus_is_one_line():
     environment = {**os.environ, "GPUS": "0,1"}
-    done = subprocess.run(["bash", "scripts/train_squadv1.sh"], capture_output=True, text=True, cwd=ROOT, env=environment)
+    done = subprocess.run(
+        ["bash", "scripts/train_squadv1.sh"], capture_output=True, text=True, cwd=ROOT, env=environment
+    )
     assert done.returncode == 2 and done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: GPUS=0,1: the Paddle installed here is for the CPU; install the one for GPUs")

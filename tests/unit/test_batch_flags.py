@@ -52,7 +52,11 @@ def test_what_is_not_given_follows(devices, words, expected):
             "`global_batch_size=64`: expected 32, 2 devices x `batch_size=8` x `gradient_accumulation_steps=2`; "
             "change one of them",
         ),
-        (1, ("--global_batch_size", 0), "`global_batch_size=0`: expected a multiple of 1, 1 device; change one of them"),
+        (
+            1,
+            ("--global_batch_size", 0),
+            "`global_batch_size=0`: expected a multiple of 1, 1 device; change one of them",
+        ),
     ],
 )
 def test_what_does_not_divide_is_refused(devices, words, message):

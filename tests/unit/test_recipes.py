@@ -35,7 +35,9 @@ def test_the_annealed_cosine_ends_at_its_floor_after_the_last_update():
     rates = [learning_rate_at(settings, step, total) for step in range(total)]
     warmup, end = math.floor(0.1 * total), math.ceil(0.7 * total)
     assert rates[0] == pytest.approx(8e-5 / warmup, rel=1e-12) and rates[warmup - 1] == max(rates) == 8e-5
-    assert set(rates[end - 1 :]) == {rates[-1]} and rates[-1] == pytest.approx(1e-6, rel=1e-12) and rates[end - 2] > 1e-6
+    assert (
+        set(rates[end - 1 :]) == {rates[-1]} and rates[-1] == pytest.approx(1e-6, rel=1e-12) and rates[end - 2] > 1e-6
+    )
 
 
 @pytest.mark.parametrize("name", [name for name in TASKS if name != "mnli"])
