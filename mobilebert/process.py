@@ -208,7 +208,7 @@ def setup() -> Setup:
     paddle = sys.modules.get("paddle")
     late = hasattr(paddle, "__version__")  # while Paddle is being imported it has none yet
     glibc = platform.libc_ver()[0] == "glibc"
-    chosen = choose(os.environ, _this_cpu(), read_quota(), _visible_gpu(), glibc, late)
+    chosen = choose(os.environ, this_cpu(), read_quota(), _visible_gpu(), glibc, late)
     os.environ.update(chosen.settings)
     if late and _STRIDE_FLAG in chosen.settings:
         paddle.set_flags({_STRIDE_FLAG: False})  # the environment is read no more
@@ -224,21 +224,27 @@ def setup() -> Setup:
     return chosen
 
 
-def judge(gflops: float, cpu: Cpu, threads: int) -> str | None:
+def nominal_rate(cpu: Cpu, threads: int) -> float:
+    """What a CPU's float32 products can reach, GFLOP/s: two fused multiply-adds a cycle, each of a register's width."""
+    per_cycle = 64 if "avx512f" in cpu.flags else 32 if "avx2" in cpu.flags else 8
+    return per_cycle * cpu.ghz * min(threads, cpu.cores)
+
+
+def judge(gflops: float, cpu: Cpu, threads: int, math_type: str | None) -> str | None:
     """Say what is wrong if matrix products run far below the CPU's rate; None if they do not.
 
     Args:
         gflops: the measured rate of a float32 product, GFLOP/s.
         cpu: the processor.
         threads: the threads that took part.
+        math_type: the value of ``MKL_DEBUG_CPU_TYPE`` while they ran.
     """
-    # Nominal float32 rate: two fused multiply-adds a cycle, each of a register's width.
-    per_cycle = 64 if "avx512f" in cpu.flags else 32 if "avx2" in cpu.flags else 8
-    nominal = per_cycle * cpu.ghz * min(threads, cpu.cores)
+    nominal = nominal_rate(cpu, threads)
     if gflops >= _POOR_SHARE * nominal:
         return None
     advice = "is the machine busy? else set OMP_NUM_THREADS to its physical cores"
-    if path := _math_path(cpu):
+    path = _math_path(cpu)
+    if path and path != math_type:
         advice = f"set MKL_DEBUG_CPU_TYPE={path} in the environment, and OMP_NUM_THREADS to the physical cores"
     return f"warning: matrix products run at {gflops:.0f} GFLOP/s of about {nominal:.0f} ({threads} threads); {advice}"
 
@@ -260,7 +266,7 @@ def check_speed() -> float | None:
         paddle.matmul(matrix, matrix)
         fastest = min(fastest, time.perf_counter() - start)
     gflops = 2 * _CHECK_SIZE**3 / fastest / 1e9
-    if warning := judge(gflops, _this_cpu(), setup().threads):
+    if warning := judge(gflops, this_cpu(), setup().threads, os.environ.get("MKL_DEBUG_CPU_TYPE")):
         print(warning, file=sys.stderr)
     return gflops
 
@@ -324,9 +330,16 @@ def _math_path(cpu: Cpu) -> str | None:
     return "7" if "avx512f" in cpu.flags else "5" if "avx2" in cpu.flags else None
 
 
-def _this_cpu() -> Cpu:
+def this_cpu() -> Cpu:
+    """This machine's processor, as the process may use it."""
     allowed = frozenset(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
     return read_cpu(_read(Path("/proc/cpuinfo")), allowed)
+
+
+def cpu_name() -> str:
+    """The processor's name as it calls itself; empty where unknown."""
+    lines = _read(Path("/proc/cpuinfo")).splitlines()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
 
 
 def _visible_gpu() -> bool:

@@ -41,15 +41,28 @@ class Layer(ctypes.Structure):
 @lru_cache(maxsize=1)
 def library() -> ctypes.CDLL | None:
     """The compiled layer, built at the first call; None where it cannot be, with the reason on standard error."""
+    compiled, reason = _load()
+    if reason:
+        cli.notice(f"runtime: the encoder layer runs in Python, not in C ({reason})")
+    return compiled
+
+
+def describe() -> str:
+    """In what the encoder layer runs, and why where it is not C."""
+    if library() is not None:
+        return "in C"
+    return f"in Python, not in C ({_load()[1] or 'MOBILEBERT_NATIVE=0'})"
+
+
+def _load() -> tuple[ctypes.CDLL | None, str]:
+    """The compiled layer, or None and why; no reason where it is not wanted."""
     if os.environ.get("MOBILEBERT_NATIVE", "1") == "0":
-        return None
+        return None, ""
     try:
-        return bind(build.load_or_build())
+        return bind(build.load_or_build()), ""
     except (OSError, subprocess.SubprocessError, AttributeError) as error:
         printed = error.stderr if isinstance(error, subprocess.CalledProcessError) else ""
-        detail = (printed.strip() or str(error)).splitlines()[0]
-        cli.notice(f"runtime: the encoder layer runs in Python, not in C ({detail})")
-        return None
+        return None, (printed.strip() or str(error)).splitlines()[0]
 
 
 def bind(compiled: ctypes.CDLL) -> ctypes.CDLL:

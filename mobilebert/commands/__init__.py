@@ -13,5 +13,9 @@ VERBS = {
     "glue": ("mobilebert.commands.glue", "train, evaluate, predict: GLUE, and texts of your own"),
     "export": ("mobilebert.commands.export", "make a fine-tuned checkpoint small and fast"),
     "predict": ("mobilebert.commands.predict", "ask a fine-tuned model: answers and classes"),
+    "doctor": (
+        "mobilebert.commands.doctor",
+        "say what this machine and this installation are, to paste into a question",
+    ),
     "demo": ("mobilebert.commands.demo", "ask models on a web page"),
 }
