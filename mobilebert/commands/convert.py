@@ -52,9 +52,10 @@ def main() -> None:
     if args.verbose:
         for name in conversion.report.transposed:
             shape = list(conversion.state[name].shape)
-            cli.say(f"transposed  {name}  {shape[::-1]} -> {shape}")
+            cli.say(f"transpose parameter of key: {name}  {shape[::-1]} -> {shape}")
+        cli.say(f"transpose parameter: {len(conversion.report.transposed)} in all")
         for key, name in conversion.report.renamed.items():
-            cli.say(f"renamed     {key} -> {name}")
+            cli.say(f"rename key: {key} -> {name}")
     print(conversion.summary())
 
 

@@ -35,6 +35,7 @@ from mobilebert.train.parallel import World
 
 _log = logging.getLogger(__name__)
 
+_TITLES = {"dev_matched": "m_acc", "dev_mismatched": "mm_acc"}  # of an evaluation's lines
 PREDICTIONS_NAME = "predictions.tsv"  # for a test set that GLUE's server does not know
 
 
@@ -134,6 +135,17 @@ class Classification(Task):
         examples = {split.name: len(split.data) for split in dev}
         timed = {} if seconds is None else {"seconds": round(seconds, 1)}
         return {"task": self.glue.name, "examples": examples, **scores, **timed}
+
+    def summary(self, dev: Sequence[Split], metrics: Mapping[str, float]) -> str:
+        """See ``Task``: a title and a line for each dev set, shares of 1, as evaluations of GLUE in Paddle print them."""
+        lines = []
+        for split in dev:
+            suffix = metric_suffix(split.name)
+            loss = metrics[f"loss{suffix}"]
+            scores = {"acc" if name == "accuracy" else name: metrics[name + suffix] / 100 for name in self.glue.metrics}
+            lines += [f"{_TITLES.get(split.name, self.glue.name)}:"]
+            lines += [f"  eval loss: {loss:.6f}, " + ", ".join(f"{name}: {value}" for name, value in scores.items())]
+        return "\n".join(lines)
 
     def predict(self, run: Run, test: Sequence[Split], plan: RunPlan, world: World) -> None:
         """See ``Task``: in the GLUE server's format."""

@@ -1,7 +1,8 @@
 """Question answering on SQuAD v1.1, v2.0 and files of the same form."""
 
+import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -189,6 +190,14 @@ class QuestionAnswering(Task):
         """See ``Task``."""
         (split,) = dev
         return {"dev_file": split.source, "examples": len(split.examples), "features": len(split.data), **scores}
+
+    def summary(self, dev: Sequence[Split], metrics: Mapping[str, float]) -> str:
+        """See ``Task``: JSON of the keys of the v2.0 script, for v1.1 too, as evaluations of SQuAD in Paddle print it."""
+        if self.reading.allow_no_answer:
+            return json.dumps(metrics, indent=2)
+        (split,) = dev
+        whole = {"exact": metrics["exact_match"], "f1": metrics["f1"], "total": len(split.examples)}
+        return json.dumps({**whole, **{f"HasAns_{name}": value for name, value in whole.items()}}, indent=2)
 
     def predict(self, run: Run, test: Sequence[Split], plan: RunPlan, world: World) -> None:
         """See ``Task``."""

@@ -140,7 +140,10 @@ def _train(loaded: _Loaded, settings: TrainSettings, start: Start, arguments: Ma
         "dev_selected": {"step": result.best_step, **result.best_metrics},
         "final": {"step": result.steps, **result.final_metrics},
     }
-    return _report(loaded, scores, result.seconds)
+    if loaded.world.is_main:
+        for kind, values in scores.items():
+            _log.info("%s: %s", kind, values)
+    return task.report(dev, scores, result.seconds)
 
 
 def _evaluate(loaded: _Loaded) -> dict:
@@ -148,15 +151,10 @@ def _evaluate(loaded: _Loaded) -> dict:
     evaluation = task.score(loaded.model.run, dev, plan.eval_batch_size, loaded.world)
     if loaded.world.is_main:
         task.save_answers(evaluation.outputs, plan.output_dir)
+        _log.info("%s", task.summary(dev, evaluation.metrics))
     engine = {"engine": plan.engine} if plan.engine else {}
-    return _report(loaded, {"evaluated": {"model": plan.model_name_or_path, **engine, **evaluation.metrics}}, None)
-
-
-def _report(loaded: _Loaded, scores: dict[str, Any], seconds: float | None) -> dict:
-    if loaded.world.is_main:
-        for kind, values in scores.items():
-            _log.info("%s: %s", kind, values)
-    return loaded.task.report(loaded.splits["dev"], scores, seconds)
+    scores = {"evaluated": {"model": plan.model_name_or_path, **engine, **evaluation.metrics}}
+    return task.report(dev, scores, None)
 
 
 def _run_to_predict(loaded: _Loaded):

@@ -1,7 +1,7 @@
 """What a task has to say so that ``run`` can train, evaluate and predict: one class a task."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,6 +106,10 @@ class Task(ABC):
             scores: ``evaluated``, or ``dev_selected`` and ``final``.
             seconds: of the training; None without one.
         """
+
+    def summary(self, dev: Sequence[Split], metrics: Mapping[str, float]) -> str:
+        """What an evaluation prints at its end, for a person to read: the metrics, a line each."""
+        return "\n".join(f"{name}: {value:.6g}" for name, value in metrics.items())
 
     @abstractmethod
     def predict(self, run: Run, test: Sequence[Split], plan: RunPlan, world: World) -> None:

@@ -88,6 +88,12 @@ def test_evaluation_of_the_saved_model_gives_the_same_numbers(trained, tmp_path)
         assert evaluated[name] == selected[name]
     for name in ("loss", "loss_mm"):
         assert evaluated[name] == pytest.approx(selected[name], rel=1e-5)
+    assert result.stdout.splitlines()[-4:] == [
+        "m_acc:",
+        f"  eval loss: {evaluated['loss']:.6f}, acc: {evaluated['accuracy'] / 100}",
+        "mm_acc:",
+        f"  eval loss: {evaluated['loss_mm']:.6f}, acc: {evaluated['accuracy_mm'] / 100}",
+    ]
 
 
 def test_ax_is_predicted_with_the_mnli_model(trained, tmp_path):

@@ -53,6 +53,12 @@ def contents(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(Path(folder).rglob("*")) if p.is_file()}
 
 
+def printed_scores(output):
+    """The indented JSON at the end of what an evaluation prints."""
+    assert output[output.index("\n{") :].startswith('\n{\n  "exact": ')
+    return json.loads(output[output.index("\n{") :])
+
+
 def test_training_and_evaluation_give_the_same_numbers_and_answers(place, tmp_path, run_script):
     out, again = tmp_path / "out", tmp_path / "again"
     files = "--train_file", place / "train.json", "--dev_file", place / "dev.json"
@@ -84,12 +90,14 @@ def test_training_and_evaluation_give_the_same_numbers_and_answers(place, tmp_pa
         "version_2_with_negative": False, "null_score_diff_threshold": 0.0,
     }  # fmt: skip
 
-    code, _, errors = run_script(
+    code, output, errors = run_script(
         "run_squad", "--model_name_or_path", out / "best", "--output_dir", again, *files[2:], *EVAL
     )  # fmt: skip
     assert code == 0 and not errors
     evaluated = read(again / "eval_results.json")["evaluated"]
     selected = results["dev_selected"]
+    whole = {"exact": evaluated["exact_match"], "f1": evaluated["f1"], "total": 10}
+    assert printed_scores(output) == {**whole, **{f"HasAns_{name}": value for name, value in whole.items()}}
     assert (evaluated["exact_match"], evaluated["f1"]) == (selected["exact_match"], selected["f1"])
     for name in ("predictions.json", "nbest_predictions.json"):
         assert read(again / name) == read(out / name)
@@ -131,14 +139,17 @@ def test_version_2_has_null_odds_and_a_threshold_that_works(place, tmp_path, run
     assert len(read(out / "null_odds.json")) == 12
     for threshold, empty in ((-1e9, 12), (1e9, 0)):
         folder = tmp_path / f"at{threshold:g}"
-        code, _, _ = run_script(
+        code, output, _ = run_script(
             "run_squad", "--model_name_or_path", out / "best", "--output_dir", folder, "--dev_file",
             place / "dev2.json", "--version_2_with_negative", f"--null_score_diff_threshold={threshold}", *EVAL,
         )  # fmt: skip
         assert code == 0
         predictions = read(folder / "predictions.json")
         assert sum(not text for text in predictions.values()) == empty
-        assert read(folder / "eval_results.json")["evaluated"]["NoAns_exact"] == (100 if empty else 0)
+        evaluated = read(folder / "eval_results.json")["evaluated"]
+        assert evaluated["NoAns_exact"] == (100 if empty else 0)
+        del evaluated["model"]
+        assert printed_scores(output) == evaluated and "best_f1_thresh" in evaluated
 
 
 @pytest.mark.slow

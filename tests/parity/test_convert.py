@@ -585,9 +585,10 @@ def test_the_command_prints_what_it_did(tmp_path, run_script):
     state, _ = tensor_files.read_state(tmp_path / "paddle")
     model = HEADS["pretraining"].from_pretrained(tmp_path / "paddle")
     lines = output.splitlines()
-    transposed = [line.split()[1] for line in lines if line.startswith("transposed  ")]
+    transposed = [line.split()[4] for line in lines if line.startswith("transpose parameter of key: ")]
     assert sorted(transposed) == sorted(weights.linear_weights(model))
-    assert "transposed  cls.seq_relationship.weight  [2, 48] -> [48, 2]" in lines
+    assert "transpose parameter of key: cls.seq_relationship.weight  [2, 48] -> [48, 2]" in lines
+    assert f"transpose parameter: {len(transposed)} in all" in lines
     summary = {line[2:20].strip(): line[20:].strip() for line in lines[-8:]}
     assert summary["tensors"] == str(len(state)) and summary["unused"] == "0" == summary["newly initialised"]
     assert summary["transposed"] == str(len(transposed))
