@@ -192,7 +192,7 @@ class QuestionAnswering(Task):
         return {"dev_file": split.source, "examples": len(split.examples), "features": len(split.data), **scores}
 
     def summary(self, dev: Sequence[Split], metrics: Mapping[str, float]) -> str:
-        """See ``Task``: JSON of the keys of the v2.0 script, for v1.1 too, as evaluations of SQuAD in Paddle print it."""
+        """See ``Task``: JSON with the keys of the v2.0 script, for v1.1 too, as evaluations in Paddle print it."""
         if self.reading.allow_no_answer:
             return json.dumps(metrics, indent=2)
         (split,) = dev

@@ -151,7 +151,8 @@ def _evaluate(loaded: _Loaded) -> dict:
     evaluation = task.score(loaded.model.run, dev, plan.eval_batch_size, loaded.world)
     if loaded.world.is_main:
         task.save_answers(evaluation.outputs, plan.output_dir)
-        _log.info("%s", task.summary(dev, evaluation.metrics))
+        for line in task.summary(dev, evaluation.metrics).splitlines():
+            _log.info("%s", line)
     engine = {"engine": plan.engine} if plan.engine else {}
     scores = {"evaluated": {"model": plan.model_name_or_path, **engine, **evaluation.metrics}}
     return task.report(dev, scores, None)
