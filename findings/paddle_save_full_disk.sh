@@ -27,6 +27,7 @@ cat >"$folder/finding.py" <<'PYTHON'
 import os
 import resource
 import signal
+import subprocess
 import sys
 
 import numpy
@@ -48,17 +49,26 @@ def outcome(save):
 
 
 def answer(name):
+    """The output of a saved program, computed in a process of its own, whose memory has never held the weights."""
+    done = subprocess.run([sys.executable, "-W", "ignore", __file__, sys.argv[1], name], capture_output=True, text=True)
+    return done.stdout.splitlines()[-1] if done.returncode == 0 else "an error"
+
+
+def compute(name):
     config = inference.Config(f"{name}.json", f"{name}.pdiparams")
     config.disable_gpu()
     config.disable_glog_info()
     predictor = inference.create_predictor(config)
     predictor.get_input_handle(predictor.get_input_names()[0]).copy_from_cpu(numpy.ones((1, 200), "float32"))
     predictor.run()
-    return predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu()
+    print(predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu().tolist())
 
 
-print(f"paddle {paddle.__version__}")
 os.chdir(sys.argv[1])
+if len(sys.argv) == 3:
+    compute(sys.argv[2])
+    sys.exit()
+print(f"paddle {paddle.__version__}")
 paddle.jit.save(layer, "whole", input_spec=spec)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # as a full disk: an error of write(), not a signal
 resource.setrlimit(resource.RLIMIT_FSIZE, (LIMIT, LIMIT))
@@ -67,10 +77,10 @@ state = outcome(lambda: paddle.save(layer.state_dict(), "state.pdparams"))
 sizes = [os.path.getsize(f"{name}.pdiparams") for name in ("whole", "cut")]
 print(f"jit.save on the full disk: {program}; {sizes[1]} bytes of {sizes[0]}")
 print(f"paddle.save on the full disk: {state}")
-runs = outcome(lambda: answer("cut"))
-same = runs == "no error" and numpy.array_equal(answer("whole"), answer("cut"))
-print(f"Paddle Inference with the short file: {runs}, {'the same numbers' if same else 'other numbers'}")
-if (program, state, runs, same, sizes[1]) != ("no error", "OSError", "no error", False, LIMIT):
+whole, cut = answer("whole"), answer("cut")
+runs = cut if cut == "an error" else "no error, " + ("the same numbers" if cut == whole else "other numbers")
+print(f"Paddle Inference with the short file: {runs}")
+if (program, state, runs, sizes[1]) != ("no error", "OSError", "no error, other numbers", LIMIT):
     sys.exit("the behaviour has changed")
 PYTHON
 "$folder/venv/bin/python" -W ignore "$folder/finding.py" "$folder"
