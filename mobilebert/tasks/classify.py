@@ -137,7 +137,7 @@ class Classification(Task):
         return {"task": self.glue.name, "examples": examples, **scores, **timed}
 
     def summary(self, dev: Sequence[Split], metrics: Mapping[str, float]) -> str:
-        """See ``Task``: a title and a line for each dev set, scores as shares of 1, as evaluations in Paddle print them."""
+        """See ``Task``: a title and a line for each dev set, with shares of 1, as evaluations in Paddle print them."""
         lines = []
         for split in dev:
             suffix = metric_suffix(split.name)

@@ -118,14 +118,13 @@ def load_optimizer_arrays(
     """Inverse of ``optimizer_arrays``; the optimizer must not have made a step yet.
 
     Raises:
-        InputError: an array of another shape or type than this model's.
+        InputError: an array of another shape or type than this model's, or a parameter with a part of its state only;
+            Paddle would end at the first step.
     """
     state = {}
     for name, p in model.named_parameters():
-        for kind, suffix in _STATE_SUFFIXES.items():
-            array = arrays.get(f"{name}/{kind}")
-            if array is None:
-                continue
+        found = {kind: arrays[f"{name}/{kind}"] for kind in _STATE_SUFFIXES if f"{name}/{kind}" in arrays}
+        for kind, array in found.items():
             shape = list(p.shape) if kind.startswith("moment") else [1]
             dtype = "float64" if p.dtype is paddle.float64 else "float32"  # also of halves
             if list(array.shape) != shape or array.dtype.name != dtype:
@@ -133,7 +132,9 @@ def load_optimizer_arrays(
                     f"optimizer's state of another model ({name}/{kind} is {array.dtype} {list(array.shape)} there, "
                     f"{dtype} {shape} here); resume from another checkpoint"
                 )
-            state[p.name + suffix] = paddle.to_tensor(array)
+            state[p.name + _STATE_SUFFIXES[kind]] = paddle.to_tensor(array)
+        if found and len(found) < len(_STATE_SUFFIXES):
+            raise InputError(f"optimizer's state of {name} is incomplete; resume from another checkpoint")
     optimizer.set_state_dict(state)
 
 

@@ -147,7 +147,10 @@ class RunState:
         _check_same_run(saved.identity, self.identity, folder)
         _check_same_devices(saved.random, folder)
         _load_model(self.model, found.model, folder)
-        load_optimizer_arrays(self.model, self.optimizer, found.optimizer)
+        try:
+            load_optimizer_arrays(self.model, self.optimizer, found.optimizer)
+        except InputError as error:
+            raise InputError(f"{folder}: {error}") from None
         self.scaler.load(saved.scaler)
         self.progress = saved.progress
         try:

@@ -9,6 +9,7 @@ import shutil
 import numpy as np
 import paddle
 import pytest
+from safetensors.numpy import save_file
 from support.models import save_checkpoint
 from support.texts import write_vocabulary
 
@@ -154,6 +155,25 @@ def test_a_record_names_only_what_can_be_a_runs(entry, tmp_path):
     (tmp_path / outputs.RECORD).write_text(json.dumps({"entries": ["run.log", entry]}))
     with pytest.raises(InputError, match=r"\.mobilebert\.json: names .*: choose another output folder"):
         outputs.remove(tmp_path)
+
+
+def test_an_optimizers_state_that_lacks_a_part_is_one_line(folder):
+    right = {"moment1": [2, 2], "moment2": [2, 2], "beta1_pow": [1], "beta2_pow": [1]}
+    for wrong, said in (
+        ({}, ""),
+        ({"moment2": None}, "optimizer's state of weight is incomplete"),
+        ({"moment1": [2, 3]}, "optimizer's state of another model (weight/moment1 is"),
+        ({"beta1_pow": []}, "optimizer's state of another model (weight/beta1_pow is"),
+    ):
+        parts = {f"weight/{kind}": shape for kind, shape in {**right, **wrong}.items() if shape is not None}
+        arrays = {name: np.zeros(shape, np.float32) for name, shape in parts.items()}
+        save_file(arrays, folder / "optimizer.safetensors")
+        if not wrong:
+            run_state().restore(folder)
+            continue
+        with pytest.raises(InputError) as refused:
+            run_state().restore(folder)
+        assert str(refused.value).startswith(f"{folder}: {said}")
 
 
 def test_random_states_that_no_library_takes_are_one_line(folder):
