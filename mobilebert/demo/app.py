@@ -126,7 +126,7 @@ async def _respond(
         model = models.get(values.get("model"))
         if model is None:
             raise RefusedError("There is no such model here; reload the page.", "model")
-        work = partial(_timed, model, prepare(model, values))
+        work = partial(_timed, pool, model, prepare(model, values))
         return JSONResponse(await _result(request, pool.submit(work)))
     except RefusedError as error:
         return JSONResponse({"error": str(error), "field": error.field}, error.status)
@@ -169,14 +169,15 @@ async def _result(request: Request, job: Job) -> dict:
         del job, result  # as in Pool._work
 
 
-def _timed(model: Model, work: _Work, job: Job) -> dict:
+def _timed(pool: Pool, model: Model, work: _Work, job: Job) -> dict:
     """Do the work and add how long it took, without loading the model and without waiting for others."""
     try:
         predictor = model.predictor
     except InputError as error:  # not the user's to correct
         raise RefusedError(f"The model cannot be loaded: {error}", "model", 500) from None
     begin = time.monotonic()
-    result = work(predictor)
+    with pool.turn():
+        result = work(predictor)
     seconds = time.monotonic() - begin - job.waited_s
     return {**result, "latency_ms": 1e3 * seconds, "waited_ms": 1e3 * job.waited_s}
 

@@ -1,8 +1,8 @@
 """Requests at work: how many there may be, how long each may take, and who computes next.
 
-Every admitted request has a thread of its own, but the model is run in turns: one batch a turn, first come, first
-served, and after its batch a request queues again. So a long passage delays a short question by one batch, not by all
-of its own.
+Every admitted request has a thread of its own, but they compute in turns, first come, first served, and before each
+batch a request queues again. So a long passage delays a short question by one batch, not by all of its own; and
+whoever answers the network does not compete with all of them.
 """
 
 import contextlib
@@ -43,6 +43,7 @@ class Job:
         self.future: Future = Future()
         self.future.set_running_or_notify_cancel()  # from here on only abandon and the work end it
         self.waited_s = 0.0
+        self.has_turn = False
         self.woken = threading.Event()  # it has a turn, or is abandoned
         self._deadline = time.monotonic() + timeout_s
         self._abandoned = False
@@ -80,7 +81,7 @@ class Pool:
     """Bounded work.
 
     Args:
-        slots: batches computed at the same time.
+        slots: turns at the same time.
         queue: requests admitted at the same time, computing or waiting.
         timeout_s: seconds a request may take, from its admission.
     """
@@ -125,22 +126,28 @@ class Pool:
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[None]:
-        """Within, this thread may compute one batch; outside of a job, nothing is waited for.
+        """Within, a job's thread may compute.
 
         Raises:
             OverdueError, AbandonedError: there is no use in computing any more.
         """
-        job: Job | None = getattr(self._of_thread, "job", None)
-        if job is None:
-            yield
-            return
-        self._wait(job)
+        job: Job = self._of_thread.job
         try:
-            job.remaining_s()
+            self._wait(job)
             yield
         finally:
-            with self._lock:
-                self._pass_on()
+            self._pass_on(job)
+
+    def take_turns(self) -> None:
+        """Between two batches: let others go first, if any wait; outside of a job, nothing is waited for.
+
+        Raises:
+            OverdueError, AbandonedError: see ``turn``.
+        """
+        job: Job | None = getattr(self._of_thread, "job", None)
+        if job is not None:
+            self._pass_on(job)
+            self._wait(job)
 
     def stop(self) -> None:
         """Admit no more."""
@@ -190,28 +197,35 @@ class Pool:
         with self._lock:
             if self._free:
                 self._free -= 1
+                job.has_turn = True
                 return
             self._waiting.append(job)
         begin = time.monotonic()
         job.woken.wait(timeout)
         job.waited_s += time.monotonic() - begin
         with self._lock:
-            if job not in self._waiting:
-                return
-            self._waiting.remove(job)
+            if not job.has_turn:
+                self._waiting.remove(job)
         job.remaining_s()
-        raise OverdueError
+        if not job.has_turn:
+            raise OverdueError
 
-    def _pass_on(self) -> None:
-        """Give a turn to who waits longest; called with the lock held."""
-        if self._waiting:
-            self._waiting.popleft().woken.set()
-        else:
-            self._free += 1
+    def _pass_on(self, job: Job) -> None:
+        """Give a job's turn, if it has one, to who waits longest."""
+        with self._lock:
+            if not job.has_turn:
+                return
+            job.has_turn = False
+            if self._waiting:
+                following = self._waiting.popleft()
+                following.has_turn = True
+                following.woken.set()
+            else:
+                self._free += 1
 
 
 class TurnTakingEngine(Engine):
-    """An engine that runs each batch in a turn of a pool."""
+    """An engine that lets others go first before each batch."""
 
     def __init__(self, engine: Engine, pool: Pool):
         self.outputs: Sequence[str] = engine.outputs
@@ -219,5 +233,5 @@ class TurnTakingEngine(Engine):
 
     def run(self, batch: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """See ``Engine``."""
-        with self._pool.turn():
-            return self._engine.run(batch)
+        self._pool.take_turns()
+        return self._engine.run(batch)

@@ -98,8 +98,7 @@ def test_deadlines_and_abandoned_jobs_free_their_turn():
         abandoned.future.result(SECONDS)
     holder.future.result(SECONDS)
     assert pool.submit(wait).future.result(SECONDS) == "computed"
-    with pool.turn():  # outside of a job, as when a model is tried at the start
-        pass
+    pool.take_turns()  # outside of a job, as when a model is tried at the start
     assert pool._free == 1 and not pool._waiting
     pool.close()
 

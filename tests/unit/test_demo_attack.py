@@ -477,6 +477,33 @@ def test_where_no_thread_is_to_be_had_the_request_is_told_to_come_back(folder, m
         assert server.ask()[0] == 200
 
 
+def test_no_more_compute_than_there_are_turns(folder):
+    """Not the model alone runs in turns: what reads the network would compete with 60 threads."""
+    with Server([folder]) as server:
+        predictor, most, at_once, entered = server.models[0].predictor, 0, 0, threading.Semaphore(0)
+        read, release = predictor.read, threading.Event()
+
+        def watched(*texts, **options):
+            nonlocal most, at_once
+            at_once += 1
+            most = max(most, at_once)
+            entered.release()
+            assert release.wait(SECONDS)
+            at_once -= 1
+            return read(*texts, **options)
+
+        predictor.read = watched
+        asking = [threading.Thread(target=server.ask) for _ in range(5)]
+        for thread in asking:
+            thread.start()
+        assert entered.acquire(timeout=SECONDS)
+        wait_until(lambda: len(server.pool._waiting) == 4)
+        release.set()
+        for thread in asking:
+            thread.join(SECONDS)
+        assert most == 1 and server.pool.finished == 5
+
+
 # ---------------------------------------------------------------- the end
 
 
