@@ -10,7 +10,7 @@ from mobilebert.base.errors import InputError
 from mobilebert.base.outputs import recorded
 from mobilebert.data.qa import spans
 from mobilebert.data.qa.answers import SquadAnswers, answers_of
-from mobilebert.data.qa.spans import AnswerRules, Span, find_spans, mask_padding
+from mobilebert.data.qa.spans import AnswerRules, Span, extract_spans, find_spans, mask_padding
 from mobilebert.data.qa.squad_json import SquadExample
 
 CONTEXT = "one two three four"
@@ -255,6 +255,14 @@ def test_spans_are_found_from_the_logits_as_the_model_gave_them():
         find_spans(rows, start, end, negative)
 
 
+def test_some_questions_alone_get_the_spans_that_they_get_among_all():
+    rows, start, end = two_questions()
+    logits = mask_padding(rows, start, end)
+    everyone = extract_spans(rows, *logits, AnswerRules())
+    for some in ([1], [1, 0], []):
+        assert extract_spans(rows, *logits, AnswerRules(), some) == [everyone[question] for question in some]
+
+
 def test_how_many_rows_are_looked_at_at_once_plays_no_part(monkeypatch):
     rows, start, end = two_questions()
     expected = find_spans(rows, start, end, AnswerRules())
@@ -299,4 +307,5 @@ def test_answers_are_written_recorded_and_scored(tmp_path):
         assert (exact, f1) == (50.0, 50.0 if negative else pytest.approx(100 * (2 / 3 + 1) / 2))
     # Whatever the odds, the threshold has spoken: what is predicted counts.
     sure = SquadAnswers({"p": "one", "q": "four"}, {}, {"p": 9.0, "q": 9.0})
-    assert sure.score(examples, True)["exact"] == 100.0
+    scores = sure.score(examples, True)
+    assert scores["exact"] == scores["best_exact"] == 100.0
