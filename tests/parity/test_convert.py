@@ -400,6 +400,10 @@ BAD_CHECKPOINTS = {
         edit(lambda state: state.pop(VALUE)),
         f"1 tensors of the backbone are missing, first {VALUE}; is the checkpoint complete",
     ),
+    "missing embedding": (
+        edit(lambda state: state.pop("mobilebert.embeddings.token_type_embeddings.weight")),
+        "1 tensors of the backbone are missing, first mobilebert.embeddings.token_type_embeddings.weight; is the",
+    ),
     "unexpected layer": (
         edit(lambda state: state.update({VALUE.replace("layer.1", "layer.2"): state[VALUE]})),
         f"1 tensors of the backbone have no place in the model, first {VALUE.replace('layer.1', 'layer.2')}; is the",
@@ -483,11 +487,12 @@ def test_a_pickle_that_is_more_than_tensors_is_refused_and_not_executed(zipped, 
     assert (tmp_path / "executed").exists()
 
 
-def test_an_error_without_words_is_named_by_its_kind(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("error", "reason"), [(MemoryError(), "MemoryError"), (ValueError("one\ntwo"), "one")])
+def test_torchs_error_is_given_in_one_line_or_named_by_its_kind(error, reason, tmp_path, monkeypatch):
     write(tmp_path / "torch")
     (tmp_path / "torch" / "model.safetensors").rename(tmp_path / "torch" / "pytorch_model.bin")
-    monkeypatch.setattr(torch, "load", lambda *_, **__: (_ for _ in ()).throw(MemoryError))
-    with pytest.raises(InputError, match=r"holds more than tensors \(MemoryError\)$"):
+    monkeypatch.setattr(torch, "load", lambda *_, **__: (_ for _ in ()).throw(error))
+    with pytest.raises(InputError, match=rf"holds more than tensors \({reason}\)$"):
         convert(tmp_path / "torch", tmp_path / "paddle")
 
 

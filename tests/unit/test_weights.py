@@ -587,7 +587,7 @@ def test_another_heads_classifier_is_not_taken_for_ones_own(stored, wanted, tmp_
         assert not HEADS[wanted].from_pretrained(source).load_report.unused
         return
     message = f"config.json says {HEADS[stored].__name__}, whose classifier is not that of {HEADS[wanted].__name__}"
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=f"^{source}: {message}"):
         HEADS[wanted].from_pretrained(source)
     command = ("convert", "--reverse", "--head", wanted, "--src", source, "--dst", tmp_path / "new")
     code, _, errors = run_script(*command)
@@ -652,6 +652,7 @@ def test_a_tied_tensor_stored_under_its_copys_name_alone_arrives(head, tmp_path)
     write_safetensors(state | copies, source, {"format": "pd"})
     model = HEADS[head].from_pretrained(source)
     assert not model.load_report.initialised and not model.load_report.unused
+    assert sorted(model.load_report.loaded) == sorted(dict(model.named_parameters()))
     for copied, origin in weights.TIED_KEYS.items():
         np.testing.assert_array_equal(dict(model.named_parameters())[origin].numpy(), copies[copied])
 
