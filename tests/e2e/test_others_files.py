@@ -112,7 +112,8 @@ def test_overwriting_removes_all_of_the_earlier_run_and_nothing_else(place, tmp_
     )  # fmt: skip
     mine = {name: content for name, content in mine.items() if name not in first}
     assert len(mine) == 9
-    (out / ".run.log.4711.tmp").write_text("what a killed process leaves")
+    stale = out / ".run.log.0123456789abcdef.tmp"
+    stale.write_text("what a killed process leaves")
     code, _, errors = run_script(*train(place, out))
     assert code == 2 and f"{out}: holds an earlier run" in errors
     # A run that breaks off at once shows what was removed.
@@ -123,7 +124,7 @@ def test_overwriting_removes_all_of_the_earlier_run_and_nothing_else(place, tmp_
     left = contents(out)
     assert {name: left[name] for name in mine} == mine
     assert not {"eval_results.json", "predictions.json", "nbest_predictions.json", "best/config.json"} & set(left)
-    assert list(out.glob("nonfinite_step[0-9]*.npz")) and not (out / ".run.log.4711.tmp").exists()
+    assert list(out.glob("nonfinite_step[0-9]*.npz")) and not stale.exists()
     # And one that ends well, with a new best in the place of the old one.
     assert run_script(*train(place, out, "--overwrite_output_dir"))[0] == 0
     after = contents(out)

@@ -31,6 +31,7 @@ NEED_EXTRAS = {
     "mobilebert.export.onnx_writer": "onnx",
     "mobilebert.demo.app": "starlette",
     "mobilebert.demo.guard": "starlette",
+    "mobilebert.demo.connections": "uvicorn",
     "mobilebert.demo.serve": "uvicorn",
 }
 
