@@ -262,7 +262,8 @@ def read_records(path: Path) -> list[dict]:
             record = as_record(json.loads(line, cls=JsonDecoder), dict[str, int | float | None], path, "")
         except ValueError:
             record = {}
-        if keys <= record.keys() and isinstance(record["step"], int):
+        # VisualDL takes steps of 64 bits.
+        if keys <= record.keys() and isinstance(record["step"], int) and 0 <= record["step"] < 2**63:
             records.append(record)
         else:
             damaged.append(number)

@@ -128,7 +128,10 @@ def test_an_exports_outputs_are_its_heads(folder):
         read_source(folder)
 
 
-@pytest.mark.parametrize("damage", [*ABSURDITIES.values(), '{"step": 3', '{"step": "3"}', "\x00", '{"loss": 1}'])
+@pytest.mark.parametrize(
+    "damage",
+    [*ABSURDITIES.values(), '{"step": 3', '{"step": "3"}', '{"step": -1, "loss": 1, "lr": 1}', "\x00", '{"loss": 1}'],
+)
 def test_a_damaged_line_of_a_log_is_left_out_with_its_number(damage, tmp_path, caplog):
     record = {"step": 1, "loss": 2.5, "lr": 1e-5, "grad_norm": None}
     path = tmp_path / "train.jsonl"
