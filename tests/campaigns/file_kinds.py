@@ -135,8 +135,8 @@ def make_torch_checkpoint(folder: Path) -> None:
 
 def convert_all(folder: Path) -> str:
     convert(folder / "src", folder / "dst")
-    written = sorted((folder / "dst").iterdir())  # Paddle's pickle has other names for its tensors each time
-    return "".join(file_digest(path) for path in written if path.name != tensor_files.PDPARAMS)
+    # Paddle's pickle, and so the table of digests, has other names for its tensors each time.
+    return "".join(file_digest(folder / "dst" / name) for name in CHECKPOINT)
 
 
 # -- tokenizers
