@@ -152,7 +152,7 @@ def plain_keys(state: State, source: str | os.PathLike) -> State:
     notes = [f"the prefix {prefix} ({count} keys)" for prefix, count in counts.items()]
     return State(
         ((plain[key], value) for key, value in state.items()),
-        (plain.get(key, key) for key in state.widened),
+        (plain[key] for key in state.widened),
         [*state.taken_off, *notes],
     )
 

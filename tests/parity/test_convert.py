@@ -412,6 +412,10 @@ BAD_CHECKPOINTS = {
         edit(lambda state: state.update({VALUE: state[VALUE][:, :-1]})),
         f"{VALUE} is [47, 24], the model has [48, 24]",
     ),
+    "two other shapes": (
+        edit(lambda state: state.update({key: state[key][:-1] for key in (VALUE, "qa_outputs.bias")})),
+        "(and 1 more); does its config.json belong to it?",
+    ),
     "a vector for a matrix": (
         edit(lambda state: state.update({VALUE: state[VALUE].ravel()})),
         f"{VALUE} is [1152], the model has [48, 24]; does its config.json belong to it?",

@@ -592,6 +592,11 @@ def test_another_heads_classifier_is_not_taken_for_ones_own(stored, wanted, tmp_
     command = ("convert", "--reverse", "--head", wanted, "--src", source, "--dst", tmp_path / "new")
     code, _, errors = run_script(*command)
     assert code == 2 and message in errors and errors.count("\n") == 1 and not (tmp_path / "new").exists()
+    # Without a classifier among the weights there is none to be mistaken: a new one.
+    state = dict(tensor_files.read_state(source)[0])
+    write_safetensors(without("classifier", state), source, {"format": "pd"})
+    assert HEADS[wanted].from_pretrained(source).load_report.initialised == ["classifier.weight", "classifier.bias"]
+    write_safetensors(state, source, {"format": "pd"})
     # Where the config names no head that is known here, the caller's word stands.
     config = json.loads((source / "config.json").read_text())
     (source / "config.json").write_text(json.dumps({**config, "architectures": ["MyModel"]}))
