@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes .venv and installs requirements.lock into it, every package checked by its hash. A second run sees that nothing is to do and ends at once; an
-# interrupted run is repaired by the next. Every other script calls this one.
+# Makes .venv and installs requirements.lock into it, every package checked by its hash. A second run sees that nothing
+# is to do and ends at once; an interrupted run is repaired by the next. Every other script calls this one.
 #
 #   bash scripts/setup.sh                            Paddle for the CPU
 #   DEVICE=gpu bash scripts/setup.sh                 Paddle for the GPU, CUDA 12.6, from Paddle's own package index
@@ -129,6 +129,10 @@ if [[ $venv == .venv ]]; then
     commands+=("$venv/bin/python -W ignore -c 'import torch' || { echo 'setup: this torch is for CUDA; the libraries of NVIDIA come without hashes'; $pip $torch; }")
 else
     commands+=("$pip -r $requirements")
+fi
+
+if [[ $venv == .venv && $device == cpu && -z ${DEVICE:-} ]] && timeout 10 nvidia-smi -L >/dev/null 2>&1; then
+    echo "setup: warning: there is a GPU (nvidia-smi), and this is Paddle for the CPU; the other: DEVICE=gpu bash scripts/setup.sh" >&2
 fi
 
 if $print_only; then

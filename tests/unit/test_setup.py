@@ -98,6 +98,17 @@ def test_bad_requests_are_one_line(arguments, environment, said):
     assert outcome.stderr.count("\n") == 1
 
 
+def test_a_gpu_is_not_passed_over_in_silence(tmp_path):
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\nexit $FAKE_SMI\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    warned = "setup: warning: there is a GPU (nvidia-smi), and this is Paddle for the CPU; the other: DEVICE=gpu bash "
+    for device, smi, expected in ((None, "0", True), (None, "9", False), ("cpu", "0", False), ("gpu", "0", False)):
+        chosen = {} if device is None else {"DEVICE": device}
+        outcome = setup("--print", PATH=path, FAKE_SMI=smi, **chosen)
+        assert outcome.returncode == 0 and (warned in outcome.stderr) is expected
+
+
 def test_the_device_is_kept(tmp_path):
     shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
     shutil.copy(ROOT / "requirements.lock", tmp_path)
