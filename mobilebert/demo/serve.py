@@ -1,22 +1,22 @@
 """From model folders to a server that runs until it is told to stop."""
 
 import asyncio
+import contextlib
 import ctypes
 import errno
 import ipaddress
 import math
 import os
 import platform
-import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from mobilebert import process
-from mobilebert.base import cli
+from mobilebert.base import cli, interrupt
 from mobilebert.base.errors import InputError
 from mobilebert.demo.app import Limits, make_app
 from mobilebert.demo.connections import Bounds, bounds_for
@@ -39,7 +39,7 @@ def serve(
     timeout_s: float,
     limits: Limits,
 ) -> None:
-    """Serve until SIGINT (raises KeyboardInterrupt), SIGTERM or SIGHUP (raise SystemExit with 143 or 129).
+    """Serve until SIGINT, SIGTERM or SIGHUP, which are then raised again.
 
     Args:
         folders: models, the first loaded at once, the others when they are asked.
@@ -62,9 +62,6 @@ def serve(
         _ = models[0].predictor  # what is wrong with it is said now
         app = make_app(models, pool, names, limits)
         server = Server(app, pool, bounds_for(queue))
-        signal.signal(signal.SIGTERM, _terminate)
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
-            signal.signal(signal.SIGHUP, server.hang_up)
         for model in models:
             described = model.describe()
             cli.say(f"  {model.name}: {described['task']}, {described['precision']}")
@@ -75,8 +72,6 @@ def serve(
             server.run(sockets=[listener])
         finally:
             pool.close()
-        if server.hung_up:
-            sys.exit(128 + signal.SIGHUP)
 
 
 class Server(uvicorn.Server):
@@ -105,13 +100,19 @@ class Server(uvicorn.Server):
             timeout_graceful_shutdown=_STOP_SECONDS,
         )
         super().__init__(config)
-        self.pool, self.stop_s, self.hung_up = pool, stop_s, False
+        self.pool, self.stop_s = pool, stop_s
         self._told = -math.inf  # when, on the loop's clock
         self._trimmed = 0
 
-    def hang_up(self, number: int, frame: object) -> None:
-        """End as after SIGTERM; a handler of signals."""
-        self.hung_up = self.should_exit = True
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Called by uvicorn, which notes SIGINT and SIGTERM and raises them again at the end: so with SIGHUP."""
+        with super().capture_signals():
+            handlers = interrupt.take_over(self.handle_exit)
+            try:
+                yield
+            finally:
+                interrupt.give_back(handlers)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Called by uvicorn."""
@@ -194,7 +195,3 @@ def _address(listener: socket.socket) -> str:
     if ipaddress.ip_address(host).is_unspecified:
         host = socket.gethostname()
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
-
-
-def _terminate(number: int, frame: object) -> None:
-    sys.exit(128 + number)

@@ -4,7 +4,7 @@ Starts the demo as a user does and asks it for the given minutes. Good users ask
 answer stands in the passage where it is said to; 503 with Retry-After is an honest answer, anything else but 200 is an
 error. Meanwhile: connections that say nothing, headers and bodies of one byte a second, answers that are not read,
 requests that are broken or meant to be (none may get a 5xx but 503 and 504), and passages of 100,000 characters whose
-askers leave. Exit code 1 where a good user got something else, the server said anything on its terminal, did not end
+askers leave. Exit code 1 where a good user got something else, the server said more than its last line, did not end
 with 143 after SIGTERM, or kept more than 20 % more memory than it had under good users alone.
 
     python tests/campaigns/attack_demo.py                             (30 minutes, a small model made for it)
@@ -311,7 +311,12 @@ def report(campaign: Campaign, memory: tuple[float, float, float], said: str, co
     print(f"errors: {len(campaign.errors)}; the server's last words: {said[-500:]!r}; its exit code: {code}")
     for error in campaign.errors[:20]:
         print(f"  {error[:300]}")
-    failed = bool(campaign.errors or said or code != 128 + signal.SIGTERM or after > TOLERANCE * before)
+    failed = bool(
+        campaign.errors
+        or said != "interrupted (SIGTERM)\n"
+        or code != 128 + signal.SIGTERM
+        or after > TOLERANCE * before
+    )
     print("failed" if failed else "passed")
     return int(failed)
 

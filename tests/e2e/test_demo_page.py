@@ -393,7 +393,7 @@ def test_hanging_up_stops_it_whatever_the_clients_are_doing(folders):
             raw = stack.enter_context(socket.create_connection((address.hostname, address.port)))
             raw.sendall(sent)
         assert demo.ask("/".join(folders[0].parts[-2:]))[0] == 200
-        assert demo.stop(signal.SIGHUP) == (128 + signal.SIGHUP, "")
+        assert demo.stop(signal.SIGHUP) == (128 + signal.SIGHUP, "interrupted (SIGHUP)\n")
 
 
 @pytest.mark.parametrize(
