@@ -7,6 +7,7 @@ Environment:
 
 import functools
 import itertools
+import logging
 import os
 import time
 from collections import Counter
@@ -49,6 +50,16 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
     counting.is_counted = True
     handle.inner_test = counting
+
+
+@pytest.fixture(autouse=True, scope="module")
+def plain_log():
+    """A log that goes where a program left alone has it, not to the closed output of an earlier test of a command."""
+    logger = logging.getLogger("mobilebert")
+    before = logger.handlers, logger.propagate
+    logger.handlers, logger.propagate = [], True
+    yield
+    logger.handlers, logger.propagate = before
 
 
 @pytest.hookimpl(wrapper=True)

@@ -125,7 +125,12 @@ def test_config(folder, preset, labels, changes, extra):
 
 
 @settings(max_examples=30)
-@given(st.lists(texts), st.dictionaries(texts, finite), st.dictionaries(texts, st.dictionaries(texts, finite)), texts)
+@given(
+    st.lists(st.from_regex(r"[A-Za-z0-9_-]{1,40}", fullmatch=True)),
+    st.dictionaries(texts, finite),
+    st.dictionaries(texts, st.dictionaries(texts, finite)),
+    texts,
+)
 def test_manifest(folder, outputs_, errors, metrics, sha256):
     manifest = Manifest("model", outputs_, ["onnx"], None, False, 20, 64, errors, metrics, sha256)
     manifest.save(folder)

@@ -102,7 +102,8 @@ def test_each_failure_is_named_and_the_mirror_takes_over(server, tmp_path, monke
         fetch(remote(server, kind), tmp_path, progress=False)
     message = str(raised.value)
     address = f"{server.base}/{kind}/data.bin"
-    assert f"{address}: {reason}" in message
+    # A busy machine may notice the silence by the socket first.
+    assert f"{address}: {reason}" in message or (kind == "silent" and f"{address}: timed out" in message)
     assert f"by hand: fetch it from {address} and save it as {tmp_path / 'data.bin'}" in message
     assert MIRROR_VARIABLE in message and "\n" not in message
     assert list(tmp_path.iterdir()) == []  # nothing half written
