@@ -267,7 +267,7 @@ def check_speed() -> float | None:
         fastest = min(fastest, time.perf_counter() - start)
     gflops = 2 * _CHECK_SIZE**3 / fastest / 1e9
     if warning := judge(gflops, this_cpu(), setup().threads, os.environ.get("MKL_DEBUG_CPU_TYPE")):
-        print(warning, file=sys.stderr)
+        cli.notice(warning)
     return gflops
 
 

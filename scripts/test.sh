@@ -12,7 +12,17 @@
 source "$(dirname "$0")/_common.sh"
 
 export MOBILEBERT_QUIET="${MOBILEBERT_QUIET:-1}"
-if (($# == 0)); then
-    bash scripts/test_c.sh
+if (($#)); then
+    exec "$PYTHON" -m pytest "$@"
 fi
-exec "$PYTHON" -m pytest "$@"
+bash scripts/test_c.sh
+# Two at a time: many tests wait for the processes that they start. The second one's output comes when it has ended.
+log=$(mktemp)
+"$PYTHON" -m pytest tests/unit tests/parity >"$log" 2>&1 &
+other=$!
+trap 'kill $other 2>/dev/null; rm -f "$log"' EXIT
+code=0
+"$PYTHON" -m pytest tests/e2e tests/fuzz || code=$?
+wait $other || code=$?
+cat "$log"
+exit $code
