@@ -17,7 +17,7 @@ from mobilebert import __version__, process
 from mobilebert.base import cli, extras
 
 EXAMPLES = """\
-  python -m mobilebert doctor
+  %(prog)s > doctor.txt   (to attach to a question)
 """
 # Module -> the distributions that bring it, where their names differ.
 _DISTRIBUTIONS = {"paddle": ("paddlepaddle", "paddlepaddle-gpu"), "sklearn": ("scikit-learn",)}
