@@ -20,7 +20,7 @@ bash scripts/test_c.sh
 log=$(mktemp)
 "$PYTHON" -m pytest tests/unit tests/parity >"$log" 2>&1 &
 other=$!
-trap 'kill $other 2>/dev/null; rm -f "$log"' EXIT
+trap 'kill $other 2>/dev/null || true; rm -f "$log"' EXIT
 code=0
 "$PYTHON" -m pytest tests/e2e tests/fuzz || code=$?
 wait $other || code=$?
