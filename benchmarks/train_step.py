@@ -19,6 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from mobilebert import process  # noqa: E402
 from mobilebert.base import cli  # noqa: E402
 from mobilebert.base.errors import InputError  # noqa: E402
 from mobilebert.base.files import write_json, write_text  # noqa: E402
@@ -264,10 +265,7 @@ def measure(shape: str, arguments, folder: str) -> list[dict]:
 
 def cpu_name() -> str:
     """The processor's name and cores as the system gives them."""
-    name = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        lines = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-        name = lines[0].split(":")[1].strip() if lines else name
+    name = process.cpu_name() or platform.processor() or platform.machine()
     return f"{name}, {os.cpu_count()} logical cores"
 
 
