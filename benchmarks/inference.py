@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from train_step import peak_mib
 
+from mobilebert import process
 from mobilebert.base import cli, extras
 from mobilebert.base.errors import InputError
 
@@ -370,11 +371,9 @@ def measure(args: argparse.Namespace, folder: Path) -> dict:
 
 
 def _cpu() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
-    flags = next((line for line in lines if line.startswith("flags")), "")
-    features = [flag for flag in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8") if f" {flag}" in flags]
-    return f"{model}, {os.cpu_count()} processors, {' '.join(features)}"
+    flags = process.this_cpu().flags
+    features = [flag for flag in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8") if flag in flags]
+    return f"{process.cpu_name() or 'unknown'}, {os.cpu_count()} processors, {' '.join(features)}"
 
 
 # ---- tables and the picture ----

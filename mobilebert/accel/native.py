@@ -49,9 +49,8 @@ def library() -> ctypes.CDLL | None:
 
 def describe() -> str:
     """In what the encoder layer runs, and why where it is not C."""
-    if library() is not None:
-        return "in C"
-    return f"in Python, not in C ({_load()[1] or 'MOBILEBERT_NATIVE=0'})"
+    compiled, reason = _load()
+    return "in C" if compiled is not None else f"in Python, not in C ({reason or 'MOBILEBERT_NATIVE=0'})"
 
 
 def _load() -> tuple[ctypes.CDLL | None, str]:
