@@ -1,5 +1,5 @@
 # Sourced first by every script here: strict mode, --help, errors, the repository's root, the environment, $PYTHON.
-# A script that needs no .venv sets needs_venv=false before.
+# A script that needs no .venv sets needs_venv=false before; one that a minimal .venv will not do for needs_everything=true.
 
 set -euo pipefail
 trap 'exit 130' INT
@@ -63,8 +63,12 @@ esac
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 if ${needs_venv:-true}; then
-    bash scripts/setup.sh
+    bash scripts/setup.sh --kept
     PYTHON="$PWD/.venv/bin/python"
+    if ${needs_everything:-false} && [[ -e .venv/.minimal ]]; then
+        fail "$0: .venv is minimal, and this needs the rest too; bash scripts/setup.sh adds it"
+    fi
 else
-    PYTHON=${PYTHON:-python3}
+    source scripts/_python.sh
+    PYTHON=$(find_python .venv/bin/python)
 fi

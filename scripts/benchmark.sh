@@ -6,6 +6,7 @@
 #   bash scripts/benchmark.sh
 #   bash scripts/benchmark.sh --shapes 1x128 --rounds 10
 
+needs_everything=true
 source "$(dirname "$0")/_common.sh"
 
 "$PYTHON" benchmarks/inference.py \

@@ -7,6 +7,7 @@
 #
 # Settings, and what is not counted: pyproject.toml. The lines: .venv/bin/python -m coverage report -m
 
+needs_everything=true
 source "$(dirname "$0")/_common.sh"
 
 export MOBILEBERT_QUIET="${MOBILEBERT_QUIET:-1}"

@@ -5,6 +5,7 @@
 #   bash scripts/docs.sh --output_dir site                     another place
 #   bash scripts/docs.sh mobilebert.model.heads mobilebert.model.modeling  only these modules
 
+needs_everything=true
 source "$(dirname "$0")/_common.sh"
 
 exec "$PYTHON" scripts/docs.py "$@"

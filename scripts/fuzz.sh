@@ -5,6 +5,7 @@
 #   bash scripts/fuzz.sh --minutes 30 --seed 7
 #   bash scripts/fuzz.sh --minutes 5 --seed 7 -k tokenizer       only these tests; further arguments go to pytest
 
+needs_everything=true
 source "$(dirname "$0")/_common.sh"
 
 minutes=30 seed=0

@@ -3,6 +3,7 @@
 #
 #   bash scripts/licences.sh
 
+needs_everything=true
 source "$(dirname "$0")/_common.sh"
 
 ((!$#)) || fail "$1: unknown; see bash scripts/licences.sh --help"

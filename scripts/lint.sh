@@ -7,6 +7,7 @@
 # What mypy leaves out, and why: pyproject.toml.
 # To have most of it put right: .venv/bin/ruff check --fix . && .venv/bin/ruff format .
 
+needs_everything=true
 source "$(dirname "$0")/_common.sh"
 
 everything=false

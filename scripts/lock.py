@@ -14,6 +14,8 @@ PLATFORMS = [f"manylinux_2_{minor}_x86_64" for minor in range(5, 36)]
 PLATFORMS += [f"{name}_x86_64" for name in ("linux", "manylinux1", "manylinux2010", "manylinux2014")]
 # What torch's build for CUDA asks for, and its build for the CPU does not.
 GPU_ONLY = re.compile(r"(nvidia|cuda)-.*|triton")
+# The line of requirements.txt, and of the lock, that ends what a minimal environment has.
+END_OF_MINIMAL = "# ---- Not with --minimal ----"
 # The CPU builds are not on the ordinary index; PyTorch's own lists them with their hashes:
 # setup.sh's TORCH_INDEX, folder torch/, the links to torch-VERSION+cpu-cp3XX-cp3XX-manylinux_2_28_x86_64.whl.
 TORCH_CPU = {
@@ -72,15 +74,29 @@ def hashes_of(package: dict, pythons: list[tuple[int, int]]) -> list[str]:
     return sorted(fitting)
 
 
-def main(pylock: str, day: str) -> None:
-    """Print the lock."""
+def read(pylock: str) -> list[dict]:
+    """The packages of a file of uv's, without those for other systems."""
     with open(pylock, "rb") as file:
         packages = tomli.load(file)["packages"]
+    return [package for package in packages if runs_on(package) and not GPU_ONLY.fullmatch(package["name"])]
+
+
+def main(pylock: str, minimal_pylock: str, day: str) -> None:
+    """Print the lock, what a minimal environment needs first."""
+    packages, minimal = read(pylock), {(package["name"], package["version"]) for package in read(minimal_pylock)}
+    if further := minimal - {(package["name"], package["version"]) for package in packages}:
+        sys.exit(f"error: a minimal environment alone would take other versions: {sorted(further)}; pin them")
+    names = {name for name, _ in minimal}
     print(HEADER.format(day=day), end="")
+    print_entries([package for package in packages if package["name"] in names])
+    print(END_OF_MINIMAL)
+    print_entries([package for package in packages if package["name"] not in names])
+
+
+def print_entries(packages: list[dict]) -> None:
+    """A package, the Pythons that it is for, and its hashes, as pip reads them."""
     for package in packages:
         name, version, pythons = package["name"], package["version"], runs_on(package)
-        if not pythons or GPU_ONLY.fullmatch(name):
-            continue
         hashes = hashes_of(package, pythons)
         if name == "torch":
             if version not in TORCH_CPU:

@@ -20,12 +20,16 @@ esac
 
 use_tools lock uv==0.13.9 packaging==26.4 tomli==2.5.0 || fail "uv could not be installed; see above"
 scratch=.cache/tools/lock
+sed '/^# ---- Not with --minimal/,$d' requirements.txt >"$scratch/minimal.txt"
 # Not from what stands there: uv would keep those versions.
-rm -f "$scratch/pylock.toml"
-"$TOOLS/uv" --quiet pip compile requirements.txt --universal --python-version 3.10 --exclude-newer "$day" \
-    --format pylock.toml -o "$scratch/pylock.toml" ||
-    fail "uv could not resolve requirements.txt as of $day; see above"
-"$TOOLS/python" scripts/lock.py "$scratch/pylock.toml" "$day" >"$scratch/requirements.lock"
+rm -f "$scratch"/pylock*.toml
+resolve() {
+    "$TOOLS/uv" --quiet pip compile "$1" --universal --python-version 3.10 --exclude-newer "$day" \
+        --format pylock.toml -o "$2" || fail "uv could not resolve $1 as of $day; see above"
+}
+resolve requirements.txt "$scratch/pylock.toml"
+resolve "$scratch/minimal.txt" "$scratch/pylock.minimal.toml"
+"$TOOLS/python" scripts/lock.py "$scratch/pylock.toml" "$scratch/pylock.minimal.toml" "$day" >"$scratch/requirements.lock"
 if $check; then
     diff requirements.lock "$scratch/requirements.lock"
 else

@@ -8,6 +8,7 @@
 #
 # mutmut is installed into .cache/mutants/environment, which sees the packages of .venv; the code is mutated in a copy.
 
+needs_everything=true
 source "$(dirname "$0")/_common.sh"
 
 check_flags scripts/mutants.py "$@"

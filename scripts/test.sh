@@ -9,6 +9,7 @@
 #   MOBILEBERT_DATA=../shared/data bash scripts/test.sh
 #                                            with the tests that read the real data sets; without it they are skipped
 
+needs_everything=true
 source "$(dirname "$0")/_common.sh"
 
 export MOBILEBERT_QUIET="${MOBILEBERT_QUIET:-1}"

@@ -1,12 +1,15 @@
-"""Ctrl-C while a command starts: one line, not the traceback of an import. ``interrupt`` has the rest.
+"""While a command starts: another Python, and Ctrl-C, are one line, not the traceback of an import.
 
-``mobilebert/__init__.py`` imports this first, so it imports nothing that Python has not loaded by then.
+``mobilebert/__init__.py`` imports this first, so it imports nothing that Python has not loaded by then; the two files
+are written so that a Python from 3.6 on can read them. ``interrupt`` has the rest on signals.
 """
 
 import _signal as signal  # signal itself takes 5 ms, in which there would be a traceback
 import os
 import sys
 
+# What requires-python of pyproject.toml says; Paddle 3.3 has wheels for these.
+OLDEST, NEWEST = (3, 10), (3, 13)
 SCRIPTS = (
     "compare.py", "compare_tokenizer.py", "convert.py", "export.py", "predict.py", "run_glue.py", "run_squad.py"
 )  # fmt: skip
@@ -16,6 +19,8 @@ def is_command() -> bool:
     """Whether this process is one of our commands, not a program that uses the package."""
     called = sys.argv[0] if getattr(sys, "argv", None) else ""
     if called == "-m":  # python -m: the module is not known yet
+        if not hasattr(sys, "orig_argv"):  # before 3.10
+            return True
         return sys.orig_argv[-len(sys.argv)].removeprefix("-m").split(".")[0] == "mobilebert"
     folder, name = os.path.split(os.path.abspath(called))
     if name in SCRIPTS:
@@ -23,10 +28,24 @@ def is_command() -> bool:
     return name == "mobilebert" or (name.startswith("mobilebert-") and not name.endswith(".py"))
 
 
+def _check_python():
+    """End one of our scripts, or an import of the package, under a Python that it was not made for."""
+    if OLDEST <= sys.version_info[:2] <= NEWEST:
+        return
+    message = "this is Python %d.%d, and MobileBERT needs 3.%d to 3.%d; " % (*sys.version_info[:2], OLDEST[1], NEWEST[1])
+    message += "bash scripts/setup.sh makes an environment in .venv with one"
+    called = os.path.abspath(sys.argv[0] if getattr(sys, "argv", None) else "")
+    if is_command() or called.startswith(os.path.abspath(f"{__file__}/../../..") + os.sep):
+        os.write(2, f"error: {message}\n".encode())
+        sys.exit(2)
+    raise ImportError(message)
+
+
 def _end(number: int, frame: object) -> None:
     os.write(2, b"interrupted (SIGINT)\n")
     os._exit(128 + number)
 
 
+_check_python()
 if is_command() and signal.getsignal(signal.SIGINT) == signal.default_int_handler:
     signal.signal(signal.SIGINT, _end)
