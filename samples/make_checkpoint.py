@@ -1,10 +1,14 @@
 """Make a Hugging Face checkpoint of MobileBERT with random weights and a question answering head.
 
-Where nothing can be downloaded it stands in for google/mobilebert-uncased: a folder as ``transformers`` writes it.
+Where nothing can be downloaded it stands in for google/mobilebert-uncased: a folder as ``transformers`` writes it. Where
+``transformers`` is not installed, this repository's own model is drawn and converted instead.
 """
 
 import sys
+import tempfile
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -29,23 +33,43 @@ def main() -> None:
     if not isinstance(settings, dict):
         raise InputError(f"{args.config}: expected a JSON object, the fields of MobileBertConfig")
 
+    positions = settings.get("max_position_embeddings", 512)
+    settings = {**settings, "max_position_embeddings": positions, "vocab_size": len(vocabulary.splitlines())}
+    has_transformers = find_spec("torch") is not None and find_spec("transformers") is not None
+    parameters = (save_with_transformers if has_transformers else save_converted)(settings, args.dst, args.seed)
+    files.write_text(Path(args.dst) / "vocab.txt", vocabulary)
+    files.write_json(
+        Path(args.dst) / "tokenizer_config.json",
+        {"tokenizer_class": "BertTokenizer", "do_lower_case": True, "model_max_length": positions},
+    )
+    maker = "transformers" if has_transformers else "Paddle and convert.py, since transformers is not installed"
+    print(f"{args.dst}: MobileBertForQuestionAnswering, {parameters:,} parameters, made by {maker}")
+
+
+def save_with_transformers(settings: dict[str, Any], folder: str, seed: int) -> int:
+    """As Hugging Face's users do. Returns the number of parameters."""
     import torch
     from transformers import MobileBertConfig, MobileBertForQuestionAnswering
     from transformers.utils import logging
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    torch.manual_seed(args.seed)
-    config = MobileBertConfig(**{**settings, "vocab_size": len(vocabulary.splitlines())})
-    model = MobileBertForQuestionAnswering(config)
-    model.save_pretrained(args.dst)
-    files.write_text(Path(args.dst) / "vocab.txt", vocabulary)
-    files.write_json(
-        Path(args.dst) / "tokenizer_config.json",
-        {"tokenizer_class": "BertTokenizer", "do_lower_case": True, "model_max_length": config.max_position_embeddings},
-    )
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    print(f"{args.dst}: MobileBertForQuestionAnswering, {config.num_hidden_layers} layers, {parameters:,} parameters")
+    torch.manual_seed(seed)
+    model = MobileBertForQuestionAnswering(MobileBertConfig(**settings))
+    model.save_pretrained(folder)
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def save_converted(settings: dict[str, Any], folder: str, seed: int) -> int:
+    """The same architecture, drawn by Paddle, and so with other weights. Returns the number of parameters."""
+    import paddle
+
+    from mobilebert import MobileBertConfig, MobileBertForQuestionAnswering, convert
+
+    paddle.seed(seed)
+    with tempfile.TemporaryDirectory() as drawn:
+        MobileBertForQuestionAnswering(MobileBertConfig.from_dict(settings)).save_pretrained(drawn)
+        return convert(drawn, folder, reverse=True).num_parameters
 
 
 if __name__ == "__main__":

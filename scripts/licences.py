@@ -32,7 +32,8 @@ def read_lock() -> dict[str, list[str]]:
     """Versions by name, the newest Python's first."""
     versions: dict[str, list[str]] = {}
     for name, version in re.findall(r"^([\w.-]+)==([^ ;]+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE):
-        versions.setdefault(name, []).insert(0, version)
+        if version not in versions.setdefault(name, []):  # the same one may stand there for some Pythons each
+            versions[name].insert(0, version)
     return versions
 
 

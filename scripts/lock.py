@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Iterable
 
 import tomli
 from packaging.markers import Marker
@@ -74,29 +75,33 @@ def hashes_of(package: dict, pythons: list[tuple[int, int]]) -> list[str]:
     return sorted(fitting)
 
 
-def read(pylock: str) -> list[dict]:
-    """The packages of a file of uv's, without those for other systems."""
+def read(pylock: str) -> dict[tuple[str, str], tuple[dict, list[tuple[int, int]]]]:
+    """Name and version -> a package of uv's file and the Pythons that it is for; none for other systems."""
     with open(pylock, "rb") as file:
         packages = tomli.load(file)["packages"]
-    return [package for package in packages if runs_on(package) and not GPU_ONLY.fullmatch(package["name"])]
+    wanted = [package for package in packages if runs_on(package) and not GPU_ONLY.fullmatch(package["name"])]
+    return {(package["name"], package["version"]): (package, runs_on(package)) for package in wanted}
 
 
 def main(pylock: str, minimal_pylock: str, day: str) -> None:
     """Print the lock, what a minimal environment needs first."""
-    packages, minimal = read(pylock), {(package["name"], package["version"]) for package in read(minimal_pylock)}
-    if further := minimal - {(package["name"], package["version"]) for package in packages}:
-        sys.exit(f"error: a minimal environment alone would take other versions: {sorted(further)}; pin them")
-    names = {name for name, _ in minimal}
+    packages, minimal = read(pylock), read(minimal_pylock)
+    if further := minimal.keys() - packages.keys():
+        sys.exit(f"error: a minimal environment alone would take other versions, pin them: {sorted(further)}")
     print(HEADER.format(day=day), end="")
-    print_entries([package for package in packages if package["name"] in names])
+    print_entries((package, minimal[key][1]) for key, (package, _) in packages.items() if key in minimal)
     print(END_OF_MINIMAL)
-    print_entries([package for package in packages if package["name"] not in names])
+    for key, (package, pythons) in packages.items():
+        needed_before = minimal[key][1] if key in minimal else []
+        print_entries([(package, [python for python in pythons if python not in needed_before])])
 
 
-def print_entries(packages: list[dict]) -> None:
-    """A package, the Pythons that it is for, and its hashes, as pip reads them."""
-    for package in packages:
-        name, version, pythons = package["name"], package["version"], runs_on(package)
+def print_entries(entries: Iterable[tuple[dict, list[tuple[int, int]]]]) -> None:
+    """Packages, the Pythons that they are for (where there are any), and the hashes, as pip reads them."""
+    for package, pythons in entries:
+        if not pythons:
+            continue
+        name, version = package["name"], package["version"]
         hashes = hashes_of(package, pythons)
         if name == "torch":
             if version not in TORCH_CPU:

@@ -90,7 +90,7 @@ def extra_of(module: str | None) -> str | None:
 def missing(module: str) -> InputError:
     """What to tell a user who lacks a module of an extra."""
     extra = extra_of(module)
-    if os.path.exists(os.path.join(sys.prefix, ".minimal")):  # a mark of scripts/setup.sh
+    if extra == "torch" and os.path.exists(os.path.join(sys.prefix, ".minimal")):  # a mark of scripts/setup.sh
         return InputError(f"{module.split('.')[0]} is not in a minimal environment; bash scripts/setup.sh adds it")
     gpu = "; for a GPU, paddlepaddle-gpu from Paddle's own package index" if extra == "cpu" else ""
     library = module.split(".")[0]
