@@ -18,11 +18,10 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 
+import numpy as np
 from train_step import peak_mib
 
 from mobilebert import process

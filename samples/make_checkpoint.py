@@ -1,7 +1,7 @@
 """Make a Hugging Face checkpoint of MobileBERT with random weights and a question answering head.
 
-Where nothing can be downloaded it stands in for google/mobilebert-uncased: a folder as ``transformers`` writes it. Where
-``transformers`` is not installed, this repository's own model is drawn and converted instead.
+Where nothing can be downloaded it stands in for google/mobilebert-uncased: a folder as ``transformers`` writes it.
+Where that is not installed, this repository's own model is drawn and converted instead.
 """
 
 import sys

@@ -32,7 +32,8 @@ def _check_python():
     """End one of our scripts, or an import of the package, under a Python that it was not made for."""
     if OLDEST <= sys.version_info[:2] <= NEWEST:
         return
-    message = "this is Python %d.%d, and MobileBERT needs 3.%d to 3.%d; " % (*sys.version_info[:2], OLDEST[1], NEWEST[1])
+    message = f"this is Python {sys.version_info[0]}.{sys.version_info[1]}, and MobileBERT needs "
+    message += f"{OLDEST[0]}.{OLDEST[1]} to {NEWEST[0]}.{NEWEST[1]}; "
     message += "bash scripts/setup.sh makes an environment in .venv with one"
     called = os.path.abspath(sys.argv[0] if getattr(sys, "argv", None) else "")
     if is_command() or called.startswith(os.path.abspath(f"{__file__}/../../..") + os.sep):

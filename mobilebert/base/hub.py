@@ -9,7 +9,7 @@ import hashlib
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from mobilebert.base import cli, extras
 from mobilebert.base.errors import InputError, first_line
 from mobilebert.base.files import MOST_BYTES, file_digest
-from mobilebert.base.transfer import Transfer
+from mobilebert.base.transfer import Transfer, megabytes
 
 DEADLINE_SECONDS = 10.0  # for the first answer, name look-up included, which no socket timeout covers
 CONFIG_FILES = ("config.json",)
@@ -73,15 +73,17 @@ def resolve(folder_or_name: str | os.PathLike, patterns: Sequence[str]) -> Path:
         raise InputError(f"{name}: no such folder; check the path, or convert or train the model first")
     endpoint = _endpoint()
     try:
-        _, files = _list_files(name, patterns, endpoint, by_hand="a folder, and give that folder")
+        _, sizes = _list_files(name, patterns, endpoint, by_hand="a folder, and give that folder")
     except _UnreachableError:
         if cached := _cached(name, patterns):
             return cached
         raise
     from huggingface_hub import snapshot_download
 
+    if not _cached(name, list(sizes)):
+        _announce(name, sizes, "huggingface_hub's cache")
     with _broken_off(name):
-        return Path(snapshot_download(name, allow_patterns=files, endpoint=endpoint))
+        return Path(snapshot_download(name, allow_patterns=list(sizes), endpoint=endpoint))
 
 
 def fetch_repo(name: str, patterns: Sequence[str], folder: str | os.PathLike) -> list[Path]:
@@ -103,21 +105,30 @@ def fetch_repo(name: str, patterns: Sequence[str], folder: str | os.PathLike) ->
     """
     folder = Path(folder)
     endpoint = _endpoint()
-    commit, files = _list_files(name, patterns, endpoint, by_hand=str(folder))
+    commit, sizes = _list_files(name, patterns, endpoint, by_hand=str(folder))
     folder.mkdir(parents=True, exist_ok=True)
+    _announce(name, {file: size for file, size in sizes.items() if not (folder / file).exists()}, str(folder))
     # The configuration last: a folder without one is not taken for a whole model.
-    for file in sorted(files, key=lambda file: (file in CONFIG_FILES, file)):
+    for file in sorted(sizes, key=lambda file: (file in CONFIG_FILES, file)):
         with _broken_off(name):
             _fetch_file(name, commit, file, folder, endpoint)
-    return [folder / file for file in sorted(files)]
+    return [folder / file for file in sorted(sizes)]
+
+
+def _announce(name: str, sizes: Mapping[str, int | None], place: str) -> None:
+    """Say what will come, and how much it is, before it comes."""
+    if sizes:
+        known = [size for size in sizes.values() if size is not None]
+        amount = f", {megabytes(sum(known))}" if len(known) == len(sizes) else ""
+        cli.notice(f"fetching {len(sizes)} files of {name}{amount}, into {place}")
 
 
 def _endpoint() -> str:
     return os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
 
 
-def _list_files(name: str, patterns: Sequence[str], endpoint: str, by_hand: str) -> tuple[str, list[str]]:
-    """The commit and the names of the files wanted; ``by_hand`` says where a user could put them."""
+def _list_files(name: str, patterns: Sequence[str], endpoint: str, by_hand: str) -> tuple[str, dict[str, int | None]]:
+    """The commit, and the files wanted with their bytes (None: not told); ``by_hand``: where a user could put them."""
     extras.silence("huggingface_hub")
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HTTPError, RepositoryNotFoundError
@@ -125,7 +136,7 @@ def _list_files(name: str, patterns: Sequence[str], endpoint: str, by_hand: str)
 
     api = HfApi(endpoint=endpoint)
     try:
-        info = _within(DEADLINE_SECONDS, lambda: api.model_info(name, timeout=DEADLINE_SECONDS / 2))
+        info = _within(DEADLINE_SECONDS, lambda: api.model_info(name, timeout=DEADLINE_SECONDS / 2, files_metadata=True))
     except HFValidationError as error:
         raise InputError(f"{name}: not a model's name ({first_line(error)})") from None
     except RepositoryNotFoundError:
@@ -138,15 +149,15 @@ def _list_files(name: str, patterns: Sequence[str], endpoint: str, by_hand: str)
             f"config.json, vocab.txt and model.safetensors (or pytorch_model.bin) by hand into {by_hand}"
         ) from None
 
-    files = [file.rfilename for file in info.siblings or []]
-    names = [file for file in files if "/" not in file and file.isprintable()]
+    sizes = {file.rfilename: file.size for file in info.siblings or []}
+    names = [file for file in sizes if "/" not in file and file.isprintable()]
     _refuse_adapter(name, names, patterns)
     wanted = [file for file in names if any(fnmatch(file, pattern) for pattern in patterns)]
     if any(file.endswith(".safetensors") for file in wanted):
         wanted = [file for file in wanted if not fnmatch(file, _PICKLES)]
     if not wanted:
         raise InputError(f"{name}: has none of {', '.join(patterns)} on {endpoint}; is it a MobileBERT model?")
-    return info.sha, wanted
+    return info.sha, {file: sizes[file] for file in wanted}
 
 
 def _refuse_adapter(name: str | os.PathLike, files: Sequence[str], patterns: Sequence[str]) -> None:

@@ -6,6 +6,11 @@ FLOOR = 1024  # bytes a second, on average over a window
 WINDOW_SECONDS = 60.0
 
 
+def megabytes(count: int) -> str:
+    """Bytes as a person says them: ``"30.3 MB"``, with a million bytes to the MB."""
+    return f"{count / 1e6:,.1f} MB"
+
+
 class Transfer:
     """Counts what arrives of one download. That nothing at all arrives is for the socket's timeout to find.
 

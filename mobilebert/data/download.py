@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from mobilebert.base.errors import InputError
 from mobilebert.base.files import MOST_BYTES, atomic_path, check_zip, file_digest
-from mobilebert.base.transfer import Transfer
+from mobilebert.base.transfer import Transfer, megabytes
 
 MIRROR_VARIABLE = "MOBILEBERT_MIRROR"  # base address that is tried before all others: {base}/{file name}
 
@@ -102,6 +102,7 @@ def fetch(file: RemoteFile, folder: str | os.PathLike, *, progress: bool = True)
     urls = ((f"{mirror.rstrip('/')}/{file.name}",) if mirror else ()) + file.urls
     failures = []
     left = _ANSWER_SECONDS
+    _log.info("fetching %s%s, into %s", file.name, f", {megabytes(file.size)}" if file.size else "", folder)
     for position, url in enumerate(urls):
         response = None
         started = time.monotonic()

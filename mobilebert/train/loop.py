@@ -30,6 +30,8 @@ from mobilebert.train.step import (
 
 # With on_nan=skip: so many skipped steps in a row are no accident but a run that has diverged.
 MAX_SKIPS_IN_A_ROW = 10
+ESTIMATE_AFTER = 3  # steps
+LONG_SECONDS = 3600.0
 
 
 def train(
@@ -129,6 +131,8 @@ def _loop(run: Run, loss_fn: LossFn, signals: StopSignals) -> int:
             progress.step += 1
             run.meter.end_step(len(batch.examples), int(run.train_set.lengths[batch.examples].sum()))
             run.log.advance()
+            if progress.step - run.meter.first_step == ESTIMATE_AFTER:
+                _say_if_long(run)
             if progress.step % settings.log_steps == 0 or progress.step == length.total_steps:
                 _log_step(run, outcome, learning_rate)
 
@@ -214,6 +218,16 @@ def _log_step(run: Run, outcome: StepOutcome, learning_rate: float) -> None:
         "skipped_steps": progress.skipped_steps,
     }
     run.log.step(record, length.total_steps)
+
+
+def _say_if_long(run: Run) -> None:
+    """How long it will take, where that is hours, as soon as it can be told: on a CPU a large set takes days."""
+    step = run.state.progress.step
+    seconds_left = run.meter.seconds_left(step, run.length.total_steps)
+    if seconds_left > LONG_SECONDS:
+        rate = run.meter.stepped / ESTIMATE_AFTER
+        left = runlog.duration(seconds_left)
+        run.log.line(f"{rate:.1f} s a step on this machine: some {left} to go, evaluations not counted")
 
 
 def _finish(run: Run) -> TrainResult:

@@ -73,8 +73,10 @@ def remote(server, *kinds, digest=DIGEST, size=SIZE):
     return RemoteFile("data.bin", tuple(f"{server.base}/{kind}/data.bin" for kind in kinds), digest, size)
 
 
-def test_good_file_is_fetched_once(server, tmp_path, capsys):
-    path = fetch(remote(server, "good"), tmp_path / "new")
+def test_good_file_is_fetched_once(server, tmp_path, capsys, caplog):
+    with caplog.at_level("INFO"):
+        path = fetch(remote(server, "good"), tmp_path / "new")
+    assert caplog.messages[0] == f"fetching data.bin, {SIZE / 1e6:,.1f} MB, into {tmp_path / 'new'}"
     assert path == tmp_path / "new" / "data.bin" and path.read_bytes() == CONTENT
     assert "data.bin" in capsys.readouterr().err  # the progress bar
     assert fetch(remote(server, "good"), tmp_path / "new", progress=False) == path

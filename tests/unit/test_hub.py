@@ -76,7 +76,7 @@ class Handler(BaseHTTPRequestHandler):
         path = self.path.split("?")[0]
         files = self.server.files
         if path in (f"/api/models/{NAME}", f"/api/models/{NAME}/revision/main"):
-            siblings = [{"rfilename": name} for name in files]
+            siblings = [{"rfilename": name, "size": len(body)} for name, body in files.items()]
             self.send(json.dumps({"id": NAME, "sha": COMMIT, "siblings": siblings}).encode())
         elif path.startswith(f"/api/models/{NAME}/tree/"):
             tree = [
@@ -145,6 +145,19 @@ def test_only_what_is_needed_is_fetched_and_only_once(server, tmp_path):
     assert sent == 3
     assert hub.fetch_repo(NAME, ALL, folder) == fetched
     assert len(server.bodies_sent()) == sent
+
+
+def test_how_much_comes_is_said_before(server, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("MOBILEBERT_QUIET", "0")
+    server.files["model.safetensors"] = b"w" * 2_540_000
+    hub.fetch_repo(NAME, ALL, tmp_path / "torch")
+    said = f"fetching 3 files of {NAME}, 2.5 MB, into {tmp_path / 'torch'}\n"
+    assert capsys.readouterr().err.startswith(said)
+    hub.resolve(NAME, ALL)
+    assert said.rpartition(" into ")[0] in capsys.readouterr().err
+    hub.fetch_repo(NAME, ALL, tmp_path / "torch")
+    hub.resolve(NAME, ALL)
+    assert "fetching" not in capsys.readouterr().err  # nothing comes
 
 
 def test_safetensors_are_preferred_to_pickles(server, tmp_path):

@@ -106,6 +106,15 @@ def test_the_loop_equals_the_same_loop_in_torch(tmp_path):
         np.testing.assert_allclose(p.numpy(), q.detach().numpy().T if p.ndim == 2 else q.detach().numpy(), rtol=1e-8)
 
 
+def test_a_run_of_hours_says_so_after_a_few_steps(tmp_path, monkeypatch):
+    run(tmp_path / "short", max_steps=4)
+    assert "s a step on this machine" not in (tmp_path / "short/run.log").read_text()
+    monkeypatch.setattr(loop, "LONG_SECONDS", 0.0)
+    run(tmp_path / "long", max_steps=4)
+    said = [line for line in (tmp_path / "long/run.log").read_text().splitlines() if "s a step on this machine" in line]
+    assert len(said) == 1 and said[0].endswith(" s a step on this machine: some 0:00:00 to go, evaluations not counted")
+
+
 def test_micro_batches_equal_one_large_batch_the_short_last_one_too(tmp_path):
     # 50 examples in steps of 12: the last step of an epoch has 2, and 12 = 5 + 5 + 2.
     whole, _ = run(tmp_path / "whole", batch_size=12, max_grad_norm=0.5)
