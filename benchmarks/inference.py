@@ -21,11 +21,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 
+from mobilebert.base import cli, extras  # isort: skip (before the rest: refuses other Pythons)
+
 import numpy as np
 from train_step import peak_mib
 
 from mobilebert import process
-from mobilebert.base import cli, extras
 from mobilebert.base.errors import InputError
 
 ROOT = Path(__file__).parents[1]

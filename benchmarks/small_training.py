@@ -12,11 +12,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from mobilebert.base import cli  # isort: skip (before the rest: refuses other Pythons)
+
 import numpy as np
-
-from mobilebert.base import cli
-
-import paddle  # isort: skip
+import paddle
 
 from mobilebert.train import Evaluation, Hooks, RunHeader, Start, TrainSettings, parallel, train
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Starts a web page on this machine to ask models: questions about a passage, classes of texts, fp32 beside int8. Without
-# models it shows those in task/ and outputs/; where there are none, it makes the quickstart's first (some minutes).
+# models it shows those in task/ and outputs/; where there are none, it makes the quickstart's first (1 to 5 minutes on 2 cores).
 #
 #   bash scripts/demo.sh
 #   bash scripts/demo.sh outputs/squad outputs/squad-int8      exported folders or fine-tuned checkpoints

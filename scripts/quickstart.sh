@@ -23,6 +23,8 @@ step() {
     echo "== $1"
 }
 
+echo "quickstart: six steps, nothing to download; 1 to 2 minutes on 2 idle cores"
+
 # fp32 and int8 are what demo.sh exports of the model.
 renew_folder "$output" data torch paddle compare.json cache training evaluation fp32 int8
 

@@ -1,4 +1,4 @@
-"""While a command starts: another Python, and Ctrl-C, are one line, not the traceback of an import.
+"""While a command starts: another Python or system, and Ctrl-C, are one line, not the traceback of an import.
 
 ``mobilebert/__init__.py`` imports this first, so it imports nothing that Python has not loaded by then; the two files
 are written so that a Python from 3.6 on can read them. ``interrupt`` has the rest on signals.
@@ -28,18 +28,22 @@ def is_command() -> bool:
     return name == "mobilebert" or (name.startswith("mobilebert-") and not name.endswith(".py"))
 
 
-def _check_python():
-    """End one of our scripts, or an import of the package, under a Python that it was not made for."""
-    if OLDEST <= sys.version_info[:2] <= NEWEST:
+def _check_system():
+    """End one of our scripts, or an import of the package, where it was not made for the Python or the system."""
+    if os.name != "posix":
+        problem = "this is Windows itself, and MobileBERT needs its Linux, WSL 2; see docs/install.md"
+    elif not OLDEST <= sys.version_info[:2] <= NEWEST:
+        problem = f"this is Python {sys.version_info[0]}.{sys.version_info[1]}, and MobileBERT needs "
+        problem += f"{OLDEST[0]}.{OLDEST[1]} to {NEWEST[0]}.{NEWEST[1]}; "
+        problem += "bash scripts/setup.sh makes an environment in .venv with one"
+    else:
         return
-    message = f"this is Python {sys.version_info[0]}.{sys.version_info[1]}, and MobileBERT needs "
-    message += f"{OLDEST[0]}.{OLDEST[1]} to {NEWEST[0]}.{NEWEST[1]}; "
-    message += "bash scripts/setup.sh makes an environment in .venv with one"
     called = os.path.abspath(sys.argv[0] if getattr(sys, "argv", None) else "")
-    if is_command() or called.startswith(os.path.abspath(f"{__file__}/../../..") + os.sep):
-        os.write(2, f"error: {message}\n".encode())
+    is_ours = called.endswith(".py") and called.startswith(os.path.abspath(f"{__file__}/../../..") + os.sep)
+    if is_command() or is_ours:
+        os.write(2, f"error: {problem}\n".encode())
         sys.exit(2)
-    raise ImportError(message)
+    raise ImportError(problem)
 
 
 def _end(number: int, frame: object) -> None:
@@ -47,6 +51,6 @@ def _end(number: int, frame: object) -> None:
     os._exit(128 + number)
 
 
-_check_python()
+_check_system()
 if is_command() and signal.getsignal(signal.SIGINT) == signal.default_int_handler:
     signal.signal(signal.SIGINT, _end)

@@ -136,7 +136,9 @@ def _list_files(name: str, patterns: Sequence[str], endpoint: str, by_hand: str)
 
     api = HfApi(endpoint=endpoint)
     try:
-        info = _within(DEADLINE_SECONDS, lambda: api.model_info(name, timeout=DEADLINE_SECONDS / 2, files_metadata=True))
+        info = _within(
+            DEADLINE_SECONDS, lambda: api.model_info(name, timeout=DEADLINE_SECONDS / 2, files_metadata=True)
+        )
     except HFValidationError as error:
         raise InputError(f"{name}: not a model's name ({first_line(error)})") from None
     except RepositoryNotFoundError:

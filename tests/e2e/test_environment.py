@@ -3,6 +3,8 @@
 import hashlib
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -33,7 +35,8 @@ def make_wheel(folder: Path, name: str, version: str, module: str, needs: str = 
 def project(tmp_path):
     folder = tmp_path / "project with a space"
     (folder / "scripts").mkdir(parents=True)
-    shutil.copy(ROOT / "scripts/setup.sh", folder / "scripts")
+    for name in ("setup.sh", "_python.sh", "_packages.sh"):
+        shutil.copy(ROOT / "scripts" / name, folder / "scripts")
     wheels = tmp_path / "wheels"
     wheels.mkdir()
     # As the build for CUDA: it does not start without libraries that the lock leaves out.
@@ -52,10 +55,11 @@ def write_lock(project: Path, **versions: str) -> None:
         wheel = project.parent / f"wheels/{name}-{version}-py3-none-any.whl"
         digest = hashlib.sha256(wheel.read_bytes() if wheel.exists() else b"").hexdigest()
         entries.append(f"{name}=={version} \\\n    --hash=sha256:{digest}\n")
+    entries.insert(1, "# ---- Not with --minimal ----\n")
     (project / "requirements.lock").write_text("".join(entries))
 
 
-def start(project: Path, **environment: str) -> subprocess.Popen:
+def start(project: Path, *arguments: str, **environment: str) -> subprocess.Popen:
     settings = {
         "PIP_NO_INDEX": "1",
         "PIP_FIND_LINKS": (project.parent / "wheels").as_uri(),
@@ -63,7 +67,7 @@ def start(project: Path, **environment: str) -> subprocess.Popen:
     }
     clean = {key: value for key, value in os.environ.items() if not key.startswith("PIP_") and key != "DEVICE"}
     return subprocess.Popen(
-        ["bash", "scripts/setup.sh"],
+        ["bash", "scripts/setup.sh", *arguments],
         cwd=project,
         env=clean | settings | environment,
         stdout=subprocess.PIPE,
@@ -72,8 +76,8 @@ def start(project: Path, **environment: str) -> subprocess.Popen:
     )
 
 
-def setup(project: Path, **environment: str) -> str:
-    process = start(project, **environment)
+def setup(project: Path, *arguments: str, **environment: str) -> str:
+    process = start(project, *arguments, **environment)
     out, err = process.communicate(timeout=TIMEOUT_SECONDS)
     assert out == ""
     assert process.returncode == 0, err
@@ -139,3 +143,50 @@ def test_from_nothing_to_repaired(project):
     assert "installing" in setup(project, PYTHON="")
     assert paddle_version(project) == "3.0"
     assert not marker.exists()
+
+
+def has(project: Path, module: str) -> bool:
+    return bool(list((project / ".venv").rglob(f"site-packages/{module}/__init__.py")))
+
+
+def test_minimal_then_everything_from_a_folder_alone(project):
+    folder = project.parent / "carried"
+    assert "MB in " in setup(project, "--download", str(folder), "--minimal")
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == ["mobilebert-wheels.txt", "paddlepaddle-3.0-py3-none-any.whl"]
+    alone = {"PIP_FIND_LINKS": "", "PIP_NO_INDEX": ""}
+
+    assert "minimal): 1566 MB on the disk" in setup(project, "--wheels", str(folder), "--minimal", **alone)
+    assert has(project, "paddle") and not has(project, "torch")
+    # The other scripts leave it so; what it lacks comes where the user asks for it, and not from that folder.
+    assert setup(project, "--kept", **alone) == setup(project, "--minimal", **alone) == ""
+    refused = start(project, "--wheels", str(folder), **alone)
+    said = refused.communicate(timeout=TIMEOUT_SECONDS)[1]
+    assert refused.returncode == 2 and "those of a minimal environment" in said and said.count("\n") == 1
+
+    setup(project, "--download", str(folder))
+    (folder / "torch-2.0-py3-none-any.whl").rename(project.parent / "torch")
+    refused = start(project, "--wheels", str(folder), **alone)
+    said = refused.communicate(timeout=TIMEOUT_SECONDS)[1].splitlines()
+    assert refused.returncode == 2 and len(said) == 2  # what will be done, and why it was not
+    assert said[1].startswith(f"error: {folder}: has no wheel of torch==2.0 for Python 3.")
+    (project.parent / "torch").rename(folder / "torch-2.0-py3-none-any.whl")
+    setup(project, "--wheels", str(folder), **alone)
+    assert paddle_version(project) == "3.0" and has(project, "torch") and not (project / ".venv/.minimal").exists()
+    assert "has everything already" in setup(project, "--minimal", **alone)
+
+
+def test_a_stopped_set_up_stops_pip_too(project):
+    """While pip waits for an index that takes the connection and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as index:
+        address = f"http://127.0.0.1:{index.getsockname()[1]}/"
+        settings = {"PIP_NO_INDEX": "", "PIP_FIND_LINKS": "", "PIP_INDEX_URL": address, "PIP_RETRIES": "0"}
+        process = start(project, "--minimal", no_proxy="*", **settings)
+        index.settimeout(TIMEOUT_SECONDS)
+        with index.accept()[0]:
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=60)
+            assert process.returncode == 128 + signal.SIGTERM
+            running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+            assert f"-r {project}/.venv" not in running and "--require-hashes" not in running
+    assert (project / ".venv/.unfinished").exists()

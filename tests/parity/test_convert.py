@@ -12,7 +12,7 @@ import numpy as np
 import paddle
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from support.models import torch_model
 from support.texts import write_vocabulary
 from support.torch_checkpoints import PT, assert_same_state, configure, contents, load, write
@@ -24,6 +24,7 @@ from mobilebert.convert.formats import hf
 from mobilebert.model import tensor_files, weights
 from mobilebert.model.config import HEAD_CLASSES
 from mobilebert.model.heads import HEADS
+from samples import make_checkpoint
 
 ROOT = Path(__file__).parents[2]
 
@@ -626,3 +627,15 @@ def test_the_real_command_ends_with_one_line_and_two(tmp_path):
             assert len(rest) == 1 and rest[0].startswith("error: ") and "not a readable safetensors file" in rest[0]
         else:
             assert not rest and "sha256" in ended.stdout
+
+
+def test_without_transformers_the_checkpoint_is_the_same_but_for_the_numbers(tmp_path):
+    settings = json.loads((ROOT / "samples/squad/model.json").read_text()) | {"vocab_size": 50}
+    for save in (make_checkpoint.save_with_transformers, make_checkpoint.save_converted):
+        save(settings, str(tmp_path / save.__name__), 3)
+    theirs, ours = (load_file(path / "model.safetensors") for path in sorted(tmp_path.iterdir(), reverse=True))
+    assert {key: value.shape for key, value in theirs.items()} == {key: value.shape for key, value in ours.items()}
+    key = "mobilebert.encoder.layer.0.attention.self.query.weight"
+    assert ours[key].std().item() == pytest.approx(theirs[key].std().item(), rel=0.05)
+    configs = [json.loads((path / "config.json").read_text()) for path in tmp_path.iterdir()]
+    assert configs[0]["architectures"] == configs[1]["architectures"] == ["MobileBertForQuestionAnswering"]

@@ -103,6 +103,14 @@ def test_a_library_that_is_absent_or_broken_is_said_in_one_line(tmp_path, monkey
         extras.load("openvino")
 
 
+def test_a_minimal_environment_names_the_set_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    assert str(extras.missing("torch")) == "torch is not installed: pip install '.[torch]' in the repository's folder"
+    (tmp_path / ".minimal").touch()
+    assert str(extras.missing("torch")) == "torch is not in a minimal environment; bash scripts/setup.sh adds it"
+    assert "pip install '.[openvino]'" in str(extras.missing("openvino"))  # which setup.sh does not bring
+
+
 def loud(source: str) -> list[str]:
     """Libraries that a source imports without ``extras.load``."""
     names = []

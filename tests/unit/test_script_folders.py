@@ -101,8 +101,7 @@ def test_two_at_once_do_not_share_a_folder(project, tmp_path):
 
 def test_an_environment_of_somebody_else_is_not_deleted(tmp_path):
     """Where .venv is of another Python, setup.sh would make it anew."""
-    (tmp_path / "scripts").mkdir()
-    shutil.copy(ROOT / "scripts" / "setup.sh", tmp_path / "scripts")
+    shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
     for name in ("requirements.txt", "requirements.lock", "requirements-paddlenlp.txt"):
         shutil.copy(ROOT / name, tmp_path)
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
