@@ -72,7 +72,8 @@ make_commands() {
     if [[ -n $download ]]; then
         get="$pip download --dest $folder"
     elif [[ -n $wheels ]]; then
-        get="$pip install --no-index --find-links $folder" torch_index='' paddle_index=''
+        # pip's own settings may name other places and other versions.
+        get="PIP_CONFIG_FILE=/dev/null $pip install --no-index --find-links $folder" torch_index='' paddle_index=''
     else
         get="$pip install"
     fi
