@@ -10,6 +10,7 @@ import numpy as np
 
 from mobilebert.base.errors import InputError
 from mobilebert.base.files import read_text
+from mobilebert.data.classify.label_sets import LabelSets
 from mobilebert.data.classify.labels import MissingLabels, is_missing, line_list, read_label
 from mobilebert.data.tables import QQP_COLUMNS, Table, bare, open_table
 from mobilebert.data.texts import check_text
@@ -17,17 +18,6 @@ from mobilebert.data.texts import check_text
 _log = logging.getLogger(__name__)
 
 INDEX_COLUMNS = ("index", "id")  # QQP's is called id
-# Names that GLUE's and other files give to their texts, tried in this order.
-TEXT_COLUMNS = (
-    ("sentence1", "sentence2"),
-    ("question", "sentence"),
-    ("question1", "question2"),
-    ("premise", "hypothesis"),
-    ("text", "pair"),
-    ("#1 String", "#2 String"),
-    ("sentence",),
-    ("text",),
-)
 
 
 @dataclass(frozen=True)
@@ -39,7 +29,8 @@ class Examples:
         ids: the file's index column, or the row's number counted from 0.
         texts: first (or only) sentences.
         pairs: second sentences, or None.
-        labels: [N], int64 class indices, or float32 scores, or None.
+        labels: [N], int64 class indices, or float32 scores; [N, L], float32, 1 for each label that the text has; or None.
+        lines: of the file, counted from 1; None for texts of no file.
     """
 
     source: str
@@ -47,19 +38,24 @@ class Examples:
     texts: list[str]
     pairs: list[str] | None
     labels: np.ndarray | None
+    lines: list[int] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def first(self, count: int | None) -> "Examples":
         """The first ``count``; None is all."""
-        return Examples(
-            self.source,
-            self.ids[:count],
-            self.texts[:count],
-            None if self.pairs is None else self.pairs[:count],
-            None if self.labels is None else self.labels[:count],
-        )
+        return self.take(range(len(self))[:count])
+
+    def take(self, rows: Sequence[int]) -> "Examples":
+        """Some of them, in the order of ``rows``."""
+
+        def some(column: list | None) -> list | None:
+            return None if column is None else [column[row] for row in rows]
+
+        labels = None if self.labels is None else self.labels[np.array(rows, np.int64)]
+        ids, texts, pairs, lines = map(some, (self.ids, self.texts, self.pairs, self.lines))
+        return Examples(self.source, ids, texts, pairs, labels, lines)
 
 
 @dataclass(frozen=True)
@@ -76,6 +72,7 @@ class FileRules:
         keep: (columns, keys, wanted): keep the rows whose values of ``columns`` are (or are not) among ``keys``.
         on_missing_label: what becomes of other rows without a label, see ``MissingLabels``.
         may_be_empty: whether a text may be empty; it may be in QQP's official files, where some questions are.
+        label_sets: how several labels of a text are written; None where each has one.
     """
 
     header: Sequence[str] | None = None
@@ -86,6 +83,7 @@ class FileRules:
     keep: tuple[Sequence[str], set[tuple[str, ...]], bool] | None = None
     on_missing_label: str | None = None
     may_be_empty: bool = False
+    label_sets: LabelSets | None = None
 
 
 def read_examples(
@@ -100,7 +98,7 @@ def read_examples(
     Args:
         path: the file, plain or ``.gz``; the suffix names the format.
         text_columns: one column, or two for sentence pairs.
-        label_column: None where the labels are withheld.
+        label_column: None where the labels are withheld; not read where ``rules.label_sets`` has indicators.
         label_ids: label word -> class index; None for regression.
         rules: what the file may be like.
 
@@ -110,26 +108,31 @@ def read_examples(
     rules = rules or FileRules()
     if len(text_columns) not in (1, 2):
         raise InputError(f"`text_column={' '.join(text_columns)}`: expected one column, or two for sentence pairs")
-    table = _open(path, text_columns, label_column, rules)
-    text_at = table.positions(text_columns)
-    label_at = table.positions([label_column])[0] if label_column else None
+    sets = rules.label_sets
+    label_columns = () if not label_column else (sets and sets.indicators) or (label_column,)
+    table = _open(path, text_columns, label_columns, rules)
+    text_at, label_at = table.positions(text_columns), table.positions(label_columns)
     index_at = next((table.header.index(name) for name in INDEX_COLUMNS if name in table.header), None)
-    needed = max(at for at in (*text_at, label_at, index_at) if at is not None)
+    needed = max(at for at in (*text_at, *label_at, index_at) if at is not None)
 
     ids: list[str] = []
+    lines: list[int] = []
     columns: list[list[str]] = [[] for _ in text_at]
-    labels: list[int | float] = []
+    labels: list[int | float | list[float]] = []
     empty: list[tuple[int, str]] = []
     missing, undecided = MissingLabels(path, rules.on_missing_label), 0
     for number, line, row in _whole_rows(table, needed, rules):
-        if label_at is not None:
-            if rules.no_label is not None and bare(row[label_at]) == rules.no_label:
+        if label_at:
+            cells = [row[at] for at in label_at]
+            if rules.no_label is not None and bare(cells[0]) == rules.no_label:
                 undecided += 1
                 continue
-            if is_missing(row[label_at], label_ids):
-                missing.add(line, row[label_at], table.header[label_at])
+            label = _label(f"{path}:{line}", cells, label_ids, rules)
+            if label is None:
+                missing.add(line, cells[0], table.header[label_at[0]])
                 continue
-            labels.append(read_label(f"{path}:{line}", row[label_at], label_ids, rules.score_range))
+            labels.append(label)
+        lines.append(line)
         ids.append(str(number) if index_at is None else _index(table, line, row, index_at))
         for column, at in zip(columns, text_at, strict=True):
             table.check_text(line, row, at)
@@ -146,14 +149,23 @@ def read_examples(
         ids=ids,
         texts=columns[0],
         pairs=columns[1] if len(columns) == 2 else None,
-        labels=None if label_at is None else np.array(labels, np.float32 if label_ids is None else np.int64),
+        labels=np.array(labels, np.int64 if label_ids is not None and sets is None else np.float32) if label_at else None,
+        lines=lines,
     )
 
 
-def _open(path: str | Path, text_columns: Sequence[str], label_column: str | None, rules: FileRules) -> Table:
-    label = () if label_column is None else (label_column,)
+def _label(
+    where: str, cells: Sequence[str], label_ids: Mapping[str, int] | None, rules: FileRules
+) -> int | float | list[float] | None:
+    """What a row's label cells say; None where they are empty."""
+    if rules.label_sets is not None:
+        return rules.label_sets.read(where, cells, label_ids or {})
+    return None if is_missing(cells[0], label_ids) else read_label(where, cells[0], label_ids, rules.score_range)
+
+
+def _open(path: str | Path, text_columns: Sequence[str], label_columns: Sequence[str], rules: FileRules) -> Table:
     kept = rules.keep[0] if rules.keep else ()
-    return open_table(path, rules.header, label, (*text_columns, *label, *kept))
+    return open_table(path, rules.header, label_columns, (*text_columns, *label_columns, *kept))
 
 
 def _refuse_empty(table: Table, empty: Sequence[tuple[int, str]], rules: FileRules) -> None:
@@ -203,8 +215,3 @@ def read_lines(path: str | Path) -> Examples:
     if not texts:
         raise InputError(f"{path}: has no text")
     return Examples(str(path), [str(number) for number in range(len(texts))], texts, None, None)
-
-
-def find_text_columns(header: Sequence[str]) -> tuple[str, ...] | None:
-    """The first of ``TEXT_COLUMNS`` that a table has."""
-    return next((names for names in TEXT_COLUMNS if set(names) <= set(header)), None)

@@ -124,8 +124,8 @@ def read_label(
         if word in label_ids:
             return label_ids[word]
         # pandas writes the whole numbers of a column in which one cell was empty as 1.0
-        number = _number(word)
-        same = {index for name, index in label_ids.items() if number is not None and _number(name) == number}
+        number = as_number(word)
+        same = {index for name, index in label_ids.items() if number is not None and as_number(name) == number}
         if len(same) == 1:
             return same.pop()
         _refuse_list(where, cell)
@@ -134,7 +134,7 @@ def read_label(
         raise InputError(f"{where}: unknown label {word!r}; expected one of {', '.join(label_ids)}{hint}")
     word = bare(cell)
     _refuse_list(where, cell)
-    score = _number(word)
+    score = as_number(word)
     if score is None:
         hint = f"; {_WRITE_NUMBERS}" if _is_local_number(word) else ""
         raise InputError(f"{where}: label {word!r} is not a number{hint}")
@@ -182,7 +182,12 @@ def read_label_words(
         _refuse_scores(path, label_column, {word: len(places) for word, places in lines.items()})
     for group in _alike(lines):
         _log.warning("%s: labels %s differ in case or form only; are they one class?", path, ", ".join(group))
-    return sorted(lines, key=lambda word: (not word.isdecimal(), int(word) if word.isdecimal() else 0, word))
+    return sort_words(lines)
+
+
+def sort_words(words: Iterable[str]) -> list[str]:
+    """Numbers in their order, then words in theirs."""
+    return sorted(words, key=lambda word: (not word.isdecimal(), int(word) if word.isdecimal() else 0, word))
 
 
 def check_class_names(names: Sequence[str], where: str) -> None:
@@ -202,14 +207,14 @@ def check_class_names(names: Sequence[str], where: str) -> None:
 def _withheld(words: Collection[str]) -> list[str]:
     """Which words are -1 beside classes that count from 0, or beside words: a withheld label. -1 and 1 are classes."""
     marks = [word for word in words if word in _NO_CLASS]
-    others = [_number(word) for word in words if word not in _NO_CLASS]
+    others = [as_number(word) for word in words if word not in _NO_CLASS]
     counts_up = 0 in others and all(number is not None and number >= 0 for number in others)
     return marks if counts_up or all(number is None for number in others) else []
 
 
 def _refuse_list(where: str, cell: str) -> None:
     kind = getattr(cell, "kind", "text")
-    if kind == "text" and _is_written_list(bare(cell)):
+    if kind == "text" and is_written_list(bare(cell)):
         kind = "list"
     if kind in ("list", "object"):
         raise InputError(
@@ -218,7 +223,7 @@ def _refuse_list(where: str, cell: str) -> None:
         )
 
 
-def _is_written_list(word: str) -> bool:
+def is_written_list(word: str) -> bool:
     """Whether a text is a list, tuple, set or dictionary as Python or NumPy prints it."""
     if not word or word[0] not in "[({" or word[-1] not in "])}":
         return False
@@ -232,7 +237,7 @@ def _is_written_list(word: str) -> bool:
 
 def _refuse_scores(path: str | Path, column: str, counts: Mapping[str, int]) -> None:
     """Refuse numbers that measure instead of naming: fractions, or many whole ones with gaps or hardly repeated."""
-    numbers = [_number(word) for word in counts]
+    numbers = [as_number(word) for word in counts]
     local = [word for word, number in zip(counts, numbers, strict=True) if number is None and _is_local_number(word)]
     if local and numbers.count(None) == len(local):
         raise InputError(
@@ -256,20 +261,20 @@ def _refuse_scores(path: str | Path, column: str, counts: Mapping[str, int]) -> 
 def _alike(words: Iterable[str]) -> list[list[str]]:
     groups: dict[object, list[str]] = {}
     for word in words:
-        number = _number(word)
+        number = as_number(word)
         key = " ".join(unicodedata.normalize("NFKC", word).casefold().split()) if number is None else number
         groups.setdefault(key, []).append(word)
     return [group for group in groups.values() if len(group) > 1]
 
 
-def _number(word: str) -> float | None:
+def as_number(word: str) -> float | None:
     """A number written in the digits 0 to 9, its minus sign perhaps U+2212; Python would also take 1_000 for one."""
     word = word.replace(_MINUS, "-")
     return float(word) if _NUMBER.fullmatch(word) else None
 
 
 def _is_local_number(word: str) -> bool:
-    return _number(word) is None and _LOCAL_NUMBER.fullmatch(word.replace(_MINUS, "-")) is not None
+    return as_number(word) is None and _LOCAL_NUMBER.fullmatch(word.replace(_MINUS, "-")) is not None
 
 
 def line_list(numbers: Sequence[int]) -> str:

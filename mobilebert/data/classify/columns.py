@@ -1,0 +1,147 @@
+"""Which columns of somebody's table are the text and the label: by well-known names, else by their shape."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mobilebert.base.errors import InputError
+from mobilebert.data.tables import Table, bare, open_table
+
+# Names that GLUE's and other files give to their texts, tried in this order.
+TEXT_COLUMNS = (
+    ("sentence1", "sentence2"),
+    ("question", "sentence"),
+    ("question1", "question2"),
+    ("premise", "hypothesis"),
+    ("text", "pair"),
+    ("#1 String", "#2 String"),
+    ("sentence",),
+    ("text",),
+)
+# What other people call them, without regard to case, spaces and hyphens: pairs first, then single texts.
+_OTHER_PAIRS = (
+    ("text_a", "text_b"), ("sentence_a", "sentence_b"), ("text1", "text2"), ("sentence_1", "sentence_2"),
+    ("text_1", "text_2"), ("question", "passage"), ("question", "context"), ("question", "answer"),
+    ("query", "passage"), ("query", "document"), ("title", "body"), ("subject", "body"), ("headline", "body"),
+    ("title", "content"), ("title", "description"),
+)  # fmt: skip
+_OTHER_TEXTS = (
+    *("review", "review_text", "review_body", "comment", "comment_text", "content", "body", "message", "tweet"),
+    *("tweet_text", "post", "description", "utterance", "document", "article", "query", "question", "full_text"),
+    *("input_text", "input", "phrase", "string", "title", "headline", "subject", "abstract", "summary"),
+)
+LABEL_COLUMNS = (
+    *("label", "labels", "gold_label", "class", "classes", "category", "categories", "target", "targets"),
+    *("sentiment", "intent", "topic", "topics", "emotion", "emotions", "polarity", "stars", "rating", "score"),
+    *("quality", "is_duplicate", "tag", "tags", "genre", "similarity", "label_text", "y"),
+)
+_COUNTERS = ("", "index", "id", "idx", "unnamed_0")  # a number of the row, as pandas writes it too
+_MOST_CLASSES = 50  # different values of a column that is taken for the label by its shape
+_LEAST_REPEATS = 3  # rows a value, on average
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where a table has its texts and what is to be learned.
+
+    Attributes:
+        texts: one column, or two for pairs.
+        label: the column of labels; the first of ``indicators`` where those are the labels; None for texts alone.
+        indicators: columns of 0 and 1, one a label.
+        separator: what stands between several labels of one cell; empty for one label, or for a list in JSON.
+    """
+
+    texts: tuple[str, ...]
+    label: str | None = None
+    indicators: tuple[str, ...] = ()
+    separator: str = ""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """All columns of labels."""
+        return self.indicators or (() if self.label is None else (self.label,))
+
+
+def find_text_columns(header: Sequence[str]) -> tuple[str, ...] | None:
+    """The text column of a table, or the two of pairs, by name: GLUE's names as they are, then others'."""
+    known = next((names for names in TEXT_COLUMNS if set(names) <= set(header)), None)
+    if known is not None:
+        return known
+    places = {_plain(name): name for name in reversed(header)}  # of two that are alike, the first
+    for names in (*TEXT_COLUMNS, *_OTHER_PAIRS, *((name,) for name in _OTHER_TEXTS)):
+        if set(names) <= set(places):
+            return tuple(places[name] for name in names)
+    return None
+
+
+def find_label_column(header: Sequence[str]) -> str | None:
+    """The label column of a table, by name."""
+    places = {_plain(name): name for name in reversed(header)}
+    return next((places[name] for name in LABEL_COLUMNS if name in places), None)
+
+
+def find_columns(path: str | Path, texts: Sequence[str] = (), label: str | None = None) -> Columns:
+    """The columns to train on, where not all of them were named.
+
+    By well-known names; in a table of two columns (a number of the row does not count), one of which repeats few values,
+    by that.
+
+    Args:
+        path: see ``open_table``.
+        texts: named by the user, one or two; empty where they are to be found.
+        label: named by the user.
+
+    Raises:
+        InputError: they cannot be told; the message lists the table's columns.
+    """
+    header = header_of(path)
+    found = tuple(texts) or find_text_columns([name for name in header if name != label])
+    named = label or find_label_column([name for name in header if name not in (found or ())])
+    if not found or not named:
+        shaped = _by_shape(open_table(path, wanted=header), found, named)
+        found, named = shaped or (found, named)
+    if found and named:
+        return Columns(found, named)
+    missing = [(found, "text", "`text_column` (two for pairs)"), (named, "label", "`label_column`")]
+    lacks, flags = zip(*((what, flag) for have, what, flag in missing if not have), strict=True)
+    raise InputError(
+        f"{path}: which of its columns is the {' and which the '.join(lacks)}? it has {', '.join(header)}; "
+        f"say so with {' and '.join(flags)}"
+    )
+
+
+def header_of(path: str | Path) -> tuple[str, ...]:
+    """The columns of a table; in JSON also well-known ones that the first row lacks."""
+    names = {name for names in (*TEXT_COLUMNS, *_OTHER_PAIRS, _OTHER_TEXTS, LABEL_COLUMNS) for name in names}
+    return open_table(path, wanted=sorted(names)).header
+
+
+def _by_shape(
+    table: Table, texts: tuple[str, ...] | None, label: str | None
+) -> tuple[tuple[str, ...], str] | None:
+    """Text and label of a table of two columns: the label repeats few values, the text hardly repeats any."""
+    places = [at for at, name in enumerate(table.header) if _plain(name) not in _COUNTERS]
+    if len(places) != 2:
+        return None
+    rows = [[bare(row[at]) for at in places] for _, row in table.rows if len(row) > places[-1]]
+    names = [table.header[at] for at in places]
+    for text_at, label_at in ((0, 1), (1, 0)):
+        if texts not in (None, (names[text_at],)) or label not in (None, names[label_at]):
+            continue
+        if label is not None or _repeats(row[label_at] for row in rows):
+            if texts is not None or not _repeats(row[text_at] for row in rows):
+                return (names[text_at],), names[label_at]
+    return None
+
+
+def _repeats(values: Iterable[str]) -> bool:
+    """Whether few different values stand in a column, each several times."""
+    given = [value for value in values if value]
+    return len(set(given)) <= min(_MOST_CLASSES, len(given) // _LEAST_REPEATS)
+
+
+def _plain(name: str) -> str:
+    """``Review Text``, ``reviewText`` and ``review-text`` -> ``review_text``."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
+    return re.sub(r"[\W_]+", "_", spaced.casefold()).strip("_")
