@@ -12,6 +12,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
 from types import MappingProxyType
 from typing import Any, NoReturn
 
@@ -158,6 +159,28 @@ def _program(called: str) -> str:
 def _did_you_mean(word: str, known: Iterable[str]) -> str:
     nearest = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f"; did you mean {nearest[0]}?" if nearest else ""
+
+
+def hand_over(
+    description: str, examples: str, table: Mapping[str, tuple[str, str]], metavar: str, title: str
+) -> int | None:
+    """Call the ``main`` of the module that the command line's first word names; without a word, show what there is.
+
+    Args:
+        description, examples: as of ``ArgumentParser``.
+        table: word -> module, and what the help says of it. The module is imported when it is called.
+        metavar, title: of the words, in the help.
+    """
+    parser = ArgumentParser(description, examples)
+    words = parser.add_subparsers(metavar=metavar, title=title)
+    for word, (_, explanation) in table.items():
+        words.add_parser(word, help=explanation)
+    word, *arguments = sys.argv[1:] or ["--help"]
+    if word not in table:
+        parser.parse_args([word])  # help, version, or an error: it ends here
+    # A command reads sys.argv itself, and shows in its help how it was called.
+    sys.argv = [f"{parser.prog} {word}", *arguments]
+    return import_module(table[word][0]).main()
 
 
 class _OneLine(logging.Formatter):

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from mobilebert.base import extras
+from mobilebert.base.errors import shorten
 from mobilebert.base.files import atomic_path
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -121,6 +122,39 @@ def bars(
             axes.grid(False, axis="y")
             if len(series) > 1:  # above the bars, which may fill the whole field
                 axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(series), borderaxespad=0)
+
+
+def confusion(
+    panels: Sequence[tuple[str, Sequence[str], Sequence[Sequence[int]]]], path: str | os.PathLike, most_named: int
+) -> None:
+    """Draw confusion matrices: the darker a cell, the larger its share of the row; with counts where they fit.
+
+    Args:
+        panels: title, names of the classes, count of each true class (row) and predicted one (column).
+        path: PNG to write.
+        most_named: with more classes there are no counts, and so many names at most.
+    """
+    largest = max(len(names) for _, names, _ in panels)
+    with figure(path, columns=len(panels), stretch=max(1.0, min(largest, most_named) / 8)) as every:
+        for axes, (title, names, counts) in zip(_as_list(every), panels, strict=True):
+            shares = [[count / max(sum(row), 1) for count in row] for row in counts]
+            axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+            step = -(-len(names) // most_named)
+            ticks = range(0, len(names), step)
+            labels = [shorten(names[tick], 24) for tick in ticks]
+            axes.set_xticks(ticks, labels, rotation=90 if largest > 4 else 0)
+            axes.set_yticks(ticks, labels)
+            axes.set(title=title, xlabel="what the model says", ylabel="class")
+            axes.grid(False)
+            for (row, column), count in _cells(counts) if step == 1 else ():
+                color = "white" if shares[row][column] > 0.5 else "black"
+                axes.text(column, row, str(count), ha="center", va="center", color=color, fontsize=8)
+
+
+def _cells(counts: Sequence[Sequence[int]]) -> Iterator[tuple[tuple[int, int], int]]:
+    for row, values in enumerate(counts):
+        for column, count in enumerate(values):
+            yield (row, column), count
 
 
 def agreement(pairs: dict[str, tuple[Any, Any]], path: str | os.PathLike, exported: str) -> None:

@@ -9,6 +9,7 @@ VERBS = {
     "convert": ("mobilebert.commands.convert", "convert a checkpoint from PyTorch to Paddle, or back"),
     "compare": ("mobilebert.commands.compare", "prove that a checkpoint and its conversion are the same function"),
     "compare-tokenizer": ("mobilebert.commands.compare_tokenizer", "prove that the tokenizer is the reference's"),
+    "train": ("mobilebert.commands.train", "train on a table of your own, or on one of the data sets below"),
     "squad": ("mobilebert.commands.squad", "train, evaluate, predict: SQuAD v1.1 and v2.0"),
     "glue": ("mobilebert.commands.glue", "train, evaluate, predict: GLUE, and texts of your own"),
     "export": ("mobilebert.commands.export", "make a fine-tuned checkpoint small and fast"),

@@ -8,15 +8,10 @@ import numpy as np
 
 from mobilebert.base.errors import InputError
 from mobilebert.data.classify import metrics as glue_metrics
+from mobilebert.data.classify.columns import TEXT_COLUMNS, Columns, find_text_columns, header_of
 from mobilebert.data.classify.encode import encode_examples
-from mobilebert.data.classify.examples import (
-    TEXT_COLUMNS,
-    Examples,
-    FileRules,
-    find_text_columns,
-    read_examples,
-    read_lines,
-)
+from mobilebert.data.classify.examples import Examples, FileRules, read_examples, read_lines
+from mobilebert.data.classify.label_sets import LabelSets
 from mobilebert.data.collate import PackedDataset, collate
 from mobilebert.data.glue.files import NO_CONSENSUS
 from mobilebert.data.glue.tasks import TASKS
@@ -25,7 +20,6 @@ from mobilebert.data.qa.answers import answers_of
 from mobilebert.data.qa.features import build_features
 from mobilebert.data.qa.spans import AnswerRules, find_spans
 from mobilebert.data.qa.squad_json import is_labelled, read_squad
-from mobilebert.data.tables import open_table
 from mobilebert.inference.rows import Run, batches_by_tokens, run_rows, span_shapes
 from mobilebert.inference.source import ReadingSettings, reading_settings
 from mobilebert.model.config import MobileBertConfig
@@ -101,7 +95,8 @@ def read_samples(
         return _squad(path, tokenizer, reading_settings(config, head, max_seq_length).override(), limit)
     suffix = Path(path.name.removesuffix(".gz")).suffix.lower()
     if suffix in TABLES:
-        examples, metrics = _table(path, head, config)
+        rules = reading_settings(config, head)
+        examples, metrics = _table(path, head, config, rules.columns)
     elif suffix == ".txt":
         examples = read_lines(path)
         metrics = ()
@@ -115,7 +110,10 @@ def read_samples(
     def score(outputs: list[np.ndarray]) -> dict[str, float]:
         if not np.isfinite(outputs[0]).all():
             raise InputError(f"{path}: the model's outputs are no finite numbers; did the training diverge?")
-        predictions = outputs[0][:, 0] if metrics[0] == "pearson" else outputs[0].argmax(axis=1)
+        if examples.labels.ndim == 2:
+            predictions = (outputs[0] > np.log(rules.threshold / (1 - rules.threshold))).astype(np.int64)
+        else:
+            predictions = outputs[0][:, 0] if metrics[0] == "pearson" else outputs[0].argmax(axis=1)
         return glue_metrics.compute(metrics, predictions, examples.labels)
 
     scored = score if metrics and examples.labels is not None else None
@@ -154,18 +152,27 @@ def _squad(path: Path, tokenizer: MobileBertTokenizer, settings: ReadingSettings
     )
 
 
-def _table(path: Path, head: str, config: MobileBertConfig) -> tuple[Examples, Sequence[str]]:
-    header = open_table(path).header
-    texts = find_text_columns(header)
+def _table(path: Path, head: str, config: MobileBertConfig, noted: Columns | None) -> tuple[Examples, Sequence[str]]:
+    """Texts, and where there are some labels, of a table; ``noted``: the columns that the model was trained on."""
+    header = header_of(path)
+    if noted is not None and set(noted.texts) <= set(header):
+        texts: tuple[str, ...] | None = noted.texts
+        label = noted.label if noted.labels and set(noted.labels) <= set(header) else None
+    else:
+        texts = find_text_columns(header)
+        label = next((name for name in LABEL_COLUMNS if name in header), None)
     if texts is None:
         known = " / ".join(" + ".join(names) for names in TEXT_COLUMNS)
         raise InputError(f"{path}: its columns are {', '.join(header)}; expected one of {known}")
-    label = next((name for name in LABEL_COLUMNS if name in header), None)
     if label is None or head != "sequence-classification":
         return read_examples(path, texts, None, None), ()
+    label_ids = {name: index for index, name in config.id2label.items()}
+    if config.problem_type == "multi_label_classification":
+        sets = LabelSets(noted.separator, noted.indicators) if noted is not None else LabelSets()
+        rules = FileRules(label_sets=sets)
+        return read_examples(path, texts, label, label_ids, rules), ("micro_f1", "macro_f1", "exact_match")
     if config.problem_type == "regression" or config.num_labels == 1:
         return read_examples(path, texts, label, None), ("pearson", "spearmanr")
-    label_ids = {name: index for index, name in config.id2label.items()}
     if all(str(index) not in label_ids for index in config.id2label):
         label_ids |= {str(index): index for index in config.id2label}  # GLUE's files write class numbers
     rules = FileRules(no_label=NO_CONSENSUS if label == TASKS["mnli"].label_column else None)

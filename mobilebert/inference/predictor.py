@@ -71,11 +71,13 @@ class Classification:
         label: the likeliest class; for regression the config's one label.
         score: its probability; for regression the predicted number.
         scores: every class's probability (each for itself where a text may have several labels).
+        chosen: where a text may have several labels, those above the threshold, likeliest first; else None.
     """
 
     label: str
     score: float
     scores: dict[str, float]
+    chosen: tuple[str, ...] | None = None
 
 
 class Predictor:
@@ -215,7 +217,12 @@ class Predictor:
         return self.classify_batch([text], None if pair is None else [pair], **options)[0]
 
     def classify_batch(
-        self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, max_seq_length: int | None = None
+        self,
+        texts: Sequence[str],
+        pairs: Sequence[str] | None = None,
+        *,
+        max_seq_length: int | None = None,
+        threshold: float | None = None,
     ) -> list[Classification]:
         """Classify texts, or pairs of texts.
 
@@ -223,11 +230,15 @@ class Predictor:
             texts: [N] first (or only) texts; what is too long is cut off, from the longer text of a pair.
             pairs: [N] second texts.
             max_seq_length: tokens; None takes what the model was trained with.
+            threshold: probability above which a text has a label, where it may have several; None alike.
 
         Raises:
-            InputError: another head, or something that is no text.
+            InputError: another head, something that is no text, or a threshold that is no probability.
         """
         self.source.require("sequence-classification")
+        threshold = self.rules.override(threshold=threshold).threshold
+        if not 0 < threshold < 1:
+            raise InputError(f"`threshold={threshold:g}`: expected a probability between 0 and 1")
         _check_texts(texts, "text")
         if pairs is not None:
             _check_texts(pairs, "pair")
@@ -241,7 +252,7 @@ class Predictor:
         (logits,) = self._run(rows, [(self.config.num_labels,)])
         if not np.isfinite(logits).all():
             raise self._not_finite()
-        return [self._classification(row) for row in logits.astype(np.float64)]
+        return [self._classification(row, threshold) for row in logits.astype(np.float64)]
 
     def _examples(
         self, questions: Sequence[str], contexts: Sequence[str], ids: Sequence[str] | None
@@ -295,12 +306,14 @@ class Predictor:
             )
         return length
 
-    def _classification(self, logits: np.ndarray) -> Classification:
+    def _classification(self, logits: np.ndarray, threshold: float) -> Classification:
         labels = list(self.config.id2label.values())
+        chosen = None
         if self.is_regression:
             scores = logits
         elif self.config.problem_type == "multi_label_classification":
             scores = 1 / (1 + np.exp(-logits))
+            chosen = tuple(labels[index] for index in np.argsort(-scores, kind="stable") if scores[index] > threshold)
         else:
             scores = np.exp(logits - logits.max())
             scores /= scores.sum()
@@ -309,6 +322,7 @@ class Predictor:
             labels[best],
             float(scores[best]),
             {label: float(score) for label, score in zip(labels, scores, strict=True)},
+            chosen,
         )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from mobilebert.base import hub
 from mobilebert.base.errors import InputError
+from mobilebert.data.classify.columns import Columns
 from mobilebert.inference.manifest import MANIFEST, Manifest
 from mobilebert.model.config import CONFIG_NAME, HEAD_CLASSES, MobileBertConfig
 
@@ -36,6 +37,8 @@ class ReadingSettings:
         allow_no_answer: an answer may be "none" (SQuAD v2.0).
         null_score_diff_threshold: none is the best answer where its odds exceed this.
         takes_pairs: whether a classifier reads two texts; None where the checkpoint does not say.
+        threshold: probability above which a text has a label, where it may have several.
+        columns: of the table that a classifier was trained on; None where the checkpoint does not say.
     """
 
     max_seq_length: int
@@ -44,6 +47,8 @@ class ReadingSettings:
     allow_no_answer: bool = False
     null_score_diff_threshold: float = 0.0
     takes_pairs: bool | None = None
+    threshold: float = 0.5
+    columns: Columns | None = None
 
     def override(self, **given: int | float | bool | None) -> "ReadingSettings":
         """Take what a caller says, where it is not None, and the rest from here.
@@ -170,7 +175,12 @@ def noted_settings(config: MobileBertConfig, head: str) -> dict[str, Any]:
         "max_answer_length": _is_count,
         "version_2_with_negative": lambda value: isinstance(value, bool),
         "takes_pairs": lambda value: isinstance(value, bool),
-        "null_score_diff_threshold": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
+        "null_score_diff_threshold": _is_number,
+        "threshold": lambda value: _is_number(value) and 0 < value < 1,
+        "text_columns": lambda value: _are_names(value) and len(value) in (1, 2),
+        "label_column": lambda value: isinstance(value, str),
+        "label_columns": _are_names,
+        "label_separator": lambda value: isinstance(value, str),
     }
     for name, is_right in kinds.items():
         if name in noted and not is_right(noted[name]):
@@ -178,8 +188,20 @@ def noted_settings(config: MobileBertConfig, head: str) -> dict[str, Any]:
     known = {name: noted[name] for name in kinds if name in noted}
     if "version_2_with_negative" in known:
         known["allow_no_answer"] = known.pop("version_2_with_negative")
+    names = ("text_columns", "label_column", "label_columns", "label_separator")
+    texts, label, indicators, separator = (known.pop(name, None) for name in names)
+    if texts:
+        known["columns"] = Columns(tuple(texts), label, tuple(indicators or ()), separator or "")
     return known
 
 
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _are_names(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)

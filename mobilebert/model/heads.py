@@ -156,7 +156,7 @@ class _LanguageModel(_Head):
         return [*super()._vocabulary_parameters(), (predictions.dense, "weight"), (predictions, "bias")]
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, ignore_index: int = -100) -> Tensor:
+def cross_entropy(logits: Tensor, labels: Tensor, ignore_index: int = -100, weight: Tensor | None = None) -> Tensor:
     """Mean cross-entropy of the rows whose label is not ignored; 0 where all are ignored (torch says NaN there).
 
     Not Paddle's own, which divides by all rows where ``ignore_index`` is negative, and on a CPU cuts each row's loss at
@@ -166,6 +166,7 @@ def cross_entropy(logits: Tensor, labels: Tensor, ignore_index: int = -100) -> T
         logits: [..., N] float.
         labels: [...] int, 0 to N - 1 or ``ignore_index``; of any shape with as many numbers.
         ignore_index: the label that is not counted.
+        weight: [N] of the classes: the mean is then weighted by those of the rows' labels.
 
     Raises:
         InputError: a label outside the classes.
@@ -183,6 +184,9 @@ def cross_entropy(logits: Tensor, labels: Tensor, ignore_index: int = -100) -> T
     chosen = paddle.take_along_axis(logits, classes.unsqueeze(-1), axis=-1).squeeze(-1)
     losses = paddle.logsumexp(logits, axis=-1) - chosen
     losses = paddle.where(counted, losses, paddle.zeros_like(losses))
+    if weight is not None:
+        weights = paddle.where(counted, weight.astype(losses.dtype)[classes], paddle.zeros_like(losses))
+        return (losses * weights).sum() / weights.sum().clip(min=1e-30)
     return losses.sum() / counted.sum().clip(min=1).astype(losses.dtype)
 
 

@@ -75,7 +75,10 @@ def labels_of(task: GlueTask, config: MobileBertConfig, source: str, label_order
         InputError: classes of another task, or unnamed ones.
     """
     where = f"{source}/config.json"
+    several = "multi_label_classification"
     try:
+        if (config.problem_type == several) != (task.problem_type == several) and config.problem_type is not None:
+            raise InputError(f"{where}: {config.problem_type}, but {task.name} is {task.problem_type}")
         if task.is_regression:
             if config.num_labels != 1:
                 raise InputError(f"{where}: {config.num_labels} classes, but {task.name} is a regression with 1 output")
@@ -95,4 +98,4 @@ def _new_labels(task: GlueTask, label_order: Sequence[str]) -> tuple[str, ...]:
 
 
 def _with_labels(config: MobileBertConfig, task: GlueTask, labels: Sequence[str]) -> MobileBertConfig:
-    return config.with_labels(list(labels), "regression" if task.is_regression else "single_label_classification")
+    return config.with_labels(list(labels), task.problem_type)

@@ -5,7 +5,7 @@ it. Lengths in tokens, ``eval_steps`` in updates.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mobilebert.data.glue.tasks import Task
@@ -82,6 +82,11 @@ CLASSIFICATION_RECIPES: dict[str, Recipe] = {
         ),
         {"max_seq_length": 128},
     ),
+    # A small model on a table of one's own, from random weights: samples/own/README.md.
+    "from_scratch": Recipe(
+        TrainSettings(batch_size=32, num_train_epochs=20, learning_rate=2e-3, min_lr=1e-5, decay_ratio=1.0, **_SMALL),
+        {"max_seq_length": 128},
+    ),
 }
 
 
@@ -143,3 +148,19 @@ def recipe_of(task: Task, name: str | None = None) -> Recipe:
     if name is not None:
         return CLASSIFICATION_RECIPES[name]
     return Recipe(train_settings(task), {"max_seq_length": preset_of(task).max_seq_length})
+
+
+def own_recipe(task: Task, rows: int, name: str | None = None) -> Recipe:
+    """``recipe_of`` for a table of one's own: unless the recipe is named after data of its own, it is evaluated and
+    saved about every half epoch.
+
+    Args:
+        task: of one's own.
+        rows: of the train file.
+        name: of a recipe.
+    """
+    recipe = recipe_of(task, name)
+    if name not in (None, "from_scratch"):
+        return recipe
+    half = min(2000, max(10, rows // (2 * recipe.settings.batch_size)))
+    return replace(recipe, settings=replace(recipe.settings, eval_steps=half, save_steps=half))

@@ -63,7 +63,7 @@ def run(task: Task, plan: RunPlan, settings: TrainSettings, start: Start, argume
     plan.check(task.purpose)
     task.check(plan)
     world = parallel.start()
-    answers = task.answer_files if plan.do_eval else ()
+    answers = (*task.answer_files, *task.pictures) if plan.do_eval else ()
     names = (RESULTS, FINAL, *work_folders(FINAL), *answers, *task.prediction_files(plan))
     with parallel.lock_output(plan.output_dir, world):
         parallel.on_main(lambda: outputs.check(plan.output_dir, names), world)
@@ -117,10 +117,11 @@ def _train(loaded: _Loaded, settings: TrainSettings, start: Start, arguments: Ma
         task.save_answers(answers, folder)
 
     process.check_speed()
+    loss = task.loss(train_split)
     result = train(
         layer,
         train_split.data,
-        lambda net, batch: net(**batch).loss,
+        loss.function,
         replace(settings, best_metric=task.best_metric(dev) if dev else ""),
         plan.output_dir,
         hooks=Hooks(
@@ -131,6 +132,7 @@ def _train(loaded: _Loaded, settings: TrainSettings, start: Start, arguments: Ma
         ),
         start=start,
         header=RunHeader(arguments, train_split.digest),
+        weights=loss.weights,
     )
     if not dev:
         if loaded.world.is_main:
@@ -141,6 +143,7 @@ def _train(loaded: _Loaded, settings: TrainSettings, start: Start, arguments: Ma
         "final": {"step": result.steps, **result.final_metrics},
     }
     if loaded.world.is_main:
+        task.show_answers(plan.output_dir)
         for kind, values in scores.items():
             _log.info("%s: %s", kind, values)
     return task.report(dev, scores, result.seconds)
@@ -151,6 +154,7 @@ def _evaluate(loaded: _Loaded) -> dict:
     evaluation = task.score(loaded.model.run, dev, plan.eval_batch_size, loaded.world)
     if loaded.world.is_main:
         task.save_answers(evaluation.outputs, plan.output_dir)
+        task.show_answers(plan.output_dir)
         for line in task.summary(dev, evaluation.metrics).splitlines():
             _log.info("%s", line)
     engine = {"engine": plan.engine} if plan.engine else {}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from paddle import nn
 
 from mobilebert.data.collate import PackedDataset
@@ -16,6 +17,7 @@ from mobilebert.tasks.plan import RunPlan
 from mobilebert.text.tokenizer import MobileBertTokenizer
 from mobilebert.train import Evaluation
 from mobilebert.train.parallel import World
+from mobilebert.train.step import LossFn
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,19 @@ class Split:
     digest: str = ""
 
 
+@dataclass(frozen=True)
+class Loss:
+    """What a training makes small.
+
+    Attributes:
+        function: model and batch -> the mean over the batch's examples, each counted with its weight.
+        weights: [N] of the train set's examples; None where each counts 1.
+    """
+
+    function: LossFn
+    weights: np.ndarray | None = None
+
+
 class Task(ABC):
     """A head and the data, metrics and files that belong to it.
 
@@ -46,7 +61,8 @@ class Task(ABC):
         purpose: what a model is for, in messages.
         outputs: fields of the head's output that scores and predictions are made of.
         max_seq_length: tokens of a row.
-        answer_files: what ``save_answers`` writes; stands in ``best/`` and in the output folder.
+        answer_files: what ``save_answers`` may write; stands in ``best/`` and in the output folder.
+        pictures: what ``show_answers`` may write.
     """
 
     head: str
@@ -55,6 +71,7 @@ class Task(ABC):
     outputs: tuple[str, ...]
     max_seq_length: int
     answer_files: tuple[str, ...] = ()
+    pictures: tuple[str, ...] = ()
 
     @abstractmethod
     def check(self, plan: RunPlan) -> None:
@@ -81,6 +98,10 @@ class Task(ABC):
     def load(self, kind: str, plan: RunPlan, tokenizer: MobileBertTokenizer, world: World) -> list[Split]:
         """Read and encode ``train``, ``dev`` or ``test``; raises ``InputError``."""
 
+    def loss(self, train: Split) -> Loss:
+        """What is trained on; by default the head's own loss."""
+        return Loss(lambda net, batch: net(**batch).loss)
+
     @abstractmethod
     def note(self, config: MobileBertConfig) -> MobileBertConfig:
         """The configuration with how this task reads, for whoever uses the trained checkpoint."""
@@ -96,6 +117,10 @@ class Task(ABC):
     @abstractmethod
     def save_answers(self, answers: Any, folder: Path) -> None:
         """Write ``answer_files``."""
+
+    def show_answers(self, folder: Path) -> None:
+        """Say and draw what ``save_answers`` wrote into ``folder``; called once, at the end, on rank 0."""
+        return
 
     @abstractmethod
     def report(self, dev: Sequence[Split], scores: dict[str, Any], seconds: float | None) -> dict[str, Any]:

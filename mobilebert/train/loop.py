@@ -44,6 +44,7 @@ def train(
     hooks: Hooks = Hooks(),  # noqa: B008 (frozen)
     start: Start = Start(),  # noqa: B008 (frozen)
     header: RunHeader = RunHeader(),  # noqa: B008 (frozen)
+    weights: np.ndarray | None = None,
 ) -> TrainResult:
     """Train ``model`` in place.
 
@@ -57,13 +58,14 @@ def train(
             On many devices build it after ``parallel.start()``, which chooses the device; rank 0's weights win.
         train_set: see ``TrainSet``.
         loss_fn: scalar loss, the *mean over the examples* of the batch it is given (accumulation, short batches and
-            ranks are weighted by their number of examples on that assumption). Keys and dtypes are those of
-            ``train_set.batch``.
+            ranks are weighted by their number of examples on that assumption). With ``weights`` the mean weighted by
+            them. Keys and dtypes are those of ``train_set.batch``.
         settings: see ``TrainSettings``.
         output_dir: made where missing.
         hooks: see ``Hooks``.
         start: a fresh run or a resumed one; see ``Start``.
         header: see ``RunHeader``.
+        weights: [N] how much each example counts in the loss of its step, above 0; None for all alike.
 
     Returns:
         TrainResult.
@@ -76,7 +78,7 @@ def train(
             written.
     """
     with parallel.lock_output(Path(output_dir), parallel.start()):
-        run = begin(model, train_set, settings, Path(output_dir), hooks, start, header)
+        run = begin(model, train_set, settings, Path(output_dir), hooks, start, header, weights)
         with closing(run.log):
             with StopSignals() as signals:
                 stop_signal = _loop(run, loss_fn, signals)
@@ -96,7 +98,7 @@ def _loop(run: Run, loss_fn: LossFn, signals: StopSignals) -> int:
     mixed_precision = autocast(settings.amp)
     stop_signal = 0
     state.model.train()
-    with closing(step_batches(run.train_set, settings, length, progress.step, state.world)) as batches:
+    with closing(step_batches(run.train_set, settings, length, progress.step, state.world, run.weights)) as batches:
         while True:
             finished = progress.step >= length.total_steps
             if run.hooks.evaluate and not stop_signal and progress.evaluation_is_due(settings, finished):

@@ -23,6 +23,7 @@ class Run:
     Attributes:
         state: what a checkpoint holds.
         train_set, settings, output_dir, hooks: as given to ``train``.
+        weights: as given to ``train``.
         length: of the run, in steps.
         log, meter: what it writes down, and its speed.
         saved_step: step of the newest checkpoint; -1 where there is none.
@@ -33,6 +34,7 @@ class Run:
     settings: TrainSettings
     output_dir: Path
     hooks: Hooks
+    weights: np.ndarray | None
     length: RunLength
     log: runlog.RunLog
     meter: runlog.Meter
@@ -47,10 +49,13 @@ def begin(
     hooks: Hooks,
     start: Start,
     header: RunHeader,
+    weights: np.ndarray | None,
 ) -> Run:
     """Check everything, then build the run's parts: new, or exactly as a checkpoint left them."""
     if len(train_set) == 0:
         raise InputError("the train set is empty; check the train file")
+    if weights is not None and not (len(weights) == len(train_set) and (weights > 0).all()):
+        raise InputError(f"{len(weights)} weights for {len(train_set)} examples: expected as many, each above 0")
     if settings.early_stop_patience and hooks.evaluate is None:
         raise InputError(f"early_stop_patience={settings.early_stop_patience}: there is no evaluation (no dev set)")
     check_amp(settings.amp)
@@ -86,7 +91,7 @@ def begin(
     log.hyper_parameters(settings, header)
     log.graph(model, train_set.batch(np.arange(1)))
     meter = runlog.Meter(first_step=progress.step, seconds_before=progress.seconds)
-    return Run(state, train_set, settings, output_dir, hooks, length, log, meter, saved_step)
+    return Run(state, train_set, settings, output_dir, hooks, weights, length, log, meter, saved_step)
 
 
 def _resume(state: RunState, output_dir: Path, start: Start, hooks: Hooks) -> list[str]:

@@ -24,11 +24,11 @@ class StepBatch:
 
     Attributes:
         examples: [N] indices of its examples, over all ranks.
-        micro_batches: this rank's share, cut into batches: the number of examples of each, and its arrays.
+        micro_batches: this rank's part, cut into batches: the share that each has in the step's loss, and its arrays.
     """
 
     examples: np.ndarray
-    micro_batches: list[tuple[int, dict[str, np.ndarray]]]
+    micro_batches: list[tuple[float, dict[str, np.ndarray]]]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class StepOutcome:
     """What the forward and backward passes of one step gave, over all ranks.
 
     Attributes:
-        loss: mean over the examples.
+        loss: mean over the examples, or their weighted mean.
         grad_norm: global norm of the gradients, without the loss scale.
         any_signal: whether any rank received a signal to stop.
     """
@@ -52,14 +52,26 @@ class StepOutcome:
 
 
 def step_batches(
-    train_set: TrainSet, settings: TrainSettings, length: RunLength, first_step: int, world: parallel.World
+    train_set: TrainSet,
+    settings: TrainSettings,
+    length: RunLength,
+    first_step: int,
+    world: parallel.World,
+    weights: np.ndarray | None = None,
 ) -> Generator[StepBatch, None, None]:
-    """The data of each step from ``first_step`` on, prepared by a background thread."""
+    """The data of each step from ``first_step`` on, prepared by a background thread.
+
+    Every rank knows all examples of a step, so that with ``weights`` too ([N], of the examples) the shares of all
+    micro-batches on all ranks sum to 1.
+    """
+
+    def size(part: np.ndarray) -> float:
+        return len(part) if weights is None else float(weights[part].sum(dtype=np.float64))
 
     def make(examples: np.ndarray) -> StepBatch:
-        share = parallel.rank_share(examples, world)
-        parts = [share[start : start + settings.batch_size] for start in range(0, len(share), settings.batch_size)]
-        return StepBatch(examples, [(len(part), train_set.batch(part)) for part in parts])
+        own = parallel.rank_share(examples, world)
+        parts = [own[start : start + settings.batch_size] for start in range(0, len(own), settings.batch_size)]
+        return StepBatch(examples, [(size(part) / size(examples), train_set.batch(part)) for part in parts])
 
     order = step_examples(
         np.asarray(train_set.lengths),
@@ -89,11 +101,10 @@ def forward_backward(
     """
     dtype = state.parameters[0].dtype
     loss_sum = paddle.zeros([1], dtype)
-    for count, arrays in batch.micro_batches:
+    for weight, arrays in batch.micro_batches:
         tensors = {key: paddle.to_tensor(array) for key, array in arrays.items()}
         with mixed_precision():
             loss = loss_fn(state.model, tensors).astype(dtype)
-        weight = count / len(batch.examples)
         (loss * (weight * state.scaler.scale)).backward()
         loss_sum += loss.detach() * weight
     return loss_sum

@@ -13,7 +13,7 @@ from mobilebert.data.collate import PackedDataset
 from mobilebert.data.glue.files import read_split
 from mobilebert.data.glue.tasks import TASKS
 from mobilebert.model.config import MobileBertConfig
-from mobilebert.tasks import classifier, classify
+from mobilebert.tasks import class_scores, classifier, classify
 from mobilebert.text.tokenizer import MobileBertTokenizer
 from mobilebert.train.optim import learning_rate_at
 from mobilebert.train.sampler import epoch_order
@@ -114,5 +114,5 @@ def test_the_mean_loss_is_transformers_loss(vocab, tmp_path):
     rng = np.random.default_rng(0)
     logits, labels = rng.normal(size=(7, 3)), rng.integers(0, 3, 7)
     theirs = torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(labels)).item()
-    assert classify.mean_loss(TASKS["mnli"], logits, labels) == pytest.approx(theirs, rel=1e-12)
-    assert classify.mean_loss(TASKS["mnli"], logits, (labels + 1) % 3) != pytest.approx(theirs, rel=1e-3)
+    assert class_scores.mean_loss(TASKS["mnli"], logits, labels) == pytest.approx(theirs, rel=1e-12)
+    assert class_scores.mean_loss(TASKS["mnli"], logits, (labels + 1) % 3) != pytest.approx(theirs, rel=1e-3)

@@ -12,10 +12,10 @@ from mobilebert.data.glue.files import read_split
 from mobilebert.data.glue.tasks import NLI, TASKS
 from mobilebert.model.config import MobileBertConfig
 from mobilebert.model.heads import HEADS
-from mobilebert.tasks import classifier, classify
-from mobilebert.tasks.classify import own_task
+from mobilebert.tasks import class_files, class_scores, classifier
 from mobilebert.tasks.layer_depth import depth_of
 from mobilebert.tasks.model import run_of
+from mobilebert.tasks.own import own_task
 from mobilebert.tasks.recipes import PRESETS, train_settings
 from mobilebert.text.tokenizer import MobileBertTokenizer
 from mobilebert.train.parallel import World
@@ -55,11 +55,11 @@ def dataset(task, split, labels, tokenizer):
 
 
 def evaluate(model, *further):
-    return classify.evaluate(run_of(model, ["logits"]), *further)
+    return class_scores.evaluate(run_of(model, ["logits"]), *further)[0]
 
 
 def logits_of(model, *further):
-    return classify.logits_of(run_of(model, ["logits"]), model.config.num_labels, *further)
+    return class_scores.logits_of(run_of(model, ["logits"]), model.config.num_labels, *further)
 
 
 def test_another_class_order_gives_the_same_accuracy(checkpoint, tokenizer, tmp_path):
@@ -156,8 +156,8 @@ def test_the_loss_is_the_mean_over_all_examples(config, tokenizer):
 
     logits, gold = np.array([[2.0, 0.0], [0.0, 1.0], [1.0, 1.0]], np.float32), np.array([0, 0, 1])
     by_hand = (np.log(1 + np.exp(-2)) + np.log(1 + np.exp(1)) + np.log(2)) / 3
-    assert classify.mean_loss(task, logits, gold) == pytest.approx(by_hand)
-    assert classify.mean_loss(TASKS["stsb"], np.array([[1.0], [4.0]]), np.array([2.0, 2.0])) == pytest.approx(2.5)
+    assert class_scores.mean_loss(task, logits, gold) == pytest.approx(by_hand)
+    assert class_scores.mean_loss(TASKS["stsb"], np.array([[1.0], [4.0]]), np.array([2.0, 2.0])) == pytest.approx(2.5)
 
 
 def test_both_mnli_sets_have_their_own_metrics(config, tokenizer):
@@ -196,19 +196,19 @@ def test_the_digest_sees_every_column():
 
 def test_a_missing_mismatched_set_is_left_out(tmp_path, caplog):
     (tmp_path / "dev_matched.tsv").write_bytes((SAMPLES / "MNLI" / "dev_matched.tsv").read_bytes())
-    assert classify.Files(str(tmp_path), {}).splits(TASKS["mnli"], "dev") == ("dev_matched",)
+    assert class_files.Files(str(tmp_path), {}).splits(TASKS["mnli"], "dev") == ("dev_matched",)
     assert "no dev_mismatched.tsv" in caplog.text
 
 
 def test_classes_of_a_task_of_ones_own(tmp_path, checkpoint):
     (tmp_path / "t.csv").write_text("text,stars\na,3\nb,1\nc,10\n")
-    files = classify.Files(None, {"train": str(tmp_path / "t.csv")})
+    files = class_files.Files(None, {"train": str(tmp_path / "t.csv")})
     assert own_task(files, ("text",), "stars", (), False, None).labels == ("1", "3", "10")
     assert own_task(files, ("text",), "stars", ("10", "3", "1"), False, None).labels == ("10", "3", "1")
     assert own_task(files, ("text",), "stars", (), True, None).is_regression
-    assert own_task(classify.Files(None, {}), ("text",), "stars", (), False, str(checkpoint)).labels == GOOGLE
+    assert own_task(class_files.Files(None, {}), ("text",), "stars", (), False, str(checkpoint)).labels == GOOGLE
     with pytest.raises(InputError, match="which classes are there"):
-        own_task(classify.Files(None, {}), ("text",), "stars", (), False, None)
+        own_task(class_files.Files(None, {}), ("text",), "stars", (), False, None)
 
 
 def test_presets_are_complete_and_mnli_is_the_originals():

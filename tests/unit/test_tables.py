@@ -13,7 +13,8 @@ from mobilebert.data.glue.files import read_file, read_split, write_submission
 from mobilebert.data.glue.tasks import TASKS, Task
 from mobilebert.data.tables import open_table
 from mobilebert.model.config import MobileBertConfig
-from mobilebert.tasks.classify import Files, own_task
+from mobilebert.tasks.class_files import Files
+from mobilebert.tasks.own import own_task
 
 SAMPLES = Path(__file__).parents[2] / "samples" / "glue"
 

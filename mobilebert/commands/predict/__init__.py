@@ -90,10 +90,11 @@ def parse_args() -> argparse.Namespace:
     _add_batch(classify, ".tsv, .csv or .jsonl with named columns, or .txt, one text a line")
     classify.add_argument(
         "--text_column", nargs="+", metavar="COLUMN",
-        help="of --input: one column, or two for pairs (default: the names that GLUE's files use)",
+        help="of --input: one column, or two for pairs (default: those that were trained on, or well-known names)",
     )  # fmt: skip
     group = classify.add_argument_group("how to read (default: as the model was trained)")
     group.add_argument("--max_seq_length", type=int, help="tokens; what is longer is cut off")
+    group.add_argument("--threshold", type=float, help="several labels a text: probability above which it has one")
     _add_json(classify.add_argument_group("output"))
 
     args = parser.parse_args()
@@ -179,15 +180,20 @@ def main() -> None:
         session.run(args.question)
     elif args.input is not None:
         files = Path(args.input), Path(args.output)
-        cli.say(predict_batch.classify_file(model, *files, args.overwrite, args.text_column, args.max_seq_length))
+        cli.say(predict_batch.classify_file(model, *files, args.overwrite, args.text_column, _deciding(args)))
     else:
-        ClassifyingSession(model, args.max_seq_length, args.json).run(args.text, args.text_pair)
+        ClassifyingSession(model, _deciding(args), args.json).run(args.text, args.text_pair)
 
 
 def _reading(args: argparse.Namespace) -> dict:
     """The options of ``Predictor.read`` that the command line has."""
     names = "allow_no_answer null_score_diff_threshold max_answer_length max_seq_length doc_stride"
     return {name: getattr(args, name) for name in names.split()}
+
+
+def _deciding(args: argparse.Namespace) -> dict:
+    """The options of ``Predictor.classify`` that the command line has."""
+    return {"max_seq_length": args.max_seq_length, "threshold": args.threshold}
 
 
 def run() -> NoReturn:

@@ -12,9 +12,10 @@ from mobilebert.base.errors import InputError, QuestionTooLongError
 from mobilebert.commands.predict import view as view
 from mobilebert.commands.predict.output import ERROR, errors_in, is_output, write_rows
 from mobilebert.commands.predict.session import Model, check_pair
-from mobilebert.data.classify.examples import Examples, find_text_columns, read_examples, read_lines
+from mobilebert.data.classify.columns import Columns, find_text_columns, header_of
+from mobilebert.data.classify.examples import Examples, FileRules, read_examples, read_lines
 from mobilebert.data.qa.squad_json import SquadExample, id_text, is_empty, read_squad
-from mobilebert.data.tables import JsonValue, open_table
+from mobilebert.data.tables import JsonValue, bare, open_table
 from mobilebert.data.texts import check_text
 from mobilebert.inference import engines
 from mobilebert.inference.predictor import Predictor, Reading
@@ -73,40 +74,57 @@ def classify_file(
     output: Path,
     overwrite: bool,
     columns: Sequence[str] | None,
-    max_seq_length: int | None,
+    options: dict[str, Any],
 ) -> str:
     """Classify every text or pair of a file; arguments and result as of ``answer_file``.
 
     Args:
         model, path, output, overwrite: as there.
-        columns: of the file; None looks for the names that GLUE uses.
-        max_seq_length: tokens.
+        columns: of the file; None looks for those that the model was trained on, then for well-known names.
+        options: of ``Predictor.classify_batch``.
 
     Raises:
-        InputError: bad input, or an ``output`` that is of another run.
+        InputError: bad input, or an ``output`` that is of another run; or, when all is written, texts that are empty.
     """
     _check_paths(model, path, output)
-    examples = read_texts(path, columns)
+    examples = read_texts(path, columns, model.source.rules.columns)
     check_pair(model.source, examples.pairs is not None, "two columns (--text_column)")
     pairs = examples.pairs or [None] * len(examples)
-    run = _run_digest(model, {"max_seq_length": max_seq_length}, output)
+    # What is None is left out: a file that an earlier version has begun goes on.
+    said = {name: value for name, value in options.items() if value is not None or name == "max_seq_length"}
+    run = _run_digest(model, said, output)
     prints = [_row_digest(run, text, pair) for text, pair in zip(examples.texts, pairs, strict=True)]
 
     def make_compute():
         predictor = model.load()
 
         def compute(rows: slice) -> list[dict[str, Any]]:
-            seconds = None if examples.pairs is None else examples.pairs[rows]
-            results = predictor.classify_batch(examples.texts[rows], seconds, max_seq_length=max_seq_length)
+            asked = [row for row in range(len(examples))[rows] if _has_text(examples.texts[row], pairs[row])]
+            seconds = None if examples.pairs is None else [examples.pairs[row] for row in asked]
+            results = predictor.classify_batch([examples.texts[row] for row in asked], seconds, **options)
+            found = dict(zip(asked, results, strict=True))
             return [
-                view.classification_document(text, pair, result)
-                for text, pair, result in zip(examples.texts[rows], pairs[rows], results, strict=True)
+                view.classification_document(examples.texts[row], pairs[row], found[row])
+                if row in found
+                else {ERROR: f"text {examples.ids[row]} is empty"}
+                for row in range(len(examples))[rows]
             ]
 
         return compute
 
     done = write_rows(output, examples.ids, prints, make_compute, overwrite, "classifying")
+    failed = errors_in(output)
+    if failed:
+        raise InputError(
+            f"{output}: {len(failed)} of {len(examples)} texts are not classified, their lines hold the error "
+            f"(first: {failed[0]}); all others are classified"
+        )
     return _summary(output, len(examples), done, "texts")
+
+
+def _has_text(text: str, pair: str | None) -> bool:
+    """Whether there is anything to classify; of a pair, one of the two may be empty, as in QQP's files."""
+    return bool(bare(text) or bare(pair or ""))
 
 
 def _read(predictor: Predictor, questions: Sequence[SquadExample], options: dict[str, Any]) -> list[Reading | str]:
@@ -141,8 +159,7 @@ def read_questions(path: Path) -> list[SquadExample]:
         return read_squad(path, purpose="answer", may_be_empty=True)[0]
     if _suffix(path) not in (".jsonl", ".tsv", ".csv"):
         raise InputError(f"{path}: expected SQuAD's .json, or .jsonl, .tsv or .csv with columns question and context")
-    others = set(open_table(path).header) - {"question", "context", "id"}  # nobody reads them: answers, titles
-    table = open_table(path, may_lack=others)
+    table = open_table(path, wanted=("question", "context"))  # others may be lacking: answers, titles
     question_at, context_at = table.positions(["question", "context"])
     id_at = table.positions(["id"])[0] if "id" in table.header else None
     questions = []
@@ -165,19 +182,22 @@ def read_questions(path: Path) -> list[SquadExample]:
 
 def _id(where: str, cell: str) -> str:
     """An id of a table, as an id of SQuAD's JSON is read."""
+    if getattr(cell, "kind", None) == "absent":
+        raise InputError(f"{where} is missing, which the first line has")
     value: Any = cell if not isinstance(cell, JsonValue) else json.loads(cell) if cell else None
     text = id_text(where, value)
     check_text(where, text)
     return text
 
 
-def read_texts(path: Path, columns: Sequence[str] | None) -> Examples:
-    """Texts or pairs of texts.
+def read_texts(path: Path, columns: Sequence[str] | None, noted: Columns | None = None) -> Examples:
+    """Texts or pairs of texts; they may be empty.
 
     Args:
         path: a table (``.tsv``, ``.csv``, ``.jsonl``, ``.json``) with named columns, or ``.txt`` with one text a line;
             each may end in ``.gz``.
-        columns: one, or two for pairs; None looks for the names that GLUE uses.
+        columns: one, or two for pairs; None looks for those in ``noted``, then for well-known names.
+        noted: columns of the table that the model was trained on.
 
     Raises:
         InputError: a file of another format, without such columns, or without text.
@@ -186,12 +206,12 @@ def read_texts(path: Path, columns: Sequence[str] | None) -> Examples:
         if columns is not None:
             raise InputError(f"--text_column: {path} is lines of text without columns; name it .tsv if it has some")
         return read_lines(path)
-    return read_examples(path, columns or _text_columns(path), None, None)
+    return read_examples(path, columns or _text_columns(path, noted), None, None, FileRules(may_be_empty=True))
 
 
-def _text_columns(path: Path) -> Sequence[str]:
-    header = open_table(path).header
-    found = find_text_columns(header)
+def _text_columns(path: Path, noted: Columns | None) -> Sequence[str]:
+    header = header_of(path)
+    found = noted.texts if noted is not None and set(noted.texts) <= set(header) else find_text_columns(header)
     if found is None:
         raise InputError(f"{path}: which of its columns is the text? --text_column {'|'.join(header)}")
     return found

@@ -189,13 +189,13 @@ class ClassifyingSession:
 
     Args:
         model: see ``Model``.
-        max_seq_length: as of ``Predictor.classify``.
+        options: as of ``Predictor.classify``.
         as_json: one JSON object a text.
     """
 
-    def __init__(self, model: Model, max_seq_length: int | None, as_json: bool):
+    def __init__(self, model: Model, options: dict[str, Any], as_json: bool):
         self.model = model
-        self.max_seq_length = max_seq_length
+        self.options = options
         self.as_json = as_json
         self.style = view.Style.of(sys.stdout)
 
@@ -215,7 +215,7 @@ class ClassifyingSession:
 
     def classify(self, text: str, pair: str | None) -> None:
         """Classify one text or pair, on standard output."""
-        result = self.predictor.classify(text, pair, max_seq_length=self.max_seq_length)
+        result = self.predictor.classify(text, pair, **self.options)
         if self.as_json:
             _print_json(view.classification_document(text, pair, result))
             return

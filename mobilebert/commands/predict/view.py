@@ -70,13 +70,14 @@ def show_reading(context: str, reading: Reading, threshold: float, style: Style)
 
 
 def show_classification(result: Classification, is_regression: bool, style: Style) -> str:
-    """The class and every class's probability, likeliest first; or the number."""
+    """The class (or the labels) and every class's probability, likeliest first; or the number."""
     if is_regression:
         return f"{printable(result.label)}: {result.score:.3f}"
     widest = max(len(printable(label)) for label in result.scores)
     ranked = sorted(result.scores.items(), key=lambda item: -item[1])
     lines = [f"{printable(label):{widest}}  {score:6.1%}" for label, score in ranked]
-    return "\n".join([style.strong(lines[0]), *lines[1:]])
+    count = 1 if result.chosen is None else len(result.chosen)  # the likeliest are those that are chosen
+    return "\n".join([*map(style.strong, lines[:count]), *lines[count:]])
 
 
 def reading_document(question: str, context: str, reading: Reading) -> dict[str, Any]:
@@ -94,7 +95,8 @@ def classification_document(text: str, pair: str | None, result: Classification)
     """A classification for programs; the keys are documented in docs/deploy.md."""
     texts = {"text": text} if pair is None else {"text": text, "text_pair": pair}
     scores = {label: _rounded(score) for label, score in result.scores.items()}
-    return {**texts, "label": result.label, "score": _rounded(result.score), "scores": scores}
+    chosen = {} if result.chosen is None else {"labels": list(result.chosen)}
+    return {**texts, "label": result.label, **chosen, "score": _rounded(result.score), "scores": scores}
 
 
 def _answer_document(context: str, answer: Answer) -> dict[str, Any]:

@@ -84,8 +84,8 @@ def find_label_column(header: Sequence[str]) -> str | None:
 def find_columns(path: str | Path, texts: Sequence[str] = (), label: str | None = None) -> Columns:
     """The columns to train on, where not all of them were named.
 
-    By well-known names; in a table of two columns (a number of the row does not count), one of which repeats few values,
-    by that.
+    By well-known names; in a table of two columns (a number of the row does not count) also by shape: one repeats few
+    values, the other does not.
 
     Args:
         path: see ``open_table``.
@@ -117,9 +117,7 @@ def header_of(path: str | Path) -> tuple[str, ...]:
     return open_table(path, wanted=sorted(names)).header
 
 
-def _by_shape(
-    table: Table, texts: tuple[str, ...] | None, label: str | None
-) -> tuple[tuple[str, ...], str] | None:
+def _by_shape(table: Table, texts: tuple[str, ...] | None, label: str | None) -> tuple[tuple[str, ...], str] | None:
     """Text and label of a table of two columns: the label repeats few values, the text hardly repeats any."""
     places = [at for at, name in enumerate(table.header) if _plain(name) not in _COUNTERS]
     if len(places) != 2:
@@ -129,9 +127,9 @@ def _by_shape(
     for text_at, label_at in ((0, 1), (1, 0)):
         if texts not in (None, (names[text_at],)) or label not in (None, names[label_at]):
             continue
-        if label is not None or _repeats(row[label_at] for row in rows):
-            if texts is not None or not _repeats(row[text_at] for row in rows):
-                return (names[text_at],), names[label_at]
+        is_label = label is not None or _repeats(row[label_at] for row in rows)
+        if is_label and (texts is not None or not _repeats(row[text_at] for row in rows)):
+            return (names[text_at],), names[label_at]
     return None
 
 

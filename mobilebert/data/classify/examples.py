@@ -29,7 +29,7 @@ class Examples:
         ids: the file's index column, or the row's number counted from 0.
         texts: first (or only) sentences.
         pairs: second sentences, or None.
-        labels: [N], int64 class indices, or float32 scores; [N, L], float32, 1 for each label that the text has; or None.
+        labels: [N], int64 class indices, or float32 scores; [N, L], float32, 1 where a text has a label; or None.
         lines: of the file, counted from 1; None for texts of no file.
     """
 
@@ -144,12 +144,13 @@ def read_examples(
     _refuse_empty(table, empty, rules)
     if not ids:
         raise InputError(f"{path}: no examples; expected rows below the header {', '.join(table.header)}")
+    has_classes = label_ids is not None and sets is None
     return Examples(
         source=str(path),
         ids=ids,
         texts=columns[0],
         pairs=columns[1] if len(columns) == 2 else None,
-        labels=np.array(labels, np.int64 if label_ids is not None and sets is None else np.float32) if label_at else None,
+        labels=np.array(labels, np.int64 if has_classes else np.float32) if label_at else None,
         lines=lines,
     )
 

@@ -58,7 +58,7 @@ class LabelSets:
             return [name for name, flag in zip(self.indicators, flags, strict=True) if flag]
         (cell,) = cells
         kind = getattr(cell, "kind", "text")
-        if bare(cell) and is_missing(cell, ("-1", *classes)) or kind in ("null", "NaN", "absent", "absent at first"):
+        if (bare(cell) and is_missing(cell, ("-1", *classes))) or kind in ("null", "NaN", "absent", "absent at first"):
             return None
         if kind == "object":
             raise InputError(f"{where}: the label is an object, {cell[:40]!r}; expected a list of words")

@@ -1,4 +1,4 @@
-"""GLUE's scores in percent, computed by scikit-learn and SciPy.
+"""GLUE's scores, and those of several classes or labels, in percent, computed by scikit-learn and SciPy.
 
 Source: the metrics of Wang et al. 2019, "GLUE", table 1, under the names that Hugging Face's ``evaluate`` uses.
 """
@@ -9,7 +9,10 @@ import numpy as np
 
 from mobilebert.base.errors import InputError
 
-METRICS = ("accuracy", "f1", "matthews_correlation", "pearson", "spearmanr")
+METRICS = (
+    *("accuracy", "f1", "matthews_correlation", "pearson", "spearmanr"),
+    *("macro_f1", "micro_f1", "exact_match"),  # of tasks of one's own; the last two of several labels a text
+)
 
 
 def compute(
@@ -19,8 +22,8 @@ def compute(
 
     Args:
         metrics: names from ``METRICS``.
-        predictions: [N], class indices, or scores for the two correlations.
-        references: [N], the same of the gold labels.
+        predictions: [N], class indices, or scores for the two correlations; [N, L], 1 for each label that is given.
+        references: the same of the gold labels.
         positive: the class index that F1 counts as found; classes in another order move it.
 
     Returns:
@@ -51,8 +54,11 @@ def _score(name: str, predictions: np.ndarray, references: np.ndarray, positive:
     from scipy import stats
     from sklearn import metrics as sklearn_metrics
 
-    if name == "accuracy":
+    if name in ("accuracy", "exact_match"):
         return float(sklearn_metrics.accuracy_score(references, predictions))
+    if name in ("macro_f1", "micro_f1"):
+        average = name.removesuffix("_f1")
+        return float(sklearn_metrics.f1_score(references, predictions, average=average, zero_division=0.0))
     if name == "f1":
         # Binary by hand of `labels`: scikit-learn refuses pos_label where neither side has it.
         return float(

@@ -72,6 +72,7 @@ def read_file(
 def _read(task: Task, path: Path, split: str, labels: Sequence[str], rules: FileRules) -> Examples:
     """Read a file by the rules of its task; ``split`` begins with the kind."""
     labelled = not split.startswith("test")
+    rules = replace(rules, label_sets=task.label_sets)
     if task.name in TASKS:
         may_be_empty = task.name in UNCOUNTED
         rules = replace(rules, score_range=STSB_RANGE, broken_rows=task.broken_rows, may_be_empty=may_be_empty)
@@ -134,11 +135,15 @@ def prediction_words(task: Task, labels: Sequence[str], predictions: np.ndarray)
     Args:
         task: whose words to use.
         labels: class names in the order of the class indices.
-        predictions: [N], class indices, or scores; GLUE's scores are held to their range 0..5.
+        predictions: [N], class indices, or scores; GLUE's scores are held to their range 0..5. Of several labels
+            [N, L], 1 for each that is given; a row's words are joined by the task's separator, or a semicolon.
     """
     if task.is_regression:
         low, high = STSB_RANGE if task.name in TASKS else (-math.inf, math.inf)
         return [f"{score:.3f}" for score in np.clip(predictions, low, high)]
+    if task.label_sets is not None:
+        separator = task.label_sets.separator or ";"
+        return [separator.join(labels[index] for index in np.flatnonzero(row).tolist()) for row in predictions]
     return [task.word(labels[index]) for index in predictions]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mobilebert.base.errors import InputError
+from mobilebert.data.classify.label_sets import LabelSets
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Task:
         splits: split -> file names that may hold it, the first found is read.
         submissions: test split -> the GLUE server's file name and how many rows it must have.
         broken_rows: how many rows with missing columns the official file may have; they are left out.
+        label_sets: how several labels of a text are written; None where each has one.
     """
 
     name: str
@@ -35,11 +37,24 @@ class Task:
     )
     submissions: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     broken_rows: int = 0
+    label_sets: LabelSets | None = None
 
     @property
     def is_regression(self) -> bool:
         """Whether the target is a number (STS-B), not a class."""
         return not self.labels
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is none of GLUE's."""
+        return self.name not in TASKS
+
+    @property
+    def problem_type(self) -> str:
+        """What a checkpoint's configuration calls such a task."""
+        if self.is_regression:
+            return "regression"
+        return "single_label_classification" if self.label_sets is None else "multi_label_classification"
 
     @property
     def dev_splits(self) -> tuple[str, ...]:
