@@ -192,8 +192,9 @@ class Classification(Task):
         return THRESHOLD if self.threshold is None else self.threshold
 
     def best_metric(self, dev: Sequence[Split]) -> str:
-        """See ``Task``."""
-        return self.glue.metrics[0] + metric_suffix(dev[0].name)
+        """See ``Task``: the task's first, but with class weights, where there is one that counts all classes alike."""
+        counts_alike = self.class_weights != "none" and "macro_f1" in self.glue.metrics
+        return ("macro_f1" if counts_alike else self.glue.metrics[0]) + metric_suffix(dev[0].name)
 
     def score(self, run: Run, dev: Sequence[Split], batch_size: int, world: World) -> Evaluation:
         """See ``Task``."""

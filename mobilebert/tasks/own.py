@@ -122,7 +122,7 @@ def own_task(
         raise InputError("which classes are there? give `train_file`, `label_order`, `regression` or `task_name`")
     if len(labels) < 2:
         raise InputError(f"`label_column={label_column}`: only {', '.join(labels)}; expected at least two classes")
-    metrics: tuple[str, ...] = ("accuracy", "f1" if len(labels) == 2 else "macro_f1")
+    metrics: tuple[str, ...] = ("accuracy", "f1", "macro_f1") if len(labels) == 2 else ("accuracy", "macro_f1")
     if label_sets is not None:
         metrics = ("micro_f1", "macro_f1", "exact_match")
     return GlueTask("own", "", text_columns, label_column, labels, metrics=metrics, label_sets=label_sets)

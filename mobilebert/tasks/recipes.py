@@ -84,7 +84,7 @@ CLASSIFICATION_RECIPES: dict[str, Recipe] = {
     ),
     # A small model on a table of one's own, from random weights: samples/own/README.md.
     "from_scratch": Recipe(
-        TrainSettings(batch_size=32, num_train_epochs=20, learning_rate=2e-3, min_lr=1e-5, decay_ratio=1.0, **_SMALL),
+        TrainSettings(batch_size=32, num_train_epochs=10, learning_rate=2e-3, min_lr=1e-5, decay_ratio=1.0, **_SMALL),
         {"max_seq_length": 128},
     ),
 }
@@ -162,5 +162,5 @@ def own_recipe(task: Task, rows: int, name: str | None = None) -> Recipe:
     recipe = recipe_of(task, name)
     if name not in (None, "from_scratch"):
         return recipe
-    half = min(2000, max(10, rows // (2 * recipe.settings.batch_size)))
+    half = min(2000, max(20, rows // (2 * recipe.settings.batch_size)))
     return replace(recipe, settings=replace(recipe.settings, eval_steps=half, save_steps=half))
