@@ -36,6 +36,9 @@ LABEL_COLUMNS = (
     *("sentiment", "intent", "topic", "topics", "emotion", "emotions", "polarity", "stars", "rating", "score"),
     *("quality", "is_duplicate", "tag", "tags", "genre", "similarity", "label_text", "y"),
 )
+# Words that tell a column where no other has one of them: Sentence Text, label_name.
+_TEXT_WORDS = {"text", "sentence", "review", "comment", "message", "content", "tweet"}
+_LABEL_WORDS = {"label", "class", "category", "sentiment", "intent", "emotion"}
 _COUNTERS = ("", "index", "id", "idx", "unnamed_0")  # a number of the row, as pandas writes it too
 _MOST_CLASSES = 50  # different values of a column that is taken for the label by its shape
 _LEAST_REPEATS = 3  # rows a value, on average
@@ -72,13 +75,15 @@ def find_text_columns(header: Sequence[str]) -> tuple[str, ...] | None:
     for names in (*TEXT_COLUMNS, *_OTHER_PAIRS, *((name,) for name in _OTHER_TEXTS)):
         if set(names) <= set(places):
             return tuple(places[name] for name in names)
-    return None
+    alone = _by_word(header, _TEXT_WORDS)
+    return None if alone is None else (alone,)
 
 
 def find_label_column(header: Sequence[str]) -> str | None:
     """The label column of a table, by name."""
     places = {_plain(name): name for name in reversed(header)}
-    return next((places[name] for name in LABEL_COLUMNS if name in places), None)
+    known = next((places[name] for name in LABEL_COLUMNS if name in places), None)
+    return _by_word(header, _LABEL_WORDS) if known is None else known
 
 
 def find_columns(path: str | Path, texts: Sequence[str] = (), label: str | None = None) -> Columns:
@@ -115,6 +120,12 @@ def header_of(path: str | Path) -> tuple[str, ...]:
     """The columns of a table; in JSON also well-known ones that the first row lacks."""
     names = {name for names in (*TEXT_COLUMNS, *_OTHER_PAIRS, _OTHER_TEXTS, LABEL_COLUMNS) for name in names}
     return open_table(path, wanted=sorted(names)).header
+
+
+def _by_word(header: Sequence[str], words: set[str]) -> str | None:
+    """The only column that has one of ``words`` in its name."""
+    found = [name for name in header if words & set(_plain(name).split("_"))]
+    return found[0] if len(found) == 1 else None
 
 
 def _by_shape(table: Table, texts: tuple[str, ...] | None, label: str | None) -> tuple[tuple[str, ...], str] | None:
