@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from mobilebert.commands import VERBS
+from mobilebert.commands.train import KINDS
 
 ROOT = Path(__file__).parents[2]
 WHERE = (
@@ -195,6 +196,12 @@ def wrong_command(words: list[str]) -> Iterator[str]:
             yield f"{line}: no verb {verb}"
             return
         reached = [f"mobilebert {verb}"] if verb in VERBS else []
+        if verb == "train" and arguments and not arguments[0].startswith("-"):
+            kind, *arguments = arguments
+            if kind not in KINDS:
+                yield f"{line}: no kind of training {kind}"
+                return
+            reached = [f"mobilebert train {kind}"]
     elif program.startswith("mobilebert-"):
         if program not in console_commands():
             yield f"{line}: no console command {program}"

@@ -58,6 +58,8 @@ def test_much_is_checked():
         ("`make no-such`", "make no-such: no target no-such"),
         ("`mobilebert-nothing --help`", "mobilebert-nothing --help: no console command mobilebert-nothing"),
         ("`python -m mobilebert covert`", "python -m mobilebert covert: no verb covert"),
+        ("`mobilebert train clasify`", "mobilebert train clasify: no kind of training clasify"),
+        ("`mobilebert train classify --tran x`", "mobilebert train classify --tran x: no flag --tran"),
         ("`mobilebert convert --revers`", "mobilebert convert --revers: no flag --revers"),
         ("```python\nfrom mobilebert import Nothing\n```\n", "python: cannot import name 'Nothing' from 'mobilebert'"),
         ("```python\nprint(\n```\n", "python: '(' was never closed, line 1"),

@@ -58,13 +58,17 @@ def no_curves(monkeypatch):
 QUIET = {"learning_rate": 1e-2, "save_steps": 0, "eval_steps": 0, "log_steps": 1, "warmup_ratio": 0.0, "batch_size": 8}
 
 
-def run(folder, model=None, data=None, loss=loss_fn, evaluate=None, resume=None, save_best=None, **settings):
+def run(
+    folder, model=None, data=None, loss=loss_fn, evaluate=None, resume=None, save_best=None, example_weights=None,
+    **settings,
+):  # fmt: skip
     model = model or network()
     settings = TrainSettings(**{**QUIET, "max_steps": 14, **settings})
     hooks = Hooks(evaluate=evaluate, save_best=save_best, copy_from_best=("answers",))
     result = train(
-        model, Rows() if data is None else data, loss, settings, folder, hooks=hooks, start=Start(resume=resume)
-    )
+        model, Rows() if data is None else data, loss, settings, folder, hooks=hooks, start=Start(resume=resume),
+        weights=example_weights,
+    )  # fmt: skip
     return model, result
 
 
@@ -133,6 +137,38 @@ def test_the_last_uneven_micro_batch_has_its_own_weight(tmp_path):
     np.testing.assert_allclose(losses(tmp_path / "three"), losses(tmp_path / "one"), rtol=1e-12)
     for a, b in zip(weights(one), weights(three), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9)
+
+
+def test_weighted_examples_give_torchs_weighted_mean_however_a_step_is_cut(tmp_path):
+    data, by_class = Rows(), np.array([0.5, 4.0])
+
+    def weighted(model, batch):
+        return paddle.nn.functional.cross_entropy(model(batch["x"]), batch["y"], weight=paddle.to_tensor(by_class))
+
+    def losses_of(name, loss=weighted, **settings):
+        model, _ = run(tmp_path / name, data=data, loss=loss, example_weights=by_class[data.y], **settings)
+        return losses(tmp_path / name), weights(model)
+
+    whole, after_whole = losses_of("whole", batch_size=12)
+    parts, after_parts = losses_of("parts", batch_size=4, gradient_accumulation_steps=3)
+    np.testing.assert_allclose(parts, whole, rtol=1e-12)
+    for a, b in zip(after_whole, after_parts, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9)
+
+    first = next(step_examples(data.lengths, 12, 42, False, 0, 1))
+    criterion = torch.nn.CrossEntropyLoss(weight=torch.tensor(by_class))
+    logits = torch.tensor(network()(paddle.to_tensor(data.x[first])).numpy())
+    assert whole[0] == pytest.approx(criterion(logits, torch.tensor(data.y[first])).item(), rel=1e-12)
+
+    # Negative control: micro-batches that count by their examples, as without weights, are another loss.
+    run(tmp_path / "counted", data=data, loss=weighted, batch_size=4, gradient_accumulation_steps=3)
+    assert not np.allclose(losses(tmp_path / "counted"), whole, rtol=1e-4)
+
+
+@pytest.mark.parametrize("bad", [np.ones(49), np.zeros(50), np.full(50, -1.0)], ids=["few", "zero", "negative"])
+def test_weights_are_as_many_as_the_examples_and_above_0(tmp_path, bad):
+    with pytest.raises(InputError, match=f"{len(bad)} weights for 50 examples: expected as many, each above 0"):
+        run(tmp_path, example_weights=bad)
 
 
 @pytest.mark.parametrize("how", ["loss", "gradient"])
