@@ -218,6 +218,7 @@ def _prepare_classification(model: Model, values: dict, limits: Limits) -> _Work
         found = predictor.classify(text, pair)
         return {
             "label": found.label,
+            "chosen": found.chosen,
             "scores": [{"label": label, "score": score} for label, score in found.scores.items()],
             "is_regression": predictor.is_regression,
         }

@@ -238,7 +238,7 @@ function showCompared(current) {
   $("compared").querySelector("tbody").replaceChildren(...rows);
 }
 
-function showClasses({ label, scores, is_regression: isRegression }) {
+function showClasses({ label, chosen, scores, is_regression: isRegression }) {
   $("reading").hidden = true;
   $("classes").hidden = false;
   if (isRegression) {
@@ -247,13 +247,14 @@ function showClasses({ label, scores, is_regression: isRegression }) {
     return { result: "Score", score };
   }
   const sorted = [...scores].sort((one, other) => other.score - one.score);
+  const best = chosen ?? [label]; // a text may have several labels, or none
   $("classes").replaceChildren(
     ...sorted.map((entry) => {
       const texts = [entry.label, percent(entry.score)].map((text) => element("span", "", text));
-      return element("div", entry.label === label ? "class best" : "class", ...texts, bar(entry.score));
+      return element("div", best.includes(entry.label) ? "class best" : "class", ...texts, bar(entry.score));
     }),
   );
-  return { result: label, score: percent(sorted[0].score) };
+  return { result: best.join(", ") || "none", score: percent(sorted[0].score) };
 }
 
 function showReading(model, passage, { answers: found, windows }) {

@@ -4,13 +4,12 @@ N examples, L labels (1 for regression)
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from mobilebert.base.errors import InputError
 from mobilebert.data.classify import metrics as class_metrics
-from mobilebert.data.classify.report import make_report
+from mobilebert.data.classify.report import Report, make_report
 from mobilebert.data.collate import PackedDataset
 from mobilebert.data.glue.tasks import Task as GlueTask
 from mobilebert.inference.rows import Run
@@ -76,7 +75,7 @@ def evaluate(
     batch_size: int,
     world: World,
     threshold: float = 0.5,
-) -> tuple[dict[str, float], dict[str, dict[str, Any]]]:
+) -> tuple[dict[str, float], dict[str, Report]]:
     """Score a model on every dev set.
 
     Args:

@@ -9,7 +9,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -28,7 +28,10 @@ from mobilebert.commands.predict.session import Model
 from mobilebert.convert.convert import convert
 from mobilebert.convert.formats import hf
 from mobilebert.data.cache import cached_rows
-from mobilebert.data.classify.examples import read_examples
+from mobilebert.data.classify.columns import find_columns
+from mobilebert.data.classify.examples import FileRules, read_examples
+from mobilebert.data.classify.label_sets import LabelSets, read_set_words
+from mobilebert.data.classify.report import make_report
 from mobilebert.data.glue.files import read_split
 from mobilebert.data.glue.tasks import TASKS
 from mobilebert.data.packed import PackedRows
@@ -42,6 +45,8 @@ from mobilebert.inference.source import read_source
 from mobilebert.model import tensor_files
 from mobilebert.model.config import MobileBertConfig
 from mobilebert.model.heads import HEADS
+from mobilebert.tasks import class_answers
+from mobilebert.tasks.class_answers import ClassAnswers
 from mobilebert.text.tokenizer import MobileBertTokenizer
 from mobilebert.train import Evaluation, Hooks, Start, TrainSettings, train
 
@@ -321,6 +326,35 @@ def make_tables(folder: Path) -> None:
     (folder / "t.json").write_text(json.dumps(objects, indent=1))
 
 
+def make_report_file(folder: Path) -> None:
+    report = make_report(("a", "b"), np.array([0, 1, 1]), np.array([0, 0, 1]))
+    ClassAnswers({"dev": report}, None).write(folder)
+
+
+def read_report_file(folder: Path) -> str:
+    class_answers.show(folder, in_log=True)
+    return (folder / class_answers.CLASSES).read_text()
+
+
+def make_label_sets(folder: Path) -> None:
+    rows = [{"comment": f"good film {i}", "topics": ["a", "b"][: i % 3]} for i in range(8)]
+    (folder / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "t.csv").write_text("comment;topics\n" + "".join(f"good film {i};{'a|b'[: i % 4]}\n" for i in range(8)))
+
+
+def read_label_sets(folder: Path) -> str:
+    found = []
+    for name, separator in (("t.jsonl", ""), ("t.csv", "|")):
+        if (folder / name).exists():
+            columns = replace(find_columns(folder / name), separator=separator)
+            words = read_set_words(folder / name, columns)
+            rules = FileRules(label_sets=LabelSets(separator))
+            label_ids = {word: index for index, word in enumerate(words)}
+            examples = read_examples(folder / name, columns.texts, columns.label, label_ids, rules)
+            found.append((words, examples.texts, examples.labels.tolist()))
+    return repr(found)
+
+
 def read_tables(folder: Path) -> str:
     found = []
     for name in ("t.tsv", "t.csv", "t.jsonl", "t.json"):
@@ -384,6 +418,8 @@ KINDS = {
     "squad": Kind(("squad.json",), make_squad, read_squad_file),
     "cache": Kind(("cache/rows.safetensors",), make_cache, use_cache),
     "tables": Kind(("t.tsv", "t.csv", "t.jsonl", "t.json"), make_tables, read_tables),
+    "label-sets": Kind(("t.jsonl", "t.csv"), make_label_sets, read_label_sets),
+    "class-report": Kind(("classes.json",), make_report_file, read_report_file),
     "glue": Kind(("STS-B/dev.tsv", "CoLA/dev.tsv"), make_glue, read_glue),
     "predictions": Kind(("answers.jsonl", "questions.jsonl"), make_predictions, predict),
 }

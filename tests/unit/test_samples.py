@@ -12,6 +12,8 @@ import pytest
 
 from mobilebert.data.qa.squad_json import read_squad
 from mobilebert.text.tokenizer import MobileBertTokenizer
+from samples.own.generate import TABLES, vocabulary
+from samples.own.generate import generate as generate_table
 from samples.squad.generate import generate, texts_of, write_passage
 from samples.squad.names import ENDINGS, Dice, belongs_to_dev
 from samples.squad.topics import TOPICS
@@ -157,3 +159,28 @@ def test_command_line_writes_what_run_squad_reads(tmp_path):
     wrong = run("--questions", "5")
     assert wrong.returncode == 2
     assert wrong.stderr == "error: --questions 5: expected 1 to 3\n"
+
+
+# samples/own
+
+TABLE_DIGESTS = {
+    "reviews.csv": "9d1dbf4889d5bfa1b6606d4dee1f451bab4cb472f5334a628070396fa134ebdb",
+    "tickets.csv": "42106fd08355139d5a91a4ba3d03ec610a62018e20a4d001057263738575efbf",
+    "topics.jsonl": "84deb5dc8fa6f7fe23f664e1bcf4688f2c3cc84870556148f7341dba2941f4a1",
+    "scores.csv": "277861e3385b1806d3a4e66365bbd7fb5d8abfafa0fca1a9bbb1545edb1d3d33",
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_are_the_same_everywhere(name):
+    content = generate_table(name, 60, 0)
+    assert hashlib.sha256(content.encode()).hexdigest() == TABLE_DIGESTS[name]
+    assert generate_table(name, 60, 1) != content
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_vocabulary_has_every_word_of_the_tables(name):
+    words = set(re.findall(r"\w+", re.sub(r"\d", "", generate_table(name, 400, 0)).lower()))
+    labels = {"review", "sentiment", "ticket", "team", "text", "topics", "score", "positive", "negative"}
+    labels |= {"billing", "delivery", "account", "repair", "press", "price", "food", "noise", "staff"}
+    assert words - labels <= set(vocabulary())

@@ -517,10 +517,11 @@ def test_empty_texts_are_refused_and_their_lines_are_named(tmp_path, empty):
         with pytest.raises(InputError, match=r"t.csv:3: 'text' is empty; rows without text: line 3: give each a text"):
             read_file(own, path, kind)
     with pytest.raises(InputError, match=r"t.csv:3: 'text' is empty; rows without text: lines 3, 4: "):
-        read_texts(path, None)
+        read_examples(path, ("text", "pair"), None, None)
+    assert read_texts(path, None).texts == ["a", empty, "d"]  # predict.py gives such a row an error of its own
     assert read_file(own, written(tmp_path, "p.csv", "text,pair,label\na,,1\n"), "train").texts == ["a"]
     with pytest.raises(InputError, match=r"t.jsonl:1: 'text' is empty"):
-        read_texts(written(tmp_path, "t.jsonl", json.dumps({"text": empty}) + "\n"), None)
+        read_examples(written(tmp_path, "t.jsonl", json.dumps({"text": empty}) + "\n"), ("text",), None, None)
 
 
 def test_empty_texts_of_a_task_whose_official_files_have_none_are_refused(tmp_path):

@@ -5,35 +5,57 @@ N examples, L classes or labels
 Source: ``sklearn.metrics.classification_report`` and ``confusion_matrix``, where what cannot be divided is 0.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TypedDict
 
 import numpy as np
 
 from mobilebert.data.classify.balance import LISTED
 
-_SCORES = ("precision", "recall", "f1")
+
+class Averages(TypedDict):
+    """Over classes, in percent."""
+
+    precision: float
+    recall: float
+    f1: float
 
 
-def make_report(labels: Sequence[str], gold: np.ndarray, predictions: np.ndarray) -> dict[str, Any]:
-    """Everything about one dev set, in JSON's types.
+class ClassScores(Averages):
+    """Of one class; ``support`` examples have it, the model gives it to ``predicted``."""
+
+    support: int
+    predicted: int
+
+
+class Report(TypedDict):
+    """Of one dev set; ``averages``: micro, macro and weighted.
+
+    ``confusion``: [L][L] counts, true class by predicted one. Of several labels a text [L][4]: how many texts rightly
+    lack the label, are given it wrongly, lack it wrongly, and are given it rightly.
+    """
+
+    examples: int
+    is_multi_label: bool
+    classes: dict[str, ClassScores]
+    averages: dict[str, Averages]
+    confusion: list[list[int]]
+
+
+def make_report(labels: Sequence[str], gold: np.ndarray, predictions: np.ndarray) -> Report:
+    """Everything about one dev set.
 
     Args:
         labels: [L] names.
         gold: [N] class indices; or [N, L], 1 for each label that a text has.
         predictions: the same of the model.
-
-    Returns:
-        ``examples``; ``classes``: name -> precision, recall, f1, support (examples that have it) and predicted (that
-        the model gives it); ``averages``: micro, macro and weighted; ``confusion``: [L][L], true class by predicted
-        one, or of several labels [L][2][2], has it or not by given or not.
     """
     count = len(labels)
     if gold.ndim == 2:
         true, said = gold > 0, predictions > 0
         hits, support, predicted = (true & said).sum(axis=0), true.sum(axis=0), said.sum(axis=0)
-        confusion: list[Any] = [
-            [[len(gold) - s - p + h, p - h], [s - h, h]]
+        confusion = [
+            [len(gold) - s - p + h, p - h, s - h, h]
             for h, s, p in zip(hits.tolist(), support.tolist(), predicted.tolist(), strict=True)
         ]
     else:
@@ -42,22 +64,26 @@ def make_report(labels: Sequence[str], gold: np.ndarray, predictions: np.ndarray
         confusion = matrix.tolist()
     scores = _scores(hits, predicted, support)  # [3, L]
     classes = {
-        name: {
-            **{score: float(value) for score, value in zip(_SCORES, scores[:, index], strict=True)},
-            "support": int(support[index]),
-            "predicted": int(predicted[index]),
-        }
-        for index, name in enumerate(labels)
+        name: ClassScores(
+            precision=float(precision), recall=float(recall), f1=float(f1), support=int(has), predicted=int(said)
+        )
+        for name, (precision, recall, f1), has, said in zip(labels, scores.T, support, predicted, strict=True)
     }
     micro = _scores(hits.sum(keepdims=True), predicted.sum(keepdims=True), support.sum(keepdims=True))[:, 0]
     # As scikit-learn: a class that neither the examples nor the model have takes no part; each of several labels does.
     present = np.ones(count, bool) if gold.ndim == 2 else support + predicted > 0
     weighted = (scores * support).sum(axis=1) / max(support.sum(), 1)
     averages = {
-        name: {score: float(value) for score, value in zip(_SCORES, values, strict=True)}
+        name: Averages(precision=float(values[0]), recall=float(values[1]), f1=float(values[2]))
         for name, values in (("micro", micro), ("macro", scores[:, present].mean(axis=1)), ("weighted", weighted))
     }
-    return {"examples": len(gold), "classes": classes, "averages": averages, "confusion": confusion}
+    return Report(
+        examples=len(gold),
+        is_multi_label=gold.ndim == 2,
+        classes=classes,
+        averages=averages,
+        confusion=confusion,
+    )
 
 
 def _scores(hits: np.ndarray, predicted: np.ndarray, support: np.ndarray) -> np.ndarray:
@@ -66,7 +92,7 @@ def _scores(hits: np.ndarray, predicted: np.ndarray, support: np.ndarray) -> np.
     return np.stack([100.0 * part / np.maximum(whole, 1) for part, whole in parts])
 
 
-def report_text(title: str, report: Mapping[str, Any]) -> str:
+def report_text(title: str, report: Report) -> str:
     """A report for people: the table of classes, the averages, and the confusion matrix.
 
     Of more than ``LISTED`` classes, which no screen is wide enough for, the pairs that are confused most.
@@ -80,18 +106,18 @@ def report_text(title: str, report: Mapping[str, Any]) -> str:
         lines.append(_row(name, values, values["support"], width))
     lines.append("")
     lines += [_row(name, values, total, width) for name, values in report["averages"].items()]
-    return "\n".join([*lines, "", *_confusion_lines(names, report["confusion"], width)])
+    return "\n".join([*lines, "", *_confusion_lines(names, report, width)])
 
 
-def _row(name: str, values: Mapping[str, float], support: int, width: int) -> str:
-    precision, recall, f1 = (values[score] for score in _SCORES)
-    return f"{name:{width}}  {precision:9.2f} {recall:7.2f} {f1:7.2f}  {support:7d}"
+def _row(name: str, values: Averages, support: int, width: int) -> str:
+    return f"{name:{width}}  {values['precision']:9.2f} {values['recall']:7.2f} {values['f1']:7.2f}  {support:7d}"
 
 
-def _confusion_lines(names: Sequence[str], confusion: Sequence[Any], width: int) -> list[str]:
-    if isinstance(confusion[0][0], list):
-        rows = [f"{name:{width}}  {c[1][1]:7d} {c[1][0]:7d} {c[0][1]:7d} {c[0][0]:7d}"
-                for name, c in zip(names, confusion, strict=True)]  # fmt: skip
+def _confusion_lines(names: Sequence[str], report: Report, width: int) -> list[str]:
+    confusion = report["confusion"]
+    if report["is_multi_label"]:
+        rows = [f"{name:{width}}  " + " ".join(f"{count:7d}" for count in counts[::-1])
+                for name, counts in zip(names, confusion, strict=True)]  # fmt: skip
         return [f"{'':{width}}  {'right':>7} {'missed':>7} {'wrong':>7} {'neither':>7}", *rows]
     if len(names) > LISTED:
         pairs = [(count, row, column) for row, counts in enumerate(confusion) for column, count in enumerate(counts)]
