@@ -156,7 +156,7 @@ def label_order_of(args: argparse.Namespace) -> tuple[str, ...]:
 def run_own(args: argparse.Namespace, given: dict[str, str]) -> None:
     """Find out what is to be learned from files of one's own, and run it."""
     from mobilebert.data.classify.columns import Columns
-    from mobilebert.tasks.own import label_sets_of, own_columns, own_task, row_count
+    from mobilebert.tasks.own import is_regression, label_sets_of, own_columns, own_task, row_count
     from mobilebert.train import parallel
 
     plan = plan_from(args)
@@ -177,9 +177,10 @@ def run_own(args: argparse.Namespace, given: dict[str, str]) -> None:
     )
     checkpoint = args.model_name_or_path
     columns = own_columns(files, named, checkpoint)
-    sets = None if args.regression else label_sets_of(files, columns, checkpoint)
+    regression = args.regression or is_regression(files, checkpoint)
+    sets = None if regression else label_sets_of(files, columns, checkpoint)
     order = label_order_of(args)
-    task = own_task(files, columns.texts, columns.label or "label", order, args.regression, checkpoint, sets)
+    task = own_task(files, columns.texts, columns.label or "label", order, regression, checkpoint, sets)
     rows = row_count(files.given["train"]) if "train" in files.given else 0
     recipe = own_recipe(task, rows, args.recipe or ("from_scratch" if args.config_name else None))
     run_task_of(args, task, files, recipe, parallel.world_size())

@@ -94,6 +94,9 @@ class Classification(Task):
                 raise InputError(
                     f"`task_name=ax`: has no {kind} set, only a test set; use `do_predict` with an MNLI model"
                 )
+            if self.glue.is_own:
+                share = " or `dev_split`" if kind == "dev" else ""
+                raise InputError(f"which {kind} set? give `{kind}_file`{share}")
             raise InputError(f"which {kind} set? give `{kind}_file`, or `task_name` and `data_dir`")
         if plan.do_eval:
             class_metrics.require_libraries()

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from mobilebert.base.errors import InputError
-from mobilebert.data.classify.columns import Columns, find_columns, find_text_columns, header_of
+from mobilebert.data.classify.columns import MOST_CLASSES, Columns, find_columns, find_text_columns, header_of
 from mobilebert.data.classify.label_sets import LabelSets, holds_lists, read_set_words
 from mobilebert.data.classify.labels import check_class_names, read_label_words
 from mobilebert.data.glue.tasks import Task as GlueTask
@@ -22,8 +22,8 @@ def own_columns(files: Files, given: Columns, model_name_or_path: str | None) ->
 
     Args:
         files: the first of its train, dev and test file is looked at.
-        given: what the user named; empty texts and no label are to be found: in what the checkpoint notes, unless it
-            is trained further, then by name or shape, see ``find_columns``.
+        given: what the user named; empty texts and no label are to be found: in what the checkpoint notes, where the
+            file has it, then by name or shape, see ``find_columns``.
         model_name_or_path: a checkpoint.
 
     Raises:
@@ -31,7 +31,7 @@ def own_columns(files: Files, given: Columns, model_name_or_path: str | None) ->
     """
     kind = next(kind for kind in ("train", "dev", "test") if kind in files.given)
     path = files.given[kind]
-    noted = None if kind == "train" or model_name_or_path is None else _noted(model_name_or_path)
+    noted = None if model_name_or_path is None else _noted(model_name_or_path)
     if noted is not None and not (given.texts and given.labels):
         header = header_of(path)
         texts = given.texts or (noted.texts if set(noted.texts) <= set(header) else ())
@@ -63,8 +63,8 @@ def row_count(path: str | Path) -> int:
 def label_sets_of(files: Files, columns: Columns, model_name_or_path: str | None) -> LabelSets | None:
     """How several labels of a text are written; None where each text has one label.
 
-    Several there are with a separator or with indicators, where the label column holds lists, and, without a file of
-    labels, where the checkpoint says so.
+    Several there are with a separator or with indicators, where the label column holds lists, and, without a train
+    file, where the checkpoint says so.
     """
     labelled = next((files.given[kind] for kind in ("train", "dev") if kind in files.given), None)
     sets = LabelSets(columns.separator, columns.indicators)
@@ -72,10 +72,18 @@ def label_sets_of(files: Files, columns: Columns, model_name_or_path: str | None
         return sets
     if labelled is not None and columns.label is not None and holds_lists(labelled, columns.label):
         return sets
-    if "train" not in files.given and model_name_or_path is not None:
-        config = MobileBertConfig.from_pretrained(model_name_or_path)
-        return sets if config.problem_type == "multi_label_classification" else None
-    return None
+    return sets if _trained_for("multi_label_classification", files, model_name_or_path) else None
+
+
+def is_regression(files: Files, model_name_or_path: str | None) -> bool:
+    """Whether, without a train file, the checkpoint says that its labels are numbers."""
+    return _trained_for("regression", files, model_name_or_path)
+
+
+def _trained_for(problem_type: str, files: Files, model_name_or_path: str | None) -> bool:
+    if "train" in files.given or model_name_or_path is None:
+        return False
+    return MobileBertConfig.from_pretrained(model_name_or_path).problem_type == problem_type
 
 
 def own_task(
@@ -113,6 +121,7 @@ def own_task(
         named = _named_classes(model_name_or_path) if model_name_or_path is not None else ()
         if label_sets is None:
             labels = tuple(read_label_words(files.given["train"], label_column, files.on_missing_label, named))
+            _refuse_texts(files.given["train"], label_column, labels)
         else:
             columns = Columns(text_columns, label_column, label_sets.indicators, label_sets.separator)
             labels = read_set_words(files.given["train"], columns, files.on_missing_label, named)
@@ -130,6 +139,16 @@ def own_task(
 
 def _named_classes(model_name_or_path: str) -> tuple[str, ...]:
     return tuple(MobileBertConfig.from_pretrained(model_name_or_path).id2label.values())
+
+
+def _refuse_texts(path: str, column: str, labels: tuple[str, ...]) -> None:
+    """Refuse a column whose words hardly repeat: nothing can be learned from one example a class."""
+    rows = row_count(path)
+    if len(labels) > MOST_CLASSES and 2 * len(labels) > rows:
+        raise InputError(
+            f"{path}: {column!r} holds {len(labels)} different words in {rows} rows: is it the label? name another "
+            "with `label_column`, or list the classes in `label_order`"
+        )
 
 
 def _noted(model_name_or_path: str) -> Columns | None:

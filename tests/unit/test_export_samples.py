@@ -126,3 +126,61 @@ def test_samples_are_scored_by_their_texts_or_not_at_all(squad, tmp_path):
     path.write_text(json.dumps(content))
     samples = read_samples(path, "question-answering", config_with(), TOKENIZER, 64)
     assert len(samples.rows) == 2 and samples.score is None
+
+
+# Columns that the checkpoint notes
+
+
+def classifier_with(problem_type=None, labels=("bad", "good"), **noted):
+    config = MobileBertConfig(num_hidden_layers=1, id2label=dict(enumerate(labels)), problem_type=problem_type)
+    return config.with_task_params("sequence-classification", **noted)
+
+
+def test_the_columns_that_were_trained_on_are_read(tmp_path):
+    (tmp_path / "t.csv").write_text("text;Meinung;Urteil\nx;great film;good\ny;boring;bad\n")
+    config = classifier_with(text_columns=["Meinung"], label_column="Urteil")
+    read = lambda config: read_samples(tmp_path / "t.csv", "sequence-classification", config, TOKENIZER, 16)  # noqa: E731
+    assert read(config).score([np.eye(2)[[1, 0]]]) == {"accuracy": 100.0}
+    assert read(config).rows.lengths.tolist() == [4, 3]
+    # Without the note the well-known names are read, and there is no label among them.
+    assert read(classifier_with()).score is None and read(classifier_with()).rows.lengths.tolist() == [3, 3]
+    elsewhere = classifier_with(text_columns=["review"], label_column="Urteil")
+    assert read(elsewhere).score is None
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "noted"),
+    [
+        ("t.jsonl", '{"text": "a", "labels": ["x", "y"]}\n{"text": "b", "labels": []}\n', {"label_column": "labels"}),
+        ("t.csv", "text,labels\na,x|y\nb,\n", {"label_column": "labels", "label_separator": "|"}),
+        ("t.csv", "text,x,y\na,1,1\nb,0,0\n", {"label_column": "x", "label_columns": ["x", "y"]}),
+    ],
+)
+def test_several_labels_are_scored(tmp_path, name, content, noted):
+    (tmp_path / name).write_text(content)
+    config = classifier_with("multi_label_classification", ("x", "y"), text_columns=["text"], **noted)
+    samples = read_samples(tmp_path / name, "sequence-classification", config, TOKENIZER, 16)
+    logits = np.array([[1.0, 2.0], [-1.0, -3.0]])
+    assert samples.score([logits]) == {"micro_f1": 100.0, "macro_f1": 100.0, "exact_match": 100.0}
+    assert samples.score([logits - 1.5])["exact_match"] == 50.0
+    stricter = classifier_with("multi_label_classification", ("x", "y"), text_columns=["text"], threshold=0.8, **noted)
+    samples = read_samples(tmp_path / name, "sequence-classification", stricter, TOKENIZER, 16)
+    assert samples.score([logits])["exact_match"] == 50.0  # the sigmoid of 1 is 0.73
+
+
+def test_a_label_that_the_first_row_lacks_is_seen(tmp_path):
+    (tmp_path / "t.jsonl").write_text('{"text": "a"}\n{"text": "b", "label": "good"}\n')
+    with pytest.raises(InputError, match=r"t.jsonl:1: no 'label', which others have; rows without one: 1 of 2"):
+        accuracy_of(tmp_path / "t.jsonl", 0, 1)
+
+
+@pytest.mark.parametrize(
+    "noted",
+    [{"text_columns": "text"}, {"text_columns": []}, {"text_columns": ["a", "b", "c"]}, {"label_column": 1},
+     {"label_columns": [1]}, {"label_separator": None}, {"threshold": 1}, {"threshold": "x"}],
+)  # fmt: skip
+def test_a_wrong_note_of_a_classifier_is_named(tmp_path, noted):
+    (tmp_path / "t.csv").write_text("text,label\na,good\n")
+    (name,) = noted
+    with pytest.raises(InputError, match=f"task_specific_params has {name}=.*; correct it"):
+        read_samples(tmp_path / "t.csv", "sequence-classification", classifier_with(**noted), TOKENIZER, 16)

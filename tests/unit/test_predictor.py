@@ -1,5 +1,6 @@
 """Texts in, answers and classes out; the same from every engine and every thread."""
 
+import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.models import CHECKPOINT_SIZES, forget_digests, save_checkpoint
+from support.table_models import save_classifier
 
 from mobilebert.base.errors import InputError
 from mobilebert.export.export import ExportPlan, export
@@ -333,3 +335,41 @@ def test_openvino_reads_the_portable_file_and_the_default_one(folder, tmp_path):
     for place in (tmp_path / "portable", folder / "qa"):
         got = Predictor(place, engine="openvino", threads=1).answer(QUESTION, CONTEXT, top_k=3)
         assert [(answer.text, answer.start) for answer in got] == [(answer.text, answer.start) for answer in expected]
+
+
+# Several labels a text
+
+
+@pytest.fixture
+def tagger(tmp_path):
+    """Gives a logit of 2 to the labels whose words are in the text, and 0, a probability of one half, to the others."""
+    save_classifier(tmp_path / "tagger", ["a", "b", "c"], {"good": "a", "film": "c"})
+    config = tmp_path / "tagger" / "config.json"
+    values = json.loads(config.read_text())
+    config.write_text(json.dumps({**values, "problem_type": "multi_label_classification"}))
+    return tmp_path / "tagger"
+
+
+def test_labels_above_the_threshold_are_chosen(tagger):
+    predictor = Predictor(tagger)
+    found = predictor.classify("good film")
+    assert found.chosen == ("a", "c") and found.label == "a" and found.scores["b"] == 0.5  # one half is not above it
+    assert found.scores["a"] == pytest.approx(1 / (1 + np.exp(-2)))
+    assert predictor.classify("good film", threshold=0.9).chosen == ()
+    assert predictor.classify("film", threshold=0.4).chosen == ("c", "a", "b")
+    with pytest.raises(InputError, match="`threshold=1`: expected a probability between 0 and 1"):
+        predictor.classify("film", threshold=1)
+
+
+def test_a_noted_threshold_holds_where_the_call_does_not_say(tagger):
+    values = json.loads((tagger / "config.json").read_text())
+    noted = {"task_specific_params": {"sequence-classification": {"threshold": 0.4}}}
+    (tagger / "config.json").write_text(json.dumps({**values, **noted}))
+    predictor = Predictor(tagger)
+    assert predictor.classify("film").chosen == ("c", "a", "b")
+    assert predictor.classify("film", threshold=0.5).chosen == ("c",)
+
+
+def test_one_class_a_text_has_no_choice(tmp_path):
+    save_classifier(tmp_path / "plain", ["a", "b"], {"good": "a"})
+    assert Predictor(tmp_path / "plain").classify("good").chosen is None

@@ -40,7 +40,7 @@ LABEL_COLUMNS = (
 _TEXT_WORDS = {"text", "sentence", "review", "comment", "message", "content", "tweet"}
 _LABEL_WORDS = {"label", "class", "category", "sentiment", "intent", "emotion"}
 _COUNTERS = ("", "index", "id", "idx", "unnamed_0")  # a number of the row, as pandas writes it too
-_MOST_CLASSES = 50  # different values of a column that is taken for the label by its shape
+MOST_CLASSES = 50  # different values of a column that is taken for the label by its shape
 _LEAST_REPEATS = 3  # rows a value, on average
 
 
@@ -147,7 +147,7 @@ def _by_shape(table: Table, texts: tuple[str, ...] | None, label: str | None) ->
 def _repeats(values: Iterable[str]) -> bool:
     """Whether few different values stand in a column, each several times."""
     given = [value for value in values if value]
-    return len(set(given)) <= min(_MOST_CLASSES, len(given) // _LEAST_REPEATS)
+    return len(set(given)) <= min(MOST_CLASSES, len(given) // _LEAST_REPEATS)
 
 
 def _plain(name: str) -> str:
