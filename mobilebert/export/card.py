@@ -42,7 +42,7 @@ def write(folder: Path, out: Path, manifest: Manifest, checkpoint: Checkpoint, p
         "",
         f"MobileBERT for {manifest.head}: {config.num_hidden_layers} layers, labels {', '.join(labels)}.",
         "",
-        *_snippet(out, manifest, takes_pairs),
+        *_snippet(out, manifest, takes_pairs, config.problem_type == "multi_label_classification"),
         "",
         f"- Engines: {', '.join(manifest.engines)}.",
     ]
@@ -83,11 +83,12 @@ def write(folder: Path, out: Path, manifest: Manifest, checkpoint: Checkpoint, p
     write_text(folder / CARD, "\n".join(lines) + "\n")
 
 
-def _snippet(out: Path, manifest: Manifest, takes_pairs: bool | None) -> list[str]:
+def _snippet(out: Path, manifest: Manifest, takes_pairs: bool | None, has_several_labels: bool) -> list[str]:
     """How to run the folder, as it was named when it was made."""
     name = json.dumps(str(out), ensure_ascii=False)
     if manifest.head in _CALLS:
         call = _PAIR_CALL if takes_pairs and manifest.head == "sequence-classification" else _CALLS[manifest.head]
+        call = call.replace(".label", ".chosen") if has_several_labels else call
         what = ["from mobilebert import Predictor", "", f"predictor = Predictor({name})  # this folder"]
         return ["```python", *what, call, "```"]
     what = ["from mobilebert.inference.engines import load", "", f"engine = load({name})  # this folder"]

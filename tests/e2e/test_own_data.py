@@ -152,6 +152,7 @@ def test_several_labels_from_the_table_to_its_export(command, done, place):
     }  # fmt: skip
     results = json.loads((place / "outputs/own/topics/eval_results.json").read_text())
     assert set(results["final"]) == {"step", "loss", "micro_f1", "macro_f1", "exact_match"}
+    assert 'predictor.classify("A joy to watch.").chosen' in (place / "outputs/own/topics-onnx/README.md").read_text()
     ask = ("python", "predict.py", "classify", "--text", "The soup was cold.", "--json", "--model")
     scores = []
     for model in ("outputs/own/topics/best", "outputs/own/topics-onnx"):

@@ -31,7 +31,9 @@ def save_reader(folder: Path, first: str, last: str, quantization: str | None = 
     return _save(folder, "question-answering", nodes, {"start": start, "end": end}, outputs, quantization)
 
 
-def save_classifier(folder: Path, labels: Sequence[str], votes: Mapping[str, str]) -> Path:
+def save_classifier(
+    folder: Path, labels: Sequence[str], votes: Mapping[str, str], problem_type: str | None = None
+) -> Path:
     """A model that gives each label a score of 2 where a word that votes for it is in the text, else 0."""
     table = np.zeros((len(VOCABULARY), len(labels)), np.float32)
     for word, label in votes.items():
@@ -42,7 +44,8 @@ def save_classifier(folder: Path, labels: Sequence[str], votes: Mapping[str, str
     ]
     constants = {"table": table, "axis": np.array([1])}
     outputs = {"logits": ["batch", len(labels)]}
-    return _save(folder, "sequence-classification", nodes, constants, outputs, None, dict(enumerate(labels)))
+    names = {"id2label": dict(enumerate(labels)), "problem_type": problem_type}
+    return _save(folder, "sequence-classification", nodes, constants, outputs, None, names)
 
 
 def _save(
@@ -52,12 +55,10 @@ def _save(
     constants: dict[str, np.ndarray],
     outputs: dict[str, list],
     quantization: str | None,
-    id2label: dict[int, str] | None = None,
+    names: dict | None = None,
 ) -> Path:
     sizes = {"vocab_size": len(VOCABULARY), "max_position_embeddings": MAX_SEQ_LENGTH, "num_hidden_layers": 1}
-    MobileBertConfig.preset("mobilebert", **sizes, **({"id2label": id2label} if id2label else {})).save_pretrained(
-        folder
-    )
+    MobileBertConfig.preset("mobilebert", **sizes, **(names or {})).save_pretrained(folder)
     make_tokenizer().save_pretrained(folder)
     graph = helper.make_graph(
         nodes,

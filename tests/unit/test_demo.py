@@ -131,10 +131,20 @@ def test_classes_of_one_text_and_of_a_pair(server):
 
     status, result = classify("A man sleeps.", "")
     assert status == 200 and result["label"] == "entailment" and not result["is_regression"]
+    assert result["chosen"] is None
     assert [entry["label"] for entry in result["scores"]] == ["entailment", "neutral", "contradiction"]
     assert sum(entry["score"] for entry in result["scores"]) == pytest.approx(1)
     assert classify("A man.", "Nobody is awake.")[1]["label"] == "contradiction"
     assert classify(" ", "Nobody is awake.") == (400, {"error": "Write a text first.", "field": "text"})
+
+
+def test_several_labels_of_a_text(tmp_path):
+    votes = {"sleeps": "a", "awake": "c"}
+    with Server([save_classifier(tmp_path / "tagger", ["a", "b", "c"], votes, "multi_label_classification")]) as server:
+        for text, chosen in (("A man sleeps, awake.", ["a", "c"]), ("A man.", [])):
+            values = {"model": server.models[0].name, "text": text, "pair": ""}
+            status, result = server.request("POST", "/api/classify", json.dumps(values))
+            assert status == 200 and result["chosen"] == chosen
 
 
 @pytest.mark.parametrize(

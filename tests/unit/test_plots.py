@@ -87,3 +87,21 @@ def test_nothing_is_left_where_drawing_fails(tmp_path, capsys):
     with pytest.raises(KeyError):
         plots.curves([{"step": 1}], [], tmp_path / "c.png")
     assert not list(tmp_path.iterdir()) and capsys.readouterr().out == ""
+
+
+def test_confusion(seen, tmp_path, capsys):
+    panels = [("matched", ["no", "yes"], [[3, 1], [0, 2]]), ("mismatched", ["no", "yes"], [[1, 0], [0, 0]])]
+    plots.confusion(panels, tmp_path / "c.png", 30)
+    first, second = seen
+    assert [text.get_text() for text in first.texts] == ["3", "1", "0", "2"]
+    assert first.images[0].get_array().tolist() == [[0.75, 0.25], [0.0, 1.0]]  # shares of a row
+    assert [tick.get_text() for tick in first.get_yticklabels()] == ["no", "yes"]
+    assert first.get_title() == "matched" and second.images[0].get_array().tolist() == [[1, 0], [0, 0]]
+    check_file(tmp_path / "c.png", capsys)
+
+
+def test_confusion_of_many_classes_has_fewer_names_and_no_counts(seen, tmp_path):
+    names = [f"class {number}" for number in range(70)]
+    plots.confusion([("dev", names, np.eye(70, dtype=int).tolist())], tmp_path / "c.png", 30)
+    (axes,) = seen
+    assert not axes.texts and [tick.get_text() for tick in axes.get_yticklabels()] == names[::3]

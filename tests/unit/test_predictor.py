@@ -343,11 +343,8 @@ def test_openvino_reads_the_portable_file_and_the_default_one(folder, tmp_path):
 @pytest.fixture
 def tagger(tmp_path):
     """Gives a logit of 2 to the labels whose words are in the text, and 0, a probability of one half, to the others."""
-    save_classifier(tmp_path / "tagger", ["a", "b", "c"], {"good": "a", "film": "c"})
-    config = tmp_path / "tagger" / "config.json"
-    values = json.loads(config.read_text())
-    config.write_text(json.dumps({**values, "problem_type": "multi_label_classification"}))
-    return tmp_path / "tagger"
+    votes = {"good": "a", "film": "c"}
+    return save_classifier(tmp_path / "tagger", ["a", "b", "c"], votes, "multi_label_classification")
 
 
 def test_labels_above_the_threshold_are_chosen(tagger):

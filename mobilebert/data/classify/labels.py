@@ -219,7 +219,7 @@ def _refuse_list(where: str, cell: str) -> None:
     if kind in ("list", "object"):
         raise InputError(
             f"{where}: the label is a {kind}, {bare(cell)[:40]!r}: several labels for one text are not supported; "
-            "give every row one word or number"
+            "give every row one word or number, or in a file of your own every row a list"
         )
 
 
