@@ -64,7 +64,7 @@ def add_file_flags(group: argparse._ArgumentGroup) -> None:
         metavar="SEP",
         help="several labels a text: what stands between them in a cell, such as ';'",
     )
-    group.add_argument("--regression", action="store_true", help="the labels are numbers (without --task_name)")
+    group.add_argument("--regression", action="store_true", help="the labels are numbers")
     group.add_argument(
         "--label_order", metavar="NAMES",
         help="class names in the order of the model's outputs, with commas: for checkpoints that do "
@@ -79,8 +79,8 @@ def add_file_flags(group: argparse._ArgumentGroup) -> None:
 def add_action_flags(group: argparse._ArgumentGroup) -> None:
     """What to do, and with which numbers."""
     group.add_argument("--do_train", action="store_true", help="train; evaluates on the way with --do_eval")
-    group.add_argument("--do_eval", action="store_true", help="score on the dev set, or on both of MNLI's")
-    group.add_argument("--do_predict", action="store_true", help="write the GLUE server's file for the test set")
+    group.add_argument("--do_eval", action="store_true", help="score on the dev set (of MNLI on both)")
+    group.add_argument("--do_predict", action="store_true", help="write the predictions for the test set")
     group.add_argument(
         "--recipe", choices=(*CLASSIFICATION_RECIPES,),
         help="numbers to begin with (default: the task's preset; of one's own with --config_name: from_scratch)",
@@ -176,7 +176,7 @@ def run_own(args: argparse.Namespace, given: dict[str, str]) -> None:
         args.label_separator or "",
     )
     checkpoint = args.model_name_or_path
-    columns = own_columns(files, named, checkpoint)
+    columns = own_columns(files, named, checkpoint, args.regression)
     regression = args.regression or is_regression(files, checkpoint)
     sets = None if regression else label_sets_of(files, columns, checkpoint)
     order = label_order_of(args)

@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 _HEAD = "sequence-classification"
 
 
-def own_columns(files: Files, given: Columns, model_name_or_path: str | None) -> Columns:
+def own_columns(files: Files, given: Columns, model_name_or_path: str | None, regression: bool = False) -> Columns:
     """Where a file of one's own has its texts and labels; what was not given is said in the log.
 
     Args:
@@ -25,6 +25,7 @@ def own_columns(files: Files, given: Columns, model_name_or_path: str | None) ->
         given: what the user named; empty texts and no label are to be found: in what the checkpoint notes, where the
             file has it, then by name or shape, see ``find_columns``.
         model_name_or_path: a checkpoint.
+        regression: the labels are numbers.
 
     Raises:
         InputError: they cannot be told.
@@ -48,7 +49,7 @@ def own_columns(files: Files, given: Columns, model_name_or_path: str | None) ->
                              "`text_column` (two for pairs)")  # fmt: skip
         found = Columns(texts, given.label, given.indicators, given.separator)
     else:
-        found = find_columns(path, given.texts, given.label)
+        found = find_columns(path, given.texts, given.label, regression)
         found = Columns(found.texts, found.label, (), given.separator)
     labels = f", label from {' '.join(found.labels)}" if found.labels else ""
     _log.info("%s: text from %s%s", path, " and ".join(found.texts), labels)

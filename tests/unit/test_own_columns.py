@@ -54,6 +54,13 @@ def test_a_table_of_two_columns_is_told_by_its_shape(tmp_path):
     assert find_columns(half, (), "kind") == Columns(("text",), "kind")
 
 
+def test_of_two_columns_the_numbers_are_the_scores(tmp_path):
+    path = table(tmp_path, ("essay", "mark"), *((f"text {i}", f"{i / 7:.2f}") for i in range(9)))
+    assert find_columns(path, regression=True) == Columns(("essay",), "mark")
+    with pytest.raises(InputError, match="which of its columns is the text and which the label"):
+        find_columns(path)
+
+
 @pytest.mark.parametrize(
     ("header", "rows", "given", "said"),
     [

@@ -1,11 +1,12 @@
 """Which columns of somebody's table are the text and the label: by well-known names, else by their shape."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mobilebert.base.errors import InputError
+from mobilebert.data.classify.labels import as_number
 from mobilebert.data.tables import Table, bare, open_table
 
 # Names that GLUE's and other files give to their texts, tried in this order.
@@ -86,16 +87,19 @@ def find_label_column(header: Sequence[str]) -> str | None:
     return _by_word(header, _LABEL_WORDS) if known is None else known
 
 
-def find_columns(path: str | Path, texts: Sequence[str] = (), label: str | None = None) -> Columns:
+def find_columns(
+    path: str | Path, texts: Sequence[str] = (), label: str | None = None, regression: bool = False
+) -> Columns:
     """The columns to train on, where not all of them were named.
 
     By well-known names; in a table of two columns (a number of the row does not count) also by shape: one repeats few
-    values, the other does not.
+    values (or holds numbers, where those are asked for), the other does not.
 
     Args:
         path: see ``open_table``.
         texts: named by the user, one or two; empty where they are to be found.
         label: named by the user.
+        regression: the labels are numbers.
 
     Raises:
         InputError: they cannot be told; the message lists the table's columns.
@@ -104,7 +108,7 @@ def find_columns(path: str | Path, texts: Sequence[str] = (), label: str | None 
     found = tuple(texts) or find_text_columns([name for name in header if name != label])
     named = label or find_label_column([name for name in header if name not in (found or ())])
     if not found or not named:
-        shaped = _by_shape(open_table(path, wanted=header), found, named)
+        shaped = _by_shape(open_table(path, wanted=header), found, named, _are_numbers if regression else _repeats)
         found, named = shaped or (found, named)
     if found and named:
         return Columns(found, named)
@@ -128,8 +132,13 @@ def _by_word(header: Sequence[str], words: set[str]) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def _by_shape(table: Table, texts: tuple[str, ...] | None, label: str | None) -> tuple[tuple[str, ...], str] | None:
-    """Text and label of a table of two columns: the label repeats few values, the text hardly repeats any."""
+def _by_shape(
+    table: Table,
+    texts: tuple[str, ...] | None,
+    label: str | None,
+    looks_right: Callable[[Sequence[str]], bool],
+) -> tuple[tuple[str, ...], str] | None:
+    """Text and label of a table of two columns: the label ``looks_right``, the text does not."""
     places = [at for at, name in enumerate(table.header) if _plain(name) not in _COUNTERS]
     if len(places) != 2:
         return None
@@ -138,13 +147,18 @@ def _by_shape(table: Table, texts: tuple[str, ...] | None, label: str | None) ->
     for text_at, label_at in ((0, 1), (1, 0)):
         if texts not in (None, (names[text_at],)) or label not in (None, names[label_at]):
             continue
-        is_label = label is not None or _repeats(row[label_at] for row in rows)
-        if is_label and (texts is not None or not _repeats(row[text_at] for row in rows)):
+        is_label = label is not None or looks_right([row[label_at] for row in rows])
+        if is_label and (texts is not None or not looks_right([row[text_at] for row in rows])):
             return (names[text_at],), names[label_at]
     return None
 
 
-def _repeats(values: Iterable[str]) -> bool:
+def _are_numbers(values: Sequence[str]) -> bool:
+    given = [value for value in values if value]
+    return bool(given) and all(as_number(value) is not None for value in given)
+
+
+def _repeats(values: Sequence[str]) -> bool:
     """Whether few different values stand in a column, each several times."""
     given = [value for value in values if value]
     return len(set(given)) <= min(MOST_CLASSES, len(given) // _LEAST_REPEATS)
