@@ -246,7 +246,8 @@ def reached_scripts(script: str) -> list[str]:
 @lru_cache
 def own_flags_of(script: str) -> frozenset[str]:
     text = read(script) if (ROOT / script).exists() else ""
-    return frozenset(re.findall(r"(--[\w-]+)\)", text)) | {"--help"}
+    labels = re.findall(r"((?:-[\w-]+ \| )*--[\w-]+)\)", text)  # of a case: one, or several with bars between
+    return frozenset(re.findall(r"--[\w-]+", " ".join(labels))) | {"--help"}
 
 
 def own_flags(arguments: list[str]) -> set[str]:
