@@ -12,8 +12,9 @@ VERBS = {
     "train": ("mobilebert.commands.train", "train on a table of your own, or on one of the data sets below"),
     "squad": ("mobilebert.commands.squad", "train, evaluate, predict: SQuAD v1.1 and v2.0"),
     "glue": ("mobilebert.commands.glue", "train, evaluate, predict: GLUE, and texts of your own"),
+    "ner": ("mobilebert.commands.ner", "train, evaluate, predict: named entities, and other tags of words"),
     "export": ("mobilebert.commands.export", "make a fine-tuned checkpoint small and fast"),
-    "predict": ("mobilebert.commands.predict", "ask a fine-tuned model: answers and classes"),
+    "predict": ("mobilebert.commands.predict", "ask a fine-tuned model: answers, classes and entities"),
     "doctor": (
         "mobilebert.commands.doctor",
         "say what this machine and this installation are, to paste into a question",

@@ -4,6 +4,7 @@ import numpy as np
 
 from mobilebert.data.packed import PackedRows
 
+IGNORED = -100  # the class of a token without a part in the loss, as in transformers
 INPUT_NAMES = ("input_ids", "attention_mask", "token_type_ids")  # of every model, program and engine
 
 
@@ -24,7 +25,7 @@ def collate(
 
     Returns:
         ``input_ids``, ``attention_mask`` and ``token_type_ids`` ``[B, S]`` int64, always all three, and the labels of
-        ``rows``: integers as int64, others as float32.
+        ``rows``: integers as int64, others as float32; those of tokens as ``labels`` ``[B, S]``.
     """
     indices = np.asarray(indices, np.int64)
     first = rows.row_starts[indices]
@@ -45,6 +46,9 @@ def collate(
     for name, values in rows.labels.items():
         is_integer = np.issubdtype(values.dtype, np.integer)
         batch[name] = values[indices].astype(np.int64 if is_integer else np.float32)
+    if rows.token_labels is not None:
+        batch["labels"] = np.full(inside.shape, IGNORED, np.int64)
+        batch["labels"][inside] = rows.token_labels[(first[:, None] + positions)[inside]]
     return batch
 
 

@@ -33,6 +33,7 @@ class PackedRows:
         example_ids: ``[N]`` id of each example, for messages and results.
         example_index: ``[R]`` int32, the example of each row.
         labels: by name as the model takes it (``labels``, ``start_positions``), ``[R, ...]``.
+        token_labels: ``[T]`` int32, the class of each token, -100 for none; ``None`` where not needed.
         offsets: ``[T, 2]`` int32, characters of each token in the context, -1 outside it; ``None`` where not needed.
         info: counts to be logged, such as the number of dropped examples.
     """
@@ -43,6 +44,7 @@ class PackedRows:
     example_ids: Sequence[str]
     example_index: np.ndarray
     labels: Mapping[str, np.ndarray] = field(default_factory=dict)
+    token_labels: np.ndarray | None = None
     offsets: np.ndarray | None = None
     info: Mapping[str, int] = field(default_factory=dict)
 
@@ -66,8 +68,7 @@ class PackedRows:
         """Write everything to one safetensors file, atomically, with a checksum of each array."""
         arrays = {name: getattr(self, name) for name in _ARRAYS}
         arrays |= {_LABEL_PREFIX + name: values for name, values in self.labels.items()}
-        if self.offsets is not None:
-            arrays["offsets"] = self.offsets
+        arrays |= {name: getattr(self, name) for name in _OPTIONAL if getattr(self, name) is not None}
         arrays["example_ids"] = np.frombuffer(json.dumps(list(self.example_ids)).encode(), np.uint8)
         arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
         metadata = {f"crc32.{name}": _checksum(array) for name, array in arrays.items()}
@@ -99,7 +100,7 @@ class PackedRows:
                     for name, array in arrays.items()
                     if name.startswith(_LABEL_PREFIX)
                 },
-                offsets=arrays.get("offsets"),
+                **{name: arrays.get(name) for name in _OPTIONAL},
                 info=json.loads(metadata["info"]),
             )
         except KeyError as error:
@@ -115,6 +116,7 @@ class _Tensor(TypedDict):
 
 
 _ARRAYS = ("input_ids", "row_starts", "second_starts", "example_index")
+_OPTIONAL = ("token_labels", "offsets")
 _LABEL_PREFIX = "labels."
 # All that ``save`` may have written: labels are as their maker has them.
 _DTYPES = {

@@ -18,7 +18,7 @@ from mobilebert.data.texts import check_text
 SUFFIXES = {".tsv": "tsv", ".txt": "tsv", ".csv": "csv", ".jsonl": "json", ".json": "json"}
 
 # What spreadsheets and pandas save that is no text: another name alone would not help.
-_NO_TEXT = {".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".numbers", ".parquet", ".feather", ".arrow", ".orc"} | {
+NO_TEXT = {".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".numbers", ".parquet", ".feather", ".arrow", ".orc"} | {
     *(".pkl", ".pickle", ".h5", ".hdf5", ".dta", ".sav", ".sas7bdat", ".rds", ".npy", ".npz")
 }
 _ZERO_WIDTH = "\u200b\u200c\u200d\u2060\ufeff"
@@ -116,7 +116,7 @@ def open_table(
     """
     path = Path(path)
     suffix = (path.with_suffix("") if path.suffix == ".gz" else path).suffix.lower()
-    if suffix in _NO_TEXT:
+    if suffix in NO_TEXT:
         raise InputError(
             f"{path}: cannot tell the format from {suffix!r}, which is no text; save it as CSV (UTF-8), .csv"
         )
@@ -235,7 +235,7 @@ def _delimiter(text: str) -> str:
 
 
 def _json_table(path: Path, text: str, may_lack: Collection[str], wanted: Collection[str] | None) -> Table:
-    objects = _json_objects(path, text)
+    objects = json_objects(path, text)
     first = next(objects, None)
     if first is None:
         raise InputError(f"{path}: empty; expected one JSON object a line, or an array of objects")
@@ -243,7 +243,7 @@ def _json_table(path: Path, text: str, may_lack: Collection[str], wanted: Collec
     names = list(first[1])
     later = set(wanted or ()).difference(map(bare, names))
     if later:
-        others = {name: None for _, row in _json_objects(path, text) for name in row if bare(name) in later}
+        others = {name: None for _, row in json_objects(path, text) for name in row if bare(name) in later}
         names.extend(others)
     header = tuple(bare(name) for name in names)
     lackable = set(may_lack) if wanted is None else {*may_lack, *header} - (set(wanted) - set(may_lack))
@@ -255,7 +255,7 @@ def _json_table(path: Path, text: str, may_lack: Collection[str], wanted: Collec
     return Table(str(path), header, rows())
 
 
-def _json_objects(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def json_objects(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
     return _json_array(path, text) if text.lstrip().startswith("[") else _json_lines(path, text)
 
 
@@ -344,7 +344,7 @@ def _refuse_columns(path: Path, text: str, line: int, row: dict[str, Any]) -> No
     """Refuse the file that is one object of whole columns, as pandas' ``to_json`` writes without further words."""
     if not row or not all(isinstance(value, dict | list) for value in row.values()):
         return
-    rows = _json_objects(path, text)
+    rows = json_objects(path, text)
     next(rows)
     try:
         is_only = next(rows, None) is None

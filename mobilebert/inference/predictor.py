@@ -1,8 +1,9 @@
-"""Texts in, answers and classes out, from an exported folder or a fine-tuned checkpoint.
+"""Texts in, answers, classes and entities out, from an exported folder or a fine-tuned checkpoint.
 
 predictor = Predictor("exported")
 predictor.answer("Who wrote it?", "It was written by Ada Lovelace in 1843.")[0].text
 predictor.classify("A joy to watch.").label
+predictor.entities("Ada Lovelace lived in London.")[0].type
 """
 
 import os
@@ -17,13 +18,17 @@ from mobilebert.base.errors import InputError
 from mobilebert.data.classify.encode import encode_examples
 from mobilebert.data.classify.examples import Examples
 from mobilebert.data.collate import PackedDataset
+from mobilebert.data.ner.encode import encode_sentences
+from mobilebert.data.ner.schemes import entities as marked_words
+from mobilebert.data.ner.schemes import scheme_of
+from mobilebert.data.ner.words import split_words
 from mobilebert.data.packed import PackedRows
 from mobilebert.data.qa.features import build_features
 from mobilebert.data.qa.spans import AnswerRules, RankedSpans, Span, end_with_marks, extract_spans, mask_padding
 from mobilebert.data.qa.squad_json import SquadExample, is_empty
 from mobilebert.data.texts import check_text
 from mobilebert.inference import engines
-from mobilebert.inference.rows import batches_by_tokens, run_rows, span_shapes
+from mobilebert.inference.rows import batches_by_tokens, run_rows, span_shapes, token_shapes
 from mobilebert.inference.source import Source, read_source
 from mobilebert.text.tokenizer import MobileBertTokenizer
 
@@ -78,6 +83,24 @@ class Classification:
     score: float
     scores: dict[str, float]
     chosen: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Entity:
+    """A name in a text; of a model for parts of speech and the like, each word with its tag.
+
+    Attributes:
+        text: ``text[start:end]``.
+        start, end: characters of the original text.
+        type: such as ``PER``.
+        score: mean probability of its words' tags.
+    """
+
+    text: str
+    start: int
+    end: int
+    type: str
+    score: float
 
 
 class Predictor:
@@ -253,6 +276,48 @@ class Predictor:
         if not np.isfinite(logits).all():
             raise self._not_finite()
         return [self._classification(row, threshold) for row in logits.astype(np.float64)]
+
+    def entities(self, text: str, **options) -> list[Entity]:
+        """The entities of one text, in its order; see ``entities_batch``."""
+        return self.entities_batch([text], **options)[0]
+
+    def entities_batch(
+        self, texts: Sequence[str], *, max_seq_length: int | None = None, doc_stride: int | None = None
+    ) -> list[list[Entity]]:
+        """Find entities in texts. None takes what the model was trained with (``self.rules``).
+
+        Args:
+            texts: [N], of up to ``texts.LONGEST_TEXT`` characters; split into words at white space and around each
+                punctuation mark (``data.ner.words``), and into overlapping windows where they are too long for one.
+            max_seq_length: tokens of a window.
+            doc_stride: tokens that neighbouring windows share; a word is read in the one where it has most context.
+
+        Raises:
+            InputError: another head, or something that is no text.
+        """
+        self.source.require("token-classification")
+        _check_texts(texts, "text")
+        if not texts:
+            return []
+        settings = self.rules.override(max_seq_length=max_seq_length, doc_stride=doc_stride)
+        places = [split_words(text) for text in texts]
+        words = [[text[slice(*place)] for place in one] for text, one in zip(texts, places, strict=True)]
+        encoded = encode_sentences(words, self.tokenizer, self._length(settings.max_seq_length), settings.doc_stride)
+        labels = list(self.config.id2label.values())
+        logits = encoded.take(self._run(encoded.rows, token_shapes(encoded.rows.lengths, len(labels)))[0])
+        if not np.isfinite(logits).all():
+            raise self._not_finite()
+        weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+        scores = np.split(weights.max(axis=1) / weights.sum(axis=1), np.cumsum(encoded.counts)[:-1])
+        scheme = scheme_of(labels)
+        return [
+            [
+                Entity(text[one[low][0] : one[high - 1][1]], one[low][0], one[high - 1][1], kind, float(score))
+                for kind, low, high in marked_words(tags, scheme)
+                for score in [of_words[low:high].mean()]
+            ]
+            for text, one, tags, of_words in zip(texts, places, encoded.tags(logits, labels), scores, strict=True)
+        ]
 
     def _examples(
         self, questions: Sequence[str], contexts: Sequence[str], ids: Sequence[str] | None

@@ -76,3 +76,8 @@ def run_rows(
 def span_shapes(lengths: np.ndarray) -> list[tuple[int, ...]]:
     """The shapes of start and end logits, for ``run_rows``; lengths in tokens, one a row."""
     return [(int(lengths.max()),)] * 2
+
+
+def token_shapes(lengths: np.ndarray, num_labels: int) -> list[tuple[int, ...]]:
+    """The shape of the logits of all tokens, for ``run_rows``; lengths in tokens, one a row."""
+    return [(int(lengths.max()), num_labels)]

@@ -14,11 +14,16 @@ from mobilebert.model.config import CONFIG_NAME, HEAD_CLASSES, MobileBertConfig
 DEFAULT_MAX_SEQ_LENGTH = 384
 
 _PATTERNS = (*hub.CONFIG_FILES, *hub.TOKENIZER_FILES, *hub.WEIGHT_FILES, "model_state.pdparams")
-_PURPOSES = {"question-answering": "answers questions", "sequence-classification": "classifies texts"}
+_PURPOSES = {
+    "question-answering": "answers questions",
+    "sequence-classification": "classifies texts",
+    "token-classification": "finds entities",
+}
 # The outputs of the heads that a predictor reads.
 _OUTPUTS = {
     "question-answering": ["start_logits", "end_logits"],
     "sequence-classification": ["logits"],
+    "token-classification": ["logits"],
 }
 
 
@@ -81,7 +86,7 @@ class Source:
     rules: ReadingSettings
 
     def require(self, head: str) -> None:
-        """Refuse another head than ``"question-answering"`` or ``"sequence-classification"``, whichever is asked for.
+        """Refuse another head than the one that is asked for, a key of ``config.HEAD_CLASSES`` that a predictor reads.
 
         Raises:
             InputError: the model has another.
@@ -133,7 +138,7 @@ def _of_checkpoint(folder: Path, config: MobileBertConfig, max_seq_length: int) 
         known = " or ".join(HEAD_CLASSES[head] for head in _OUTPUTS)
         raise InputError(
             f"{folder / CONFIG_NAME}: architectures says {declared}, expected {known}; "
-            "fine-tune the checkpoint first (run_squad.py, run_glue.py)"
+            "fine-tune the checkpoint first (run_squad.py, run_glue.py, run_ner.py)"
         )
     return Manifest(
         head=config.head,

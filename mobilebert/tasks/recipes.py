@@ -88,6 +88,37 @@ CLASSIFICATION_RECIPES: dict[str, Recipe] = {
         {"max_seq_length": 128},
     ),
 }
+NER_RECIPES: dict[str, Recipe] = {
+    # What fine-tuning on CoNLL-2003 usually begins with (Devlin et al. 2019, appendix A.3); not searched here.
+    "ner": Recipe(
+        TrainSettings(
+            batch_size=32,
+            num_train_epochs=5,
+            learning_rate=5e-5,
+            lr_schedule="linear",
+            weight_decay=0.01,
+            adam_beta2=0.999,
+            max_grad_norm=1.0,
+            eval_steps=400,
+            save_steps=400,
+        ),
+        {"max_seq_length": 128, "doc_stride": 32},
+    ),
+    # A small model on generated sentences: samples/ner/README.md.
+    "ner_sample": Recipe(
+        TrainSettings(
+            batch_size=32,
+            max_steps=120,
+            learning_rate=2e-3,
+            min_lr=1e-5,
+            decay_ratio=1.0,
+            eval_steps=40,
+            save_steps=0,
+            **_SMALL,
+        ),
+        {"max_seq_length": 96, "doc_stride": 32},
+    ),
+}
 
 
 @dataclass(frozen=True)
