@@ -58,8 +58,9 @@ def load(
     """Load a fine-tuned model, with its tokenizer and how it was trained to read, and be ready to ask it.
 
     ``load(folder).answer(question, passage)`` and ``answer_batch`` are for a model with a question answering head,
-    ``classify(text)`` and ``classify_batch`` for one with a classification head. For the model alone, of any head,
-    take its class: ``MobileBertForTokenClassification.from_pretrained(folder)``.
+    ``classify(text)`` and ``classify_batch`` for one with a classification head, ``entities(text)`` and
+    ``entities_batch`` for one with a token classification head: names with type, score and place in the text. For the
+    model alone, of any head, take its class: ``MobileBertForMaskedLM.from_pretrained(folder)``.
 
     Args:
         model: what export.py wrote, a fine-tuned checkpoint's folder, or its name on the hub.

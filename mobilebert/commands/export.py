@@ -12,6 +12,7 @@ EXAMPLES = """\
   %(prog)s --model task/squadv1 --out outputs/squad --format all
   %(prog)s --model task/squadv1 --out outputs/squad-int8 --quantize int8 --calibration dev-v1.1.json
   %(prog)s --model task/sst2 --out outputs/sst2 --portable
+  %(prog)s --model output_ner/best --out outputs/ner-int8 --quantize int8 --calibration dev.conll
 """
 
 
@@ -40,7 +41,7 @@ def parse_args() -> argparse.Namespace:
 
     group = parser.add_argument_group("text to calibrate and measure on")
     group.add_argument(
-        "--calibration", metavar="FILE", help="text like that of the task: SQuAD JSON, a table or lines (.txt)"
+        "--calibration", metavar="FILE", help="text like that of the task: SQuAD JSON, a table, tagged sentences or lines (.txt)"
     )
     group.add_argument(
         "--evaluation", metavar="FILE", help="the same with labels, to measure on (default: the calibration file)"

@@ -16,13 +16,13 @@ def outputs_of_both(
     """Run a checkpoint and its export on the same rows.
 
     Args:
-        checkpoint: its folder, with a question answering or classification head.
+        checkpoint: its folder, with a head that a predictor reads.
         exported: what ``export.py`` made of it.
         text: a file that ``--evaluation`` takes.
         limit: questions or texts, the first ones.
 
     Returns:
-        Output -> float32 [N] of both: one value a real token, or one a class.
+        Output -> float32 [N] of both: of each real token, or of each row, all values.
 
     Raises:
         InputError: a folder or a file that cannot be read, or a head that no engine answers with.
@@ -32,8 +32,9 @@ def outputs_of_both(
     samples = read_samples(text, manifest.head, source.config, tokenizer, manifest.max_seq_length, limit)
     both = engines.load(checkpoint, "dygraph"), engines.load(source, manifest.engines[0])
     found: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {name: [] for name in manifest.outputs}
+    of_tokens = manifest.head != "sequence-classification"
     for batch in samples.batches():
-        real = batch["attention_mask"] > 0
+        real = batch["attention_mask"] > 0 if of_tokens else slice(None)
         for name, *values in zip(manifest.outputs, *(engine.run(batch) for engine in both), strict=True):
-            found[name].append(tuple(value[real] if value.shape == real.shape else value.ravel() for value in values))
+            found[name].append(tuple(value[real].ravel() for value in values))
     return {name: tuple(map(np.concatenate, zip(*values, strict=True))) for name, values in found.items()}

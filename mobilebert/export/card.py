@@ -21,6 +21,7 @@ _PRECISIONS = {
 _CALLS = {
     "question-answering": 'predictor.answer("Who wrote it?", "Ada wrote it.")[0].text',
     "sequence-classification": 'predictor.classify("A joy to watch.").label',
+    "token-classification": 'predictor.entities("Ada Lovelace lived in London.")',
 }
 _PAIR_CALL = 'predictor.classify("It rains.", "The street is wet.").label'
 
@@ -53,7 +54,7 @@ def write(folder: Path, out: Path, manifest: Manifest, checkpoint: Checkpoint, p
         lines.append(f"- OpenVINO {reads} {ONNX_FILE}.")
     lines += [
         *_interface(manifest, program, config.max_position_embeddings),
-        f"- Texts are cut to {manifest.max_seq_length} tokens (answers: to windows of so many).",
+        f"- Texts are cut to {manifest.max_seq_length} tokens (answers and entities: to windows of so many).",
         f"- Source checkpoint's weights: sha256 {manifest.source_sha256}.",
         f"- Written with {', '.join(f'{name} {version}' for name, version in manifest.versions.items())}.",
         "",

@@ -1,4 +1,6 @@
-"""Text for calibration and evaluation: SQuAD's JSON for question answering, a table or plain lines for other heads."""
+"""Text for calibration and evaluation: SQuAD's JSON for question answering, tagged sentences for entities, a table or
+plain lines for other heads.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mobilebert.base.errors import InputError
+from mobilebert.base.files import read_text
 from mobilebert.data.classify import metrics as glue_metrics
 from mobilebert.data.classify.columns import TEXT_COLUMNS, Columns, find_text_columns, header_of
 from mobilebert.data.classify.encode import encode_examples
@@ -15,12 +18,17 @@ from mobilebert.data.classify.label_sets import LabelSets
 from mobilebert.data.collate import PackedDataset, collate
 from mobilebert.data.glue.files import NO_CONSENSUS
 from mobilebert.data.glue.tasks import TASKS
+from mobilebert.data.ner import metrics as entity_metrics
+from mobilebert.data.ner.encode import encode_sentences, gold_tags
+from mobilebert.data.ner.schemes import PLAIN, scheme_of
+from mobilebert.data.ner.sentences import TagRules, read_sentences
 from mobilebert.data.packed import PackedRows
 from mobilebert.data.qa.answers import answers_of
 from mobilebert.data.qa.features import build_features
 from mobilebert.data.qa.spans import AnswerRules, find_spans
 from mobilebert.data.qa.squad_json import is_labelled, read_squad
-from mobilebert.inference.rows import Run, batches_by_tokens, run_rows, span_shapes
+from mobilebert.inference.entities import SplitTexts
+from mobilebert.inference.rows import Run, batches_by_tokens, run_rows, span_shapes, token_shapes
 from mobilebert.inference.source import ReadingSettings, reading_settings
 from mobilebert.model.config import MobileBertConfig
 from mobilebert.text.tokenizer import MobileBertTokenizer
@@ -77,7 +85,7 @@ def read_samples(
     """Read a file for a head.
 
     Args:
-        path: SQuAD JSON for question answering; otherwise ``.tsv``, ``.csv``, ``.jsonl`` or ``.json`` with named
+        path: SQuAD JSON for question answering; for entities what run_ner.py reads, or texts as for others; otherwise ``.tsv``, ``.csv``, ``.jsonl`` or ``.json`` with named
             columns (texts called as in GLUE, labels optional), or ``.txt`` with one text a line. Each may end in
             ``.gz``.
         head: a key of ``config.HEAD_CLASSES``.
@@ -94,6 +102,8 @@ def read_samples(
     if head == "question-answering":
         return _squad(path, tokenizer, reading_settings(config, head, max_seq_length).override(), limit)
     suffix = Path(path.name.removesuffix(".gz")).suffix.lower()
+    if head == "token-classification":
+        return _sentences(path, suffix, config, tokenizer, reading_settings(config, head, max_seq_length), limit)
     if suffix in TABLES:
         rules = reading_settings(config, head)
         examples, metrics = _table(path, head, config, rules.columns)
@@ -152,18 +162,61 @@ def _squad(path: Path, tokenizer: MobileBertTokenizer, settings: ReadingSettings
     )
 
 
+def _sentences(
+    path: Path,
+    suffix: str,
+    config: MobileBertConfig,
+    tokenizer: MobileBertTokenizer,
+    settings: ReadingSettings,
+    limit: int | None,
+) -> Samples:
+    labels, gold = list(config.id2label.values()), None
+    if suffix == ".csv" or (suffix == ".txt" and not _has_columns(path)):
+        words = SplitTexts.of((read_lines(path) if suffix == ".txt" else _texts(path)).first(limit).texts).words
+    else:
+        rules = TagRules(scheme=PLAIN if scheme_of(labels) == PLAIN else None)
+        sentences = read_sentences(path, rules, require_tags=False).first(limit)
+        words = sentences.words
+        gold = None if sentences.tags is None else gold_tags(sentences, labels)
+    encoded = encode_sentences(words, tokenizer, settings.max_seq_length, settings.override().doc_stride)
+
+    def score(outputs: list[np.ndarray]) -> dict[str, float]:
+        logits = encoded.take(outputs[0])
+        if not np.isfinite(logits).all():
+            raise InputError(f"{path}: the model's outputs are no finite numbers; did the training diverge?")
+        return entity_metrics.compute(gold, encoded.tags(logits, labels), scheme_of(labels))
+
+    shapes = token_shapes(encoded.rows.lengths, len(labels))
+    return Samples(encoded.rows, tokenizer.pad_token_id, shapes, None if gold is None else score)
+
+
+def _has_columns(path: Path) -> bool:
+    """Whether a text file is words and tags in columns (as many on each line), not a text a line."""
+    counts = {len(line.split()) for line in read_text(path).split("\n") if line.strip()}
+    return len(counts) == 1 and counts != {1}
+
+
+def _texts(path: Path) -> Examples:
+    return read_examples(path, _text_columns(path, header_of(path), pairs=False), None, None)
+
+
+def _text_columns(path: Path, header: Sequence[str], pairs: bool = True) -> tuple[str, ...]:
+    texts = find_text_columns(header, pairs)
+    if texts is None:
+        known = " / ".join(" + ".join(names) for names in TEXT_COLUMNS)
+        raise InputError(f"{path}: its columns are {', '.join(header)}; expected one of {known}")
+    return texts
+
+
 def _table(path: Path, head: str, config: MobileBertConfig, noted: Columns | None) -> tuple[Examples, Sequence[str]]:
     """Texts, and where there are some labels, of a table; ``noted``: the columns that the model was trained on."""
     header = header_of(path)
     if noted is not None and set(noted.texts) <= set(header):
-        texts: tuple[str, ...] | None = noted.texts
+        texts = noted.texts
         label = noted.label if noted.labels and set(noted.labels) <= set(header) else None
     else:
-        texts = find_text_columns(header)
+        texts = _text_columns(path, header)
         label = next((name for name in LABEL_COLUMNS if name in header), None)
-    if texts is None:
-        known = " / ".join(" + ".join(names) for names in TEXT_COLUMNS)
-        raise InputError(f"{path}: its columns are {', '.join(header)}; expected one of {known}")
     if label is None or head != "sequence-classification":
         return read_examples(path, texts, None, None), ()
     label_ids = {name: index for index, name in config.id2label.items()}

@@ -19,15 +19,13 @@ from mobilebert.data.classify.encode import encode_examples
 from mobilebert.data.classify.examples import Examples
 from mobilebert.data.collate import PackedDataset
 from mobilebert.data.ner.encode import encode_sentences
-from mobilebert.data.ner.schemes import entities as marked_words
-from mobilebert.data.ner.schemes import scheme_of
-from mobilebert.data.ner.words import split_words
 from mobilebert.data.packed import PackedRows
 from mobilebert.data.qa.features import build_features
 from mobilebert.data.qa.spans import AnswerRules, RankedSpans, Span, end_with_marks, extract_spans, mask_padding
 from mobilebert.data.qa.squad_json import SquadExample, is_empty
 from mobilebert.data.texts import check_text
 from mobilebert.inference import engines
+from mobilebert.inference.entities import Entity, SplitTexts
 from mobilebert.inference.rows import batches_by_tokens, run_rows, span_shapes, token_shapes
 from mobilebert.inference.source import Source, read_source
 from mobilebert.text.tokenizer import MobileBertTokenizer
@@ -83,24 +81,6 @@ class Classification:
     score: float
     scores: dict[str, float]
     chosen: tuple[str, ...] | None = None
-
-
-@dataclass(frozen=True)
-class Entity:
-    """A name in a text; of a model for parts of speech and the like, each word with its tag.
-
-    Attributes:
-        text: ``text[start:end]``.
-        start, end: characters of the original text.
-        type: such as ``PER``.
-        score: mean probability of its words' tags.
-    """
-
-    text: str
-    start: int
-    end: int
-    type: str
-    score: float
 
 
 class Predictor:
@@ -300,24 +280,15 @@ class Predictor:
         if not texts:
             return []
         settings = self.rules.override(max_seq_length=max_seq_length, doc_stride=doc_stride)
-        places = [split_words(text) for text in texts]
-        words = [[text[slice(*place)] for place in one] for text, one in zip(texts, places, strict=True)]
-        encoded = encode_sentences(words, self.tokenizer, self._length(settings.max_seq_length), settings.doc_stride)
+        split = SplitTexts.of(texts)
+        encoded = encode_sentences(
+            split.words, self.tokenizer, self._length(settings.max_seq_length), settings.doc_stride
+        )
         labels = list(self.config.id2label.values())
         logits = encoded.take(self._run(encoded.rows, token_shapes(encoded.rows.lengths, len(labels)))[0])
         if not np.isfinite(logits).all():
             raise self._not_finite()
-        weights = np.exp(logits - logits.max(axis=1, keepdims=True))
-        scores = np.split(weights.max(axis=1) / weights.sum(axis=1), np.cumsum(encoded.counts)[:-1])
-        scheme = scheme_of(labels)
-        return [
-            [
-                Entity(text[one[low][0] : one[high - 1][1]], one[low][0], one[high - 1][1], kind, float(score))
-                for kind, low, high in marked_words(tags, scheme)
-                for score in [of_words[low:high].mean()]
-            ]
-            for text, one, tags, of_words in zip(texts, places, encoded.tags(logits, labels), scores, strict=True)
-        ]
+        return split.entities(encoded, logits, labels)
 
     def _examples(
         self, questions: Sequence[str], contexts: Sequence[str], ids: Sequence[str] | None

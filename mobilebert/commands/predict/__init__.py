@@ -1,4 +1,4 @@
-"""Ask a fine-tuned model: answer questions about a passage, classify texts; one, many, or at a prompt."""
+"""Ask a fine-tuned model: answer questions about a passage, classify texts, find entities; one, many, or at a prompt."""
 
 import argparse
 import os
@@ -11,11 +11,14 @@ from mobilebert.base.errors import InputError
 from mobilebert.data.texts import LONGEST_TEXT
 from mobilebert.inference.engines import ENGINES
 
-QUESTION_ANSWERING, CLASSIFICATION = "question-answering", "sequence-classification"
+HEADS = {"qa": "question-answering", "classify": "sequence-classification", "ner": "token-classification"}
+# What asks for one thing, of each command.
+_ONE = {"qa": ("question", "context", "context_text"), "classify": ("text", "text_pair"), "ner": ("text",)}
 
 EXAMPLES = """\
   %(prog)s qa --model task/squadv1 --question "Who wrote it?" --context passage.txt
   %(prog)s classify --model task/sst2 --text "A joy to watch."
+  %(prog)s ner --model output_ner/best --text "Ada Lovelace lived in London."
   %(prog)s qa --help
 """
 QA_EXAMPLES = """\
@@ -30,6 +33,11 @@ CLASSIFY_EXAMPLES = """\
   %(prog)s --model task/sst2                                              (asks for texts)
   %(prog)s --model task/sst2 --input reviews.tsv --output classes.jsonl
 """
+NER_EXAMPLES = """\
+  %(prog)s --model output_ner/best --text "Ada Lovelace lived in London."
+  %(prog)s --model output_ner/best                                        (asks for texts)
+  %(prog)s --model output_ner/best --input letters.jsonl --output entities.jsonl
+"""
 QA_DESCRIPTION = """\
 Answer questions about a passage.
 
@@ -40,12 +48,17 @@ Classify a text, or a pair of texts.
 
 With --text: one decision. With --input and --output: every text of a file, one JSON object a line; run again after an
 interruption, it goes on where it stopped. Otherwise: at a prompt."""
+NER_DESCRIPTION = """\
+Find entities in texts of any length: names with their types, by their place in the text.
+
+With --text: one text. With --input and --output: every text of a file, one JSON object a line; run again after an
+interruption, it goes on where it stopped. Otherwise: at a prompt."""
 
 
 def parse_args() -> argparse.Namespace:
-    """The command line; ``command`` is ``"qa"`` or ``"classify"``."""
+    """The command line; ``command`` is a key of ``HEADS``."""
     parser = cli.ArgumentParser(__doc__, EXAMPLES)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="qa|classify")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="|".join(HEADS))
 
     qa = commands.add_parser(
         "qa", help="answer questions about a passage", description=QA_DESCRIPTION, examples=QA_EXAMPLES
@@ -97,6 +110,19 @@ def parse_args() -> argparse.Namespace:
     group.add_argument("--threshold", type=float, help="several labels a text: probability above which it has one")
     _add_json(classify.add_argument_group("output"))
 
+    ner = commands.add_parser(
+        "ner", help="find entities in texts", description=NER_DESCRIPTION, examples=NER_EXAMPLES
+    )
+    _add_model(ner)
+    group = ner.add_argument_group("one text")
+    group.add_argument("--text", help="the text; without it, texts are asked for")
+    _add_batch(ner, ".tsv, .csv or .jsonl with named columns, or .txt, one text a line")
+    ner.add_argument("--text_column", metavar="COLUMN", help="of --input (default: sentence or text)")
+    group = ner.add_argument_group("how to read (default: as the model was trained)")
+    group.add_argument("--max_seq_length", type=int, help="tokens of a window")
+    group.add_argument("--doc_stride", type=int, help="tokens that neighbouring windows share")
+    _add_json(ner.add_argument_group("output"))
+
     args = parser.parse_args()
     _check(args)
     return args
@@ -132,18 +158,17 @@ def _check(args: argparse.Namespace) -> None:
     Raises:
         InputError: two ways to ask at once, or half of one.
     """
-    one = ("question", "context", "context_text") if args.command == "qa" else ("text", "text_pair")
-    given = [f"--{name}" for name in one if getattr(args, name) is not None]
+    given = [f"--{name}" for name in _ONE[args.command] if getattr(args, name) is not None]
     if args.input is not None and given:
         raise InputError(f"--input is a file of them, {given[0]} is for one; leave one of the two out")
     if (args.input is None) != (args.output is None):
         raise InputError("--input and --output go together: the file to read, the file to write")
     if args.input is None and args.overwrite:
         raise InputError("--overwrite is for --output")
-    if args.command == "classify":
+    if args.command != "qa":
         if args.input is None and args.text_column:
             raise InputError("--text_column names columns of --input")
-        if args.text is None and args.text_pair is not None:
+        if args.command == "classify" and args.text is None and args.text_pair is not None:
             raise InputError("--text_pair is the second text of a pair; give --text too")
         return
     has_passage = args.context is not None or args.context_text is not None
@@ -165,11 +190,11 @@ def main() -> None:
         stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a character
 
     from mobilebert.commands.predict import batch as predict_batch
-    from mobilebert.commands.predict.session import AnsweringSession, ClassifyingSession, Model
+    from mobilebert.commands.predict.session import AnsweringSession, ClassifyingSession, EntitySession, Model
     from mobilebert.inference.source import read_source
 
     source = read_source(args.model)
-    source.require(QUESTION_ANSWERING if args.command == "qa" else CLASSIFICATION)
+    source.require(HEADS[args.command])
     model = Model(source, args.engine, args.threads, args.verify)
     if args.command == "qa" and args.input is not None:
         options = {"top_k": args.top_k, **_reading(args)}
@@ -178,6 +203,13 @@ def main() -> None:
         session = AnsweringSession(model, args.top_k, _reading(args), args.json)
         session.take_passage(args.context, args.context_text)
         session.run(args.question)
+    elif args.command == "ner":
+        options = {"max_seq_length": args.max_seq_length, "doc_stride": args.doc_stride}
+        if args.input is None:
+            EntitySession(model, options, args.json).run(args.text)
+            return
+        files = Path(args.input), Path(args.output)
+        cli.say(predict_batch.entities_file(model, *files, args.overwrite, args.text_column, options))
     elif args.input is not None:
         files = Path(args.input), Path(args.output)
         cli.say(predict_batch.classify_file(model, *files, args.overwrite, args.text_column, _deciding(args)))

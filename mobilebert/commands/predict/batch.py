@@ -127,6 +127,35 @@ def _has_text(text: str, pair: str | None) -> bool:
     return bool(bare(text) or bare(pair or ""))
 
 
+def entities_file(
+    model: Model, path: Path, output: Path, overwrite: bool, column: str | None, options: dict[str, Any]
+) -> str:
+    """Find the entities of every text of a file; arguments, result and errors as of ``classify_file``.
+
+    Args:
+        model, path, output, overwrite: as there.
+        column: of the file; None looks for ``sentence`` and ``text``.
+        options: of ``Predictor.entities_batch``.
+    """
+    _check_paths(model, path, output)
+    examples = read_texts(path, (column,) if column else None, pairs=False)
+    run = _run_digest(model, options, output)
+    prints = [_row_digest(run, text, None) for text in examples.texts]
+
+    def make_compute():
+        predictor = model.load()
+
+        def compute(rows: slice) -> list[dict[str, Any]]:
+            texts = examples.texts[rows]
+            found = predictor.entities_batch(texts, **options)
+            return [view.entities_document(text, one) for text, one in zip(texts, found, strict=True)]
+
+        return compute
+
+    done = write_rows(output, examples.ids, prints, make_compute, overwrite, "finding entities")
+    return _summary(output, len(examples), done, "texts")
+
+
 def _read(predictor: Predictor, questions: Sequence[SquadExample], options: dict[str, Any]) -> list[Reading | str]:
     """Answer questions together; of one that is empty or too long, what is wrong with it."""
     wrong = {number: f"question {row.id} is empty" for number, row in enumerate(questions) if is_empty(row)}
@@ -190,7 +219,9 @@ def _id(where: str, cell: str) -> str:
     return text
 
 
-def read_texts(path: Path, columns: Sequence[str] | None, noted: Columns | None = None) -> Examples:
+def read_texts(
+    path: Path, columns: Sequence[str] | None, noted: Columns | None = None, pairs: bool = True
+) -> Examples:
     """Texts or pairs of texts; they may be empty.
 
     Args:
@@ -198,6 +229,7 @@ def read_texts(path: Path, columns: Sequence[str] | None, noted: Columns | None 
             each may end in ``.gz``.
         columns: one, or two for pairs; None looks for those in ``noted``, then for well-known names.
         noted: columns of the table that the model was trained on.
+        pairs: whether to look for two.
 
     Raises:
         InputError: a file of another format, without such columns, or without text.
@@ -206,12 +238,12 @@ def read_texts(path: Path, columns: Sequence[str] | None, noted: Columns | None 
         if columns is not None:
             raise InputError(f"--text_column: {path} is lines of text without columns; name it .tsv if it has some")
         return read_lines(path)
-    return read_examples(path, columns or _text_columns(path, noted), None, None, FileRules(may_be_empty=True))
+    return read_examples(path, columns or _text_columns(path, noted, pairs), None, None, FileRules(may_be_empty=True))
 
 
-def _text_columns(path: Path, noted: Columns | None) -> Sequence[str]:
+def _text_columns(path: Path, noted: Columns | None, pairs: bool) -> Sequence[str]:
     header = header_of(path)
-    found = noted.texts if noted is not None and set(noted.texts) <= set(header) else find_text_columns(header)
+    found = noted.texts if noted is not None and set(noted.texts) <= set(header) else find_text_columns(header, pairs)
     if found is None:
         raise InputError(f"{path}: which of its columns is the text? --text_column {'|'.join(header)}")
     return found

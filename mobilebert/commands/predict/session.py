@@ -234,6 +234,43 @@ class ClassifyingSession:
         print(end="" if self.as_json else "\n", flush=True)
 
 
+class EntitySession:
+    """Texts whose entities are wanted.
+
+    Args:
+        model: see ``Model``.
+        options: of ``Predictor.entities``.
+        as_json: one JSON object a text.
+    """
+
+    def __init__(self, model: Model, options: dict[str, Any], as_json: bool):
+        self.model, self.options, self.as_json = model, options, as_json
+        self.style = view.Style.of(sys.stdout)
+
+    def run(self, text: str | None) -> None:
+        """Find the entities of ``text``; None asks for texts until there are no more."""
+        if text is not None:
+            self.predictor = self.model.load()
+            self.find(text)
+            return
+        terminal = Terminal()
+        self.predictor = self.model.load()
+        terminal.say("One text a line; an empty line, :quit or Ctrl-D ends.")
+        terminal.answer_all("text> ", self._take)
+
+    def find(self, text: str) -> None:
+        """The entities of one text, on standard output."""
+        found = self.predictor.entities(text, **self.options)
+        if self.as_json:
+            _print_json(view.entities_document(text, found))
+            return
+        print(view.show_entities(text, found, self.style), flush=True)
+
+    def _take(self, line: str) -> None:
+        self.find(line)
+        print(end="" if self.as_json else "\n", flush=True)
+
+
 def read_passage(file: str) -> str:
     """A passage from a text file, or from standard input for ``-``.
 

@@ -1,18 +1,18 @@
-"""How answers and classes are shown: lines for people, objects for programs."""
+"""How answers, classes and entities are shown: lines for people, objects for programs."""
 
 import os
 import shutil
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
 
 from mobilebert.base.errors import shorten
-from mobilebert.inference.predictor import Answer, Classification, Reading
+from mobilebert.inference.predictor import Answer, Classification, Entity, Reading
 from mobilebert.inference.sentences import excerpt_bounds, sentence_bounds
 
 _BOLD, _DIM, _PLAIN = "\x1b[1;32m", "\x1b[2m", "\x1b[0m"
-_NO_ANSWER = "(no answer)"
+_NO_ANSWER, _NO_ENTITY = "(no answer)", "(no entity)"
 _DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
@@ -80,6 +80,22 @@ def show_classification(result: Classification, is_regression: bool, style: Styl
     return "\n".join([*map(style.strong, lines[:count]), *lines[count:]])
 
 
+def show_entities(text: str, entities: Sequence[Entity], style: Style) -> str:
+    """The text with its entities set off, then each with its probability, its type and its place."""
+    pieces, at = [], 0
+    for entity in entities:
+        pieces += [printable(text[at : entity.start]), style.strong(printable(entity.text))]
+        at = entity.end
+    lines = ["".join([*pieces, printable(text[at:])]), ""]
+    widest = max((len(printable(entity.type)) for entity in entities), default=0)
+    lines += [
+        f"{entity.score:6.1%}  {printable(entity.type):{widest}}  {shorten(printable(entity.text))}  "
+        + style.faint(f"{entity.start}-{entity.end}")
+        for entity in entities
+    ]
+    return "\n".join(lines if entities else [lines[0], "", _NO_ENTITY])
+
+
 def reading_document(question: str, context: str, reading: Reading) -> dict[str, Any]:
     """A reading for programs; the keys are documented in docs/deploy.md."""
     return {
@@ -97,6 +113,11 @@ def classification_document(text: str, pair: str | None, result: Classification)
     scores = {label: _rounded(score) for label, score in result.scores.items()}
     chosen = {} if result.chosen is None else {"labels": list(result.chosen)}
     return {**texts, "label": result.label, **chosen, "score": _rounded(result.score), "scores": scores}
+
+
+def entities_document(text: str, entities: Sequence[Entity]) -> dict[str, Any]:
+    """The entities of a text for programs; the keys are documented in docs/deploy.md."""
+    return {"text": text, "entities": [{**vars(entity), "score": _rounded(entity.score)} for entity in entities]}
 
 
 def _answer_document(context: str, answer: Answer) -> dict[str, Any]:

@@ -67,13 +67,14 @@ class Columns:
         return self.indicators or (() if self.label is None else (self.label,))
 
 
-def find_text_columns(header: Sequence[str]) -> tuple[str, ...] | None:
-    """The text column of a table, or the two of pairs, by name: GLUE's names as they are, then others'."""
-    known = next((names for names in TEXT_COLUMNS if set(names) <= set(header)), None)
+def find_text_columns(header: Sequence[str], pairs: bool = True) -> tuple[str, ...] | None:
+    """The text column of a table, or (with ``pairs``) the two of pairs: GLUE's names as they are, then others'."""
+    wanted = [names for names in TEXT_COLUMNS if pairs or len(names) == 1]
+    known = next((names for names in wanted if set(names) <= set(header)), None)
     if known is not None:
         return known
     places = {_plain(name): name for name in reversed(header)}  # of two that are alike, the first
-    for names in (*TEXT_COLUMNS, *_OTHER_PAIRS, *((name,) for name in _OTHER_TEXTS)):
+    for names in (*wanted, *(_OTHER_PAIRS if pairs else ()), *((name,) for name in _OTHER_TEXTS)):
         if set(names) <= set(places):
             return tuple(places[name] for name in names)
     alone = _by_word(header, _TEXT_WORDS)
