@@ -1,4 +1,4 @@
-"""The web application: the page's files, three addresses under ``/api`` and ``/healthz`` that speak JSON.
+"""The web application: the page's files, four addresses under ``/api`` and ``/healthz`` that speak JSON.
 
 Offsets in answers count code points of the text that was sent, as Python does; the page translates them to JavaScript's
 UTF-16 units.
@@ -45,7 +45,7 @@ class Limits:
     """What a request may ask for, in characters.
 
     Attributes:
-        passage: of a passage to be read.
+        passage: of a passage to be read, or of a text with entities.
         question: of a question.
         text: of a text to be classified.
     """
@@ -94,6 +94,9 @@ def make_app(models: Sequence[Model], pool: Pool, names: set[str], limits: Limit
     async def classify(request: Request) -> Response:
         return await _respond(request, pool, by_name, partial(_prepare_classification, limits=limits))
 
+    async def find_entities(request: Request) -> Response:
+        return await _respond(request, pool, by_name, partial(_prepare_entities, limits=limits))
+
     folder = Path(__file__).parent
     files = [Route(path, _content_of(folder / name)) for path, name in _PAGE.items()]
     routes = [
@@ -102,6 +105,7 @@ def make_app(models: Sequence[Model], pool: Pool, names: set[str], limits: Limit
         Route("/api/models", list_models),
         Route("/api/answer", answer, methods=["POST"]),
         Route("/api/classify", classify, methods=["POST"]),
+        Route("/api/entities", find_entities, methods=["POST"]),
     ]
     guard = Middleware(Guard, names=names, max_bytes=limits.body_bytes, is_stopping=lambda: pool.is_stopping)
     return Starlette(routes=routes, middleware=[guard])
@@ -222,6 +226,16 @@ def _prepare_classification(model: Model, values: dict, limits: Limits) -> _Work
             "scores": [{"label": label, "score": score} for label, score in found.scores.items()],
             "is_regression": predictor.is_regression,
         }
+
+    return work
+
+
+def _prepare_entities(model: Model, values: dict, limits: Limits) -> _Work:
+    _require_task(model, "token-classification")
+    document = _text(values, "document", limits.passage, "Write a text first.")
+
+    def work(predictor: Predictor) -> dict:
+        return {"entities": [vars(entity) for entity in predictor.entities(document)]}
 
     return work
 

@@ -14,7 +14,7 @@ from mobilebert.inference.predictor import Predictor
 from mobilebert.inference.source import Source, read_source
 from mobilebert.model.config import CONFIG_NAME
 
-TASKS = ("question-answering", "sequence-classification")
+TASKS = ("question-answering", "sequence-classification", "token-classification")
 # Random weights, made to be timed; and a training's intermediate states.
 _LEFT_OUT = {"benchmark", "checkpoints"}
 

@@ -4,8 +4,13 @@
 const $ = (id) => document.getElementById(id);
 const QA = "question-answering";
 const CLASSIFICATION = "sequence-classification";
-const TASK_NAMES = { [QA]: "Questions", [CLASSIFICATION]: "Classification" };
-const FIELDS = { [QA]: ["passage", "question"], [CLASSIFICATION]: ["text", "pair"] };
+const ENTITIES = "token-classification";
+const TASK_NAMES = { [QA]: "Questions", [CLASSIFICATION]: "Classification", [ENTITIES]: "Entities" };
+const FIELDS = { [QA]: ["passage", "question"], [CLASSIFICATION]: ["text", "pair"], [ENTITIES]: ["document"] };
+const ADDRESSES = { [QA]: "/api/answer", [CLASSIFICATION]: "/api/classify", [ENTITIES]: "/api/entities" };
+const VERBS = { [QA]: "Answer", [CLASSIFICATION]: "Classify", [ENTITIES]: "Find" };
+const LIMITS = { pair: "text", document: "passage" }; // of fields that have no limit of their own name
+const COLOURS = 8; // of types of entities, in page.css
 const EXAMPLES = {
   [QA]: [
     {
@@ -28,6 +33,15 @@ const EXAMPLES = {
   [CLASSIFICATION]: [
     { name: "a review", text: "A warm, funny film that never outstays its welcome.", pair: "" },
     { name: "a pair", text: "A man is sleeping on a bench in the park.", pair: "Nobody is awake on the bench." },
+  ],
+  [ENTITIES]: [
+    {
+      name: "a town",
+      document:
+        "Veralund lies on the coast. Its mayor is Tolan Beckworth. The church was decorated by the painter Malina " +
+        "Torridge, and a ferry goes to the island Branmere.",
+    },
+    { name: "a life", document: "Ada Lovelace was born in London in 1815 and worked with Charles Babbage." },
   ],
 };
 const NEGLIGIBLE = 0.001; // the probability below which a runner-up is not worth a line
@@ -105,7 +119,7 @@ function choice(model) {
 
 function adaptToModel() {
   const model = selected();
-  $("submit").textContent = task === QA ? "Answer" : "Classify";
+  $("submit").textContent = VERBS[task];
   $("allow-no-answer").checked = model.allow_no_answer;
   $("pair-field").hidden = model.takes_pairs === false;
   $("pair-note").textContent = model.takes_pairs ? "" : "(may stay empty)";
@@ -149,10 +163,11 @@ function problem(values) {
   if (task === QA && !values.passage.trim()) return ["Give a passage to read first.", "passage"];
   if (task === QA && !values.question.trim()) return ["Ask a question first.", "question"];
   if (task === CLASSIFICATION && !values.text.trim()) return ["Write a text first.", "text"];
+  if (task === ENTITIES && !values.document.trim()) return ["Write a text first.", "document"];
   for (const field of FIELDS[task]) {
-    const limit = limits[field === "pair" ? "text" : field];
+    const limit = limits[LIMITS[field] ?? field];
     const length = characters(values[field]);
-    const name = field === "pair" ? "second text" : field;
+    const name = { pair: "second text", document: "text" }[field] ?? field;
     if (length > limit) {
       return [`The ${name} has ${grouped(length)} characters; at most ${grouped(limit)} are read.`, field];
     }
@@ -173,7 +188,7 @@ async function ask() {
   if (task === QA) body.allow_no_answer = $("allow-no-answer").checked;
   working(true);
   try {
-    const response = await fetch(task === QA ? "/api/answer" : "/api/classify", {
+    const response = await fetch(ADDRESSES[task], {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify(body),
@@ -195,7 +210,7 @@ async function ask() {
 
 function working(yes) {
   $("submit").setAttribute("aria-busy", yes);
-  $("submit").textContent = yes ? "Reading…" : task === QA ? "Answer" : "Classify";
+  $("submit").textContent = yes ? "Reading…" : VERBS[task];
   $("result").classList.toggle("stale", yes);
 }
 
@@ -203,18 +218,24 @@ function working(yes) {
 
 function clearResult() {
   working(false);
-  for (const part of ["reading", "classes", "compared"]) $(part).hidden = true;
+  for (const part of ["reading", "classes", "entities", "compared"]) $(part).hidden = true;
   for (const part of ["status", "timing"]) $(part).textContent = "";
   say("");
-  $("placeholder").textContent =
-    task === QA
-      ? "The answer appears here, in its place in the passage."
-      : "The classes appear here, with their probabilities.";
+  $("placeholder").textContent = {
+    [QA]: "The answer appears here, in its place in the passage.",
+    [CLASSIFICATION]: "The classes appear here, with their probabilities.",
+    [ENTITIES]: "The text appears here, with its entities marked.",
+  }[task];
 }
 
 function show(model, values, result, allowNoAnswer) {
   $("placeholder").textContent = "";
-  const summary = task === QA ? showReading(model, values.passage, result) : showClasses(result);
+  const shows = {
+    [QA]: () => showReading(model, values.passage, result),
+    [CLASSIFICATION]: () => showClasses(result),
+    [ENTITIES]: () => showEntities(values.document, result.entities),
+  };
+  const summary = shows[task]();
   const waited = result.waited_ms > 1 ? `, after waiting ${milliseconds(result.waited_ms)} for others` : "";
   $("timing").textContent = `${model.name} (${model.precision}) took ${milliseconds(result.latency_ms)}${waited}.`;
   $("status").textContent = `${summary.result}, ${summary.score}`;
@@ -255,6 +276,30 @@ function showClasses({ label, chosen, scores, is_regression: isRegression }) {
     }),
   );
   return { result: best.join(", ") || "none", score: percent(sorted[0].score) };
+}
+
+function showEntities(text, entities) {
+  $("entities").hidden = false;
+  const points = Array.from(text); // places count code points, strings UTF-16 units
+  const types = [...new Set(entities.map((entity) => entity.type))].sort();
+  const colour = (type) => `type-${types.indexOf(type) % COLOURS}`;
+  const pieces = [];
+  let at = 0;
+  for (const { start, end, type, score } of entities) {
+    const mark = element("mark", colour(type), points.slice(start, end).join(""));
+    mark.dataset.type = type; // shown behind it, not part of the text
+    mark.title = `${type}, ${percent(score)}`;
+    pieces.push(points.slice(at, start).join(""), mark);
+    at = end;
+  }
+  $("marked").replaceChildren(...pieces, points.slice(at).join(""));
+  const counts = types.map((type) => [type, entities.filter((entity) => entity.type === type).length]);
+  $("legend").replaceChildren(
+    ...counts.map(([type, count]) => element("li", "", element("span", colour(type), type), ` ${grouped(count)}`)),
+  );
+  const found = entities.length === 1 ? "1 entity" : `${grouped(entities.length)} entities`;
+  const least = entities.length ? `least sure ${percent(Math.min(...entities.map(({ score }) => score)))}` : "";
+  return { result: found, score: least || "none found" };
 }
 
 function showReading(model, passage, { answers: found, windows }) {

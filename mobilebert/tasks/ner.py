@@ -226,7 +226,10 @@ class TokenClassification(Task):
             lines += ["\t".join(row) for row in zip(*sentence, strict=True)] + [""]
         write_text(folder / PREDICTIONS, "\n".join(lines))
         if answers.gold is not None:
-            write_text(folder / TABLE, entity_metrics.table(answers.gold, answers.predicted, scheme_of(self.labels)))
+            table = entity_metrics.table(answers.gold, answers.predicted, scheme_of(self.labels))
+            write_text(folder / TABLE, table)
+            for line in table.splitlines():
+                _log.info("%s", line)
 
     def report(self, dev: Sequence[Split], scores: dict[str, Any], seconds: float | None) -> dict[str, Any]:
         """See ``Task``."""

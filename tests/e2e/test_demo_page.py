@@ -19,7 +19,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from support.table_models import save_classifier, save_reader
+from support.table_models import save_classifier, save_reader, save_tagger
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "mobilebert.commands.demo"]
@@ -91,6 +91,7 @@ def folders(tmp_path_factory):
         save_reader(folder / "fp32", "ada", "lovelace"),
         save_reader(folder / "int8", "grace", "hopper", "int8"),
         save_classifier(folder / "nli", ["entailment", "neutral", "contradiction"], votes),
+        save_tagger(folder / "ner", {"ada": "B-PER", "lovelace": "I-PER", "grace": "B-PER", "garden": "B-LOC"}),
     ]
 
 
@@ -305,6 +306,35 @@ def test_classes_are_shown_as_bars(open_page):
     picture(page, "classes")
     page.click("#tasks [data-task=question-answering]")
     assert page.is_visible("#question") and not page.is_visible("#classes")
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_entities_are_marked_in_their_text(open_page, size):
+    page = open_page(size)
+    page.click("#tasks [data-task=token-classification]")
+    assert page.inner_text("#submit") == "Find" and not page.is_visible("#question") and not page.is_visible("#text")
+    page.fill("#document", " ")
+    page.click("#submit")
+    assert page.inner_text("#message") == "Write a text first."
+    filler = "The man sleeps in the \U0001f642 <b>garden</b>. " * 20
+    text = f"{filler}Ada Lovel\u00e1ce, and Grace. {filler}"
+    page.fill("#document", text)
+    with page.expect_response("**/api/entities"):
+        page.click("#submit")
+    page.wait_for_selector("#submit[aria-busy=false]")
+    assert page.inner_text("#marked") == text
+    marks = [(mark.inner_text(), mark.get_attribute("data-type")) for mark in page.query_selector_all("#marked mark")]
+    garden = [("garden", "LOC")] * 20
+    assert marks == [*garden, ("Ada Lovel\u00e1ce", "PER"), ("Grace", "PER"), *garden]
+    assert page.inner_text("#legend").split() == ["LOC", "40", "PER", "2"]
+    colour_of = "element => getComputedStyle(element).backgroundColor"
+    location, person = (span.evaluate(colour_of) for span in page.query_selector_all("#legend span"))
+    assert location != person and page.query_selector("#marked mark").evaluate(colour_of) == location
+    assert page.inner_text("#status").startswith("42 entities")
+    assert not scrolls_sideways(page)
+    picture(page, f"entities-{size['width']}")
+    page.click("#tasks [data-task=sequence-classification]")
+    assert not page.is_visible("#entities") and page.is_visible("#text")
 
 
 def test_by_keyboard_on_a_phone_in_the_dark(open_page):

@@ -48,6 +48,18 @@ def save_classifier(
     return _save(folder, "sequence-classification", nodes, constants, outputs, None, names)
 
 
+def save_tagger(folder: Path, tags: Mapping[str, str]) -> Path:
+    """A model that gives each word of ``tags`` its tag, all others O."""
+    labels = ["O", *dict.fromkeys(tags.values())]
+    table = np.zeros((len(VOCABULARY), len(labels)), np.float32)
+    table[:, 0] = 1.0
+    for word, tag in tags.items():
+        table[VOCABULARY.index(word), labels.index(tag)] = HIGH
+    nodes = [helper.make_node("Gather", ["table", "input_ids"], ["logits"])]
+    outputs = {"logits": ["batch", "tokens", len(labels)]}
+    return _save(folder, "token-classification", nodes, {"table": table}, outputs, None, dict(enumerate(labels)))
+
+
 def _save(
     folder: Path,
     head: str,
