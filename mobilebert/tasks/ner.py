@@ -162,7 +162,8 @@ class TokenClassification(Task):
         noted = noted_settings(model.config, self.head)
         if model.max_seq_length is not None:
             noted["max_seq_length"] = model.max_seq_length
-        reading = replace(self.reading, **noted).override(**self.given)
+        longest = min(self.reading.max_seq_length, model.config.max_position_embeddings)
+        reading = replace(self.reading, **{"max_seq_length": longest, **noted}).override(**self.given)
         _log.info("reading: max_seq_length %d, doc_stride %d", reading.max_seq_length, reading.doc_stride)
         return replace(self, reading=reading)
 
@@ -171,7 +172,7 @@ class TokenClassification(Task):
         sentences = self.files.read(kind)
         tags = None if sentences.tags is None else gold_tags(sentences, self.labels)
         encoded = encode_sentences(
-            sentences.words, tokenizer, self.reading.max_seq_length, self.reading.override().doc_stride
+            sentences.words, tokenizer, self.reading.max_seq_length, self.reading.doc_stride
         )
         if kind == "train":
             encoded = with_labels(encoded, tags, self.labels, self.label_all_tokens)
@@ -188,9 +189,8 @@ class TokenClassification(Task):
 
     def note(self, config: MobileBertConfig) -> MobileBertConfig:
         """See ``Task``."""
-        reading = self.reading.override()
         return config.with_task_params(
-            self.head, max_seq_length=reading.max_seq_length, doc_stride=reading.doc_stride
+            self.head, max_seq_length=self.reading.max_seq_length, doc_stride=self.reading.doc_stride
         )
 
     def best_metric(self, dev: Sequence[Split]) -> str:

@@ -69,6 +69,10 @@ def encode_sentences(
     Raises:
         InputError: windows that would not move on.
     """
+    if doc_stride >= max_seq_length - 2:  # told before a sentence is long enough to meet it
+        raise InputError(
+            f"`doc_stride={doc_stride}`: windows of `max_seq_length={max_seq_length}` would never advance; lower it"
+        )
     rows, sentences, tokens, words_of = [], [], [], []
     best: list[int] = []  # context of each of the current sentence's words
     length, first = 0, 0  # tokens so far; the current sentence's first word in ``tokens``

@@ -166,7 +166,7 @@ def _settle(path: Path, rows: Sequence[_Row], scheme: str | None, on_bad: str) -
             "`on_bad_tags=repair`"
         )
     if bad:
-        _log.warning("%s: %d tags break %s; read as conlleval does, as asked", path, len(bad), scheme.upper())
+        _log.warning("%s: tags that break %s: %d; read as conlleval does, as asked", path, scheme.upper(), len(bad))
     return [schemes.write(schemes.entities(row.tags), len(row.tags)) for row in rows], schemes.IOB2
 
 
