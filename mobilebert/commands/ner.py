@@ -8,7 +8,7 @@ from mobilebert.data.ner.schemes import SCHEMES
 from mobilebert.data.ner.sentences import ON_BAD_TAGS, TagRules
 from mobilebert.tasks.flags import add_engine_flags, add_training_flags, plan_from, settings_from, start_from
 from mobilebert.tasks.recipes import NER_RECIPES
-from mobilebert.tasks.transformers_flags import HINTS
+from mobilebert.tasks.transformers_flags import NER_HINTS
 
 EXAMPLES = """\
   %(prog)s --train_file train.conll --dev_file dev.conll --model_name_or_path weight/paddle \\
@@ -28,7 +28,7 @@ _NOTED = "(default: as the checkpoint notes it, when it is not trained; else {})
 
 def parse_args() -> argparse.Namespace:
     """The command line."""
-    parser = cli.ArgumentParser(__doc__, EXAMPLES, HINTS)
+    parser = cli.ArgumentParser(__doc__, EXAMPLES, NER_HINTS)
     group = parser.add_argument_group("what to do")
     group.add_argument("--do_train", action="store_true", help="train; evaluates on the way with --do_eval")
     group.add_argument("--do_eval", action="store_true", help="tag the dev sentences and score entities and tags")

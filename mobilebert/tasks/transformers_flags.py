@@ -1,4 +1,4 @@
-"""What the flags of transformers' run_qa.py and run_glue.py are called here, or why there is none.
+"""What the flags of transformers' run_qa.py, run_glue.py and run_ner.py are called here, or why there is none.
 
 Read where a flag is unknown; flags of the same name in both are not listed. Source: transformers 5.23's
 ``TrainingArguments`` and the argument classes of its examples, with older names that people still type.
@@ -114,4 +114,14 @@ HINTS = {
     "do_regression": "--regression",
     "weight_decay_rate": "--weight_decay",
     "clip_norm": "--max_grad_norm",
+}
+# Of run_ner.py, in the place of the above.
+NER_HINTS = {
+    **HINTS,
+    "dataset_name": "--train_file, --dev_file and --test_file",
+    "dataset_config_name": "--train_file, --dev_file and --test_file",
+    "task_name": "nothing: --tag_column chooses entities or parts of speech",
+    "text_column_name": "nothing: words are the first column, or tokens in JSON",
+    "label_column_name": "--tag_column",
+    "return_entity_level_metrics": "nothing: types.txt has the scores of each type",
 }

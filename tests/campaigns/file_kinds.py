@@ -34,6 +34,8 @@ from mobilebert.data.classify.label_sets import LabelSets, read_set_words
 from mobilebert.data.classify.report import make_report
 from mobilebert.data.glue.files import read_split
 from mobilebert.data.glue.tasks import TASKS
+from mobilebert.data.ner.encode import encode_sentences
+from mobilebert.data.ner.sentences import TagRules, read_sentences
 from mobilebert.data.packed import PackedRows
 from mobilebert.data.qa.features import build_features
 from mobilebert.data.qa.squad_json import read_squad
@@ -377,6 +379,30 @@ def read_glue(folder: Path) -> str:
     return repr([(one.texts, one.pairs, one.labels.tolist()) for one in found])
 
 
+def make_sentences(folder: Path) -> None:
+    words = {"ada": "B-PER", "lovelace": "I-PER", "wrote": "O", "\u6771\u4eac": "B-LOC"}
+    (folder / "s.conll").write_text("-DOCSTART- O\n\n" + "".join(f"{w} NN {t}\n" for w, t in words.items()) * 2)
+    row = "{}\t{}\t_\tNOUN\t_\t_\t0\t_\t_\tNER={}\n"
+    lines = (row.format(number, *pair) for number, pair in enumerate(words.items(), start=1))
+    (folder / "s.conllu").write_text("# text\n" + "".join(lines))
+    year = TEXT.index("1843")
+    rows = [
+        {"tokens": [*words], "tags": [*words.values()]},
+        {"text": TEXT, "entities": [[0, 12, "PER"], {"start": year, "end": year + 4, "label": "DATE"}]},
+    ]
+    (folder / "s.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def read_all_sentences(folder: Path) -> str:
+    found = []
+    for name in ("s.conll", "s.conllu", "s.jsonl"):
+        for on_bad in ("repair", "error"):
+            sentences = read_sentences(folder / name, TagRules(on_bad=on_bad))
+            rows = encode_sentences(sentences.words, tokenizer(), 8, 2)
+            found.append((sentences.words, sentences.tags, rows.tokens.tolist()))
+    return repr(found)
+
+
 # -- predict.py
 
 
@@ -421,5 +447,6 @@ KINDS = {
     "label-sets": Kind(("t.jsonl", "t.csv"), make_label_sets, read_label_sets),
     "class-report": Kind(("classes.json",), make_report_file, read_report_file),
     "glue": Kind(("STS-B/dev.tsv", "CoLA/dev.tsv"), make_glue, read_glue),
+    "sentences": Kind(("s.conll", "s.conllu", "s.jsonl"), make_sentences, read_all_sentences),
     "predictions": Kind(("answers.jsonl", "questions.jsonl"), make_predictions, predict),
 }

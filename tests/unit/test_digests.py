@@ -232,6 +232,7 @@ COMMANDS = {
         "--output_dir", "{out}", "--do_eval", "--dev_file", "{place}/sst2.tsv", "--text_column", "sentence",
         "--label_order", "a,b", "--model", "{model}",
     ),
+    "run_ner": ("--output_dir", "{out}", "--do_eval", "--dev_file", "{place}/sst2.tsv", "--model", "{model}"),
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Who types a flag of transformers' run_qa.py or run_glue.py hears what it is called here."""
+"""Who types a flag of transformers' run_qa.py, run_glue.py or run_ner.py hears what it is called here."""
 
 import dataclasses
 import re
@@ -6,8 +6,8 @@ import re
 import pytest
 import transformers
 
-from mobilebert.commands import glue, squad
-from mobilebert.tasks.transformers_flags import HINTS
+from mobilebert.commands import glue, ner, squad
+from mobilebert.tasks.transformers_flags import HINTS, NER_HINTS
 
 # The argument classes of the examples themselves, which are in no package. Source: transformers 5.23,
 # examples/pytorch/question-answering/run_qa.py and text-classification/run_glue.py.
@@ -25,7 +25,11 @@ NOT_LISTED = re.compile(
 )
 
 
-@pytest.fixture(params=[squad, glue], ids=["squad", "glue"])
+# Of examples/pytorch/token-classification/run_ner.py alone.
+OF_RUN_NER = "text_column_name label_column_name label_all_tokens return_entity_level_metrics"
+
+
+@pytest.fixture(params=[squad, glue, ner], ids=["squad", "glue", "ner"])
 def refuse(request, capsys, monkeypatch):
     """What the command says to one unknown flag."""
 
@@ -72,3 +76,11 @@ def test_every_flag_of_transformers_is_known_or_hinted(capsys, monkeypatch):
     # None of ours is hinted away, and every flag that a hint names exists.
     assert not ours & set(HINTS)
     assert not {flag for hint in HINTS.values() for flag in re.findall(r"--(\w+)", hint)} - ours
+
+
+def test_the_flags_of_run_ner_are_known_or_hinted(capsys, monkeypatch):
+    ours = flags_of(ner, capsys, monkeypatch)
+    assert not set(OF_RUN_NER.split()) - ours - set(NER_HINTS)
+    assert not ours & set(NER_HINTS)
+    own = {name: hint for name, hint in NER_HINTS.items() if HINTS.get(name) != hint}
+    assert len(own) == 6 and not {flag for hint in own.values() for flag in re.findall(r"--(\w+)", hint)} - ours
