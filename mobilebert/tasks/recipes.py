@@ -104,15 +104,15 @@ NER_RECIPES: dict[str, Recipe] = {
         ),
         {"max_seq_length": 128, "doc_stride": 32},
     ),
-    # A small model on generated sentences: samples/ner/README.md.
+    # A small model on generated texts, some ten seconds on two cores: samples/ner/README.md.
     "ner_sample": Recipe(
         TrainSettings(
-            batch_size=32,
-            max_steps=120,
-            learning_rate=2e-3,
+            batch_size=16,
+            max_steps=150,
+            learning_rate=3e-3,
             min_lr=1e-5,
             decay_ratio=1.0,
-            eval_steps=40,
+            eval_steps=50,
             save_steps=0,
             **_SMALL,
         ),

@@ -20,7 +20,7 @@ from samples.squad.names import Dice
 from samples.squad.vocabulary import train_vocabulary
 
 EXAMPLES = """\
-  python samples/ner/generate.py --output_dir outputs/ner_sample/data"""
+  python samples/ner/generate.py --output_dir outputs/ner/data"""
 MODEL = Path(__file__).resolve().parents[1] / "squad" / "model.json"
 TYPES = {"person": "PER", "place": "LOC", "year": "DATE", "ship": "SHIP", "book": "BOOK", "machine": "MACHINE"}
 
@@ -61,9 +61,9 @@ def main() -> None:
     """Parse, generate, write."""
     parser = cli.ArgumentParser(__doc__, EXAMPLES)
     parser.add_argument("--output_dir", required=True, help="gets train and dev, .jsonl and .conll, vocab.txt and config.json")
-    parser.add_argument("--train_passages", type=int, default=1000)
-    parser.add_argument("--dev_passages", type=int, default=200)
-    parser.add_argument("--vocab_size", type=int, default=800, help="tokens at most")
+    parser.add_argument("--train_passages", type=int, default=600)
+    parser.add_argument("--dev_passages", type=int, default=100)
+    parser.add_argument("--vocab_size", type=int, default=400, help="tokens at most")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     sizes = {"train": args.train_passages, "dev": args.dev_passages}

@@ -1,113 +1,103 @@
-"""Entities as a person finds them: the generated sample, trained, scored, resumed, exported, asked."""
+"""Entities as a person finds them: the commands of docs/own-data.md, and what is refused."""
 
 import json
-import shutil
+import re
+import shlex
 
 import pytest
+from support.documents import read
 from support.models import save_checkpoint
 
 from mobilebert import load
 from mobilebert.base.files import file_digest
 from mobilebert.data.ner.sentences import read_sentences
+from mobilebert.model.tensor_files import read_state
 from samples.ner.generate import columns, generate
 
-DEV_DIGEST_PREFIX = "The Feneon is a rare book."
+# What makes the documented training shorter, and lets it be resumed.
+SHORTER = ("--max_steps", 70, "--eval_steps", 70, "--save_steps", 50)
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory, request):
-    folder = tmp_path_factory.mktemp("ner_sample")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", ["generate.py", "--output_dir", str(folder), "--train_passages", "400",
-                                   "--dev_passages", "50", "--vocab_size", "300"])  # fmt: skip
-        from samples.ner.generate import main
-
-        main()
-    return folder
+def documented():
+    """The commands of the section's first block, as (script, arguments)."""
+    section = read("docs/own-data.md").split("## Entities in my texts")[1]
+    block = re.search(r"```bash\n(.*?)```", section, re.DOTALL)[1].replace("\\\n", " ")
+    commands = [shlex.split(line) for line in block.splitlines()]
+    assert len(commands) == 6 and all(words[0] == "python" for words in commands)
+    return [(words[1].removesuffix(".py").replace("/", "."), words[2:]) for words in commands]
 
 
-def test_the_sample_is_the_same_everywhere_and_in_both_forms(data):
+def test_the_sample_is_the_same_everywhere_and_in_both_forms(tmp_path):
     dev = generate("dev", 50, 0)
-    assert dev[0]["text"].startswith(DEV_DIGEST_PREFIX) and dev == generate("dev", 50, 0) != generate("dev", 50, 1)
-    spans, tagged = (read_sentences(data / f"dev{suffix}") for suffix in (".jsonl", ".conll"))
+    assert dev[0]["text"].startswith("The Feneon is a rare book.") and dev != generate("dev", 50, 1)
+    for name, content in (("a.conll", columns(dev)), ("a.jsonl", "".join(json.dumps(row) + "\n" for row in dev))):
+        (tmp_path / name).write_text(content)
+    tagged, spans = read_sentences(tmp_path / "a.conll"), read_sentences(tmp_path / "a.jsonl")
     assert spans.words == tagged.words and spans.tags == tagged.tags
-    assert columns(dev) == (data / "dev.conll").read_text()
-    names = [{row["text"][low:high] for row in generate(split, 300, 0) for low, high, kind in row["entities"]
-              if kind != "DATE"} for split in ("train", "dev")]  # fmt: skip
+    names = [
+        {row["text"][low:high] for row in generate(split, 300, 0) for low, high, kind in row["entities"]
+         if kind != "DATE"} for split in ("train", "dev")
+    ]  # fmt: skip
     assert names[0] and names[1] and not names[0] & names[1]
 
 
-@pytest.fixture(scope="module")
-def trained(data, tmp_path_factory):
-    return tmp_path_factory.mktemp("ner_run") / "output"
+def test_the_documented_way_from_texts_to_answers(run_script, tmp_path):
+    def run(command, *more):
+        script, arguments = command
+        words = [word.replace("outputs/ner", str(tmp_path)) for word in arguments]
+        code, said, errors = run_script(script, *words, *more)
+        assert code == 0, errors
+        return said
 
-
-def training(data, output):
-    return (
-        "run_ner", "--recipe", "ner_sample", "--config_name", data / "config.json", "--tokenizer_name",
-        data / "vocab.txt", "--train_file", data / "train.jsonl", "--dev_file", data / "dev.conll", "--output_dir",
-        output, "--do_train", "--do_eval", "--max_steps", 90, "--save_steps", 60, "--eval_steps", 90, "--log_steps", 30,
-    )  # fmt: skip
-
-
-def test_from_training_to_answers(run_script, data, trained, tmp_path):
-    code, said, errors = run_script(*training(data, trained))
-    assert code == 0, errors
-    best, results = trained / "best", json.loads((trained / "eval_results.json").read_text())
-    assert results["dev_selected"]["f1"] > 90 and results["sentences"] == 50
+    make, train, ask, ask_many, export, evaluate = documented()
+    run(make)
+    run(train, *SHORTER)
+    best, results = tmp_path / "run" / "best", json.loads((tmp_path / "run" / "eval_results.json").read_text())
+    assert results["dev_selected"]["f1"] > 90 and results["sentences"] == 100
     assert set(results["final"]) == {"step", "loss", "precision", "recall", "f1", "strict_f1", "accuracy"}
-    assert (trained / "types.txt").read_text().splitlines()[0].split() == ["precision", "recall", "F1", "entities"]
-    rows = [line.split("\t") for line in (trained / "predictions.conll").read_text().splitlines() if line]
+    types = (tmp_path / "run" / "types.txt").read_text().splitlines()
+    assert [line.split()[0] for line in types[1:]] == ["BOOK", "DATE", "LOC", "MACHINE", "PER", "SHIP", "all"]
+    rows = [line.split("\t") for line in (tmp_path / "run" / "predictions.conll").read_text().splitlines() if line]
     right = sum(gold == predicted for _, gold, predicted in rows)
     assert 100 * right / len(rows) == pytest.approx(results["dev_selected"]["accuracy"])
 
     weights = file_digest(best / "model.safetensors")
-    checkpoint = trained / "checkpoints" / "step_00000060"
-    code, said, errors = run_script(*training(data, trained), "--resume", checkpoint)
-    assert code == 0 and "resumed at step 60" in said and file_digest(best / "model.safetensors") == weights
+    said = run(train, *SHORTER, "--resume", tmp_path / "run" / "checkpoints" / "step_00000050")
+    assert "resumed at step 50" in said and file_digest(best / "model.safetensors") == weights
 
-    exported = tmp_path / "int8"
-    code, said, errors = run_script(
-        "export", "--model", best, "--out", exported, "--quantize", "int8", "--calibration", data / "dev.jsonl",
-        "--plot", tmp_path / "agreement.png",
-    )  # fmt: skip
-    metrics = json.loads((exported / "export.json").read_text())["metrics"]
-    assert code == 0 and metrics["fp32"]["f1"] == pytest.approx(results["dev_selected"]["f1"])
-    assert metrics["int8"]["f1"] > metrics["fp32"]["f1"] - 5 and (tmp_path / "agreement.png").stat().st_size > 5000
-    code, said, errors = run_script(
-        "run_ner", "--model", exported, "--engine", "onnxruntime", "--dev_file", data / "dev.jsonl", "--do_eval",
-        "--output_dir", tmp_path / "eval",
-    )  # fmt: skip
-    assert code == 0 and f"f1: {metrics['int8']['f1']:.6g}" in said.splitlines()
-
-    entities, asked = tmp_path / "entities.jsonl", data / "dev.jsonl"
-    for expected in ("50 texts", "50 texts, 50 of them were there already"):
-        code, said, errors = run_script("predict", "ner", "--model", best, "--input", asked, "--output", entities)
-        assert (code, said) == (0, f"{entities}: {expected}\n")
-    whole = entities.read_bytes()
-    entities.write_bytes(whole[: len(whole) // 2])  # killed on the way
-    assert run_script("predict", "ner", "--model", best, "--input", asked, "--output", entities)[0] == 0
-    assert entities.read_bytes() == whole
-    found = [json.loads(line) for line in whole.splitlines()]
+    assert re.search(r"\*\*\w+\*\*.*\n\n *[\d.]+%  [A-Z]+ ", run(ask))
+    assert run(ask_many) == f"{tmp_path}/entities.jsonl: 100 texts\n"
+    assert run(ask_many).endswith("100 of them were there already\n")
+    answers = (tmp_path / "entities.jsonl").read_bytes()
+    (tmp_path / "entities.jsonl").write_bytes(answers[: len(answers) // 2])  # killed on the way
+    run(ask_many)
+    assert (tmp_path / "entities.jsonl").read_bytes() == answers
+    found = [json.loads(line) for line in answers.splitlines()]
     right = there = 0
-    for row, line in zip(found, asked.read_text().splitlines(), strict=True):
+    for row, line in zip(found, (tmp_path / "data" / "dev.jsonl").read_text().splitlines(), strict=True):
         assert all(row["text"][one["start"] : one["end"]] == one["text"] for one in row["entities"])
         wanted = {tuple(one) for one in json.loads(line)["entities"]}
         right += len(wanted & {(one["start"], one["end"], one["type"]) for one in row["entities"]})
         there += len(wanted)
-    assert 100 * right / there == pytest.approx(results["dev_selected"]["recall"])  # the same as of whole sentences
+    assert 100 * right / there == pytest.approx(results["dev_selected"]["recall"])  # of texts as of words
+
+    run(export, "--plot", tmp_path / "agreement.png")
+    metrics = json.loads((tmp_path / "int8" / "export.json").read_text())["metrics"]
+    assert metrics["fp32"]["f1"] == pytest.approx(results["dev_selected"]["f1"])
+    assert metrics["int8"]["f1"] > metrics["fp32"]["f1"] - 5 and (tmp_path / "agreement.png").stat().st_size > 5000
+    assert f"f1: {metrics['int8']['f1']:.6g}" in run(evaluate).splitlines()
 
     text = f"{found[0]['text']} \U0001f642 e\u0301 " * 30  # windows; the text itself is never changed
     predictor = load(best)
-    together = predictor.entities(text)
-    alone = predictor.entities(found[0]["text"])
+    together, alone = predictor.entities(text), predictor.entities(found[0]["text"])
     assert len(text) > 3000 and len(together) >= 25 * len(alone) > 0
     assert all(text[one.start : one.end] == one.text for one in together)
-    assert predictor.entities_batch([text, ""]) == [together, []]
-    code, said, _ = run_script("predict", "ner", "--model", best, "--text", found[0]["text"])
-    assert code == 0 and f"**{alone[0].text}**" in said and f"{alone[0].start}-{alone[0].end}" in said
-    code, said, _ = run_script("predict", "ner", "--model", exported, "--text", "a \x1b[2J b", "--json")
+    assert predictor.entities_batch([text, "", " \u200b"]) == [together, [], []]
+    assert predictor.entities_batch([]) == []
+    code, said, _ = run_script("predict", "ner", "--model", tmp_path / "int8", "--text", "a \x1b[2J b", "--json")
     assert code == 0 and json.loads(said)["text"] == "a \x1b[2J b"
+    code, said, _ = run_script("predict", "ner", "--model", best, "--text", "\x1b[2J")
+    assert code == 0 and "\x1b" not in said
 
 
 @pytest.fixture(scope="module")
@@ -147,12 +137,13 @@ def test_sentences_without_tags_are_tagged(run_script, tagger, tmp_path):
     assert [row[0] for row in rows] == ["ada", "wrote"] and {len(row) for row in rows} == {2}
 
 
-@pytest.mark.parametrize("source", ["--model", "--init_from"])
-def test_a_new_head_has_the_types_of_the_train_file(run_script, tagger, tmp_path, source):
+@pytest.mark.parametrize(
+    ("source", "head"), [("--model", "question-answering"), ("--init_from", "sequence-classification")]
+)
+def test_a_new_head_has_the_types_of_the_train_file(run_script, tmp_path, source, head):
     (tmp_path / "other").write_text(FILES["other"])
-    qa = save_checkpoint(tmp_path / "qa", "question-answering")
-    start = qa if source == "--model" else tagger
-    code, said, errors = run_script(
+    start = save_checkpoint(tmp_path / "start", head, classifier_activation=True)
+    code, _, errors = run_script(
         "run_ner", source, start, "--train_file", tmp_path / "other", "--output_dir", tmp_path / "out", "--do_train",
         "--max_steps", 1, "--max_seq_length", 32,
     )  # fmt: skip
@@ -160,7 +151,11 @@ def test_a_new_head_has_the_types_of_the_train_file(run_script, tagger, tmp_path
     config = json.loads((tmp_path / "out" / "final" / "config.json").read_text())
     assert list(config["id2label"].values()) == ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
     assert config["task_specific_params"]["token-classification"] == {"max_seq_length": 32, "doc_stride": 10}
-    shutil.rmtree(tmp_path / "out")
+    state, _ = read_state(tmp_path / "out" / "final")
+    assert "classifier.weight" in state and not any("pooler" in name for name in state)
+    refused = run_script("run_ner", "--model", start, "--do_eval", "--dev_file", tmp_path / "other",
+                         "--output_dir", tmp_path / "eval")  # fmt: skip
+    assert refused[0] == 2 and refused[2].count("\n") == 1
 
 
 def test_parts_of_speech_are_tags_too(run_script, tagger, tmp_path):
