@@ -267,7 +267,7 @@ def check_classifier(model: nn.Layer, state: Mapping[str, np.ndarray], source: s
     if any(_part(key) == "classifier" for key in state):
         raise InputError(
             f"{source}: config.json says {HEAD_CLASSES[head]}, whose classifier is not that of {wanted}; load it as "
-            f"what it is, or train a new head on its encoder: run_glue.py with `init_from={source}`"
+            f"what it is, or train a new head on its encoder: run_glue.py or run_ner.py with `init_from={source}`"
         )
 
 
