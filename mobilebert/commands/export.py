@@ -41,7 +41,9 @@ def parse_args() -> argparse.Namespace:
 
     group = parser.add_argument_group("text to calibrate and measure on")
     group.add_argument(
-        "--calibration", metavar="FILE", help="text like that of the task: SQuAD JSON, a table, tagged sentences or lines (.txt)"
+        "--calibration",
+        metavar="FILE",
+        help="text like that of the task: SQuAD JSON, a table, tagged sentences or lines (.txt)",
     )
     group.add_argument(
         "--evaluation", metavar="FILE", help="the same with labels, to measure on (default: the calibration file)"

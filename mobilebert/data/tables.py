@@ -256,6 +256,7 @@ def _json_table(path: Path, text: str, may_lack: Collection[str], wanted: Collec
 
 
 def json_objects(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line, object) of JSON lines, or of an array of objects; raises ``InputError`` with the line."""
     return _json_array(path, text) if text.lstrip().startswith("[") else _json_lines(path, text)
 
 

@@ -85,9 +85,9 @@ def read_samples(
     """Read a file for a head.
 
     Args:
-        path: SQuAD JSON for question answering; for entities what run_ner.py reads, or texts as for others; otherwise ``.tsv``, ``.csv``, ``.jsonl`` or ``.json`` with named
-            columns (texts called as in GLUE, labels optional), or ``.txt`` with one text a line. Each may end in
-            ``.gz``.
+        path: SQuAD JSON for question answering; for entities what run_ner.py reads, ``.csv`` or lines of text;
+            otherwise ``.tsv``, ``.csv``, ``.jsonl`` or ``.json`` with named columns (texts called as in GLUE, labels
+            optional), or ``.txt`` with one text a line. Each may end in ``.gz``.
         head: a key of ``config.HEAD_CLASSES``.
         config: names the classes.
         tokenizer: of the model.

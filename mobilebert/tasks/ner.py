@@ -154,7 +154,7 @@ class TokenClassification(Task):
             try:
                 gold_tags(self.files.read("train"), labels)
             except InputError as error:
-                raise InputError(f"{error}; to train a new head on this encoder use `init_from={source}`") from None
+                raise InputError(f"{error}; to train a new head use `init_from={source}`") from None
         return replace(self, labels=labels)
 
     def adopt_notes(self, model: RunModel, source: str) -> "TokenClassification":
@@ -171,9 +171,7 @@ class TokenClassification(Task):
         """See ``Task``."""
         sentences = self.files.read(kind)
         tags = None if sentences.tags is None else gold_tags(sentences, self.labels)
-        encoded = encode_sentences(
-            sentences.words, tokenizer, self.reading.max_seq_length, self.reading.doc_stride
-        )
+        encoded = encode_sentences(sentences.words, tokenizer, self.reading.max_seq_length, self.reading.doc_stride)
         if kind == "train":
             encoded = with_labels(encoded, tags, self.labels, self.label_all_tokens)
         if world.is_main:

@@ -60,7 +60,7 @@ def columns(rows: list[dict]) -> str:
 def main() -> None:
     """Parse, generate, write."""
     parser = cli.ArgumentParser(__doc__, EXAMPLES)
-    parser.add_argument("--output_dir", required=True, help="gets train and dev, .jsonl and .conll, vocab.txt and config.json")
+    parser.add_argument("--output_dir", required=True, help="gets train and dev, vocab.txt, config.json")
     parser.add_argument("--train_passages", type=int, default=600)
     parser.add_argument("--dev_passages", type=int, default=100)
     parser.add_argument("--vocab_size", type=int, default=400, help="tokens at most")

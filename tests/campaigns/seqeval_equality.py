@@ -16,8 +16,7 @@ import tempfile
 import venv
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT)]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from mobilebert.data.ner.metrics import by_type, compute
 
@@ -97,7 +96,8 @@ def main() -> int:
     different = [case for case, other in zip(cases, theirs, strict=True) if differs(ours(case), other)]
     # The control: a prediction that is the truth scores otherwise, so a comparison that sees nothing would show here.
     perfect = sum(differs(ours((case[0], case[1], case[1])), other) for case, other in zip(cases, theirs, strict=True))
-    print(f"{PACKAGE}: {len(cases)} cases, {len(different)} different; with the truth in the predictions' place {perfect} are")
+    control = f"with the truth in the predictions' place {perfect} are"
+    print(f"{PACKAGE}: {len(cases)} cases, {len(different)} different; {control}")
     for case in different[:3]:
         print(json.dumps(case))
     if args.freeze:

@@ -106,14 +106,18 @@ def tagger(tmp_path_factory):
     return save_checkpoint(tmp_path_factory.mktemp("tagger") / "model", "token-classification", id2label=labels)
 
 
-FILES = {"good": "ada B-PER\nlovelace I-PER\n\nwrote O\n", "other": "ada B-PER\nin O\nengine B-LOC\n", "bare": "ada\nwrote\n"}
+FILES = {
+    "good": "ada B-PER\nlovelace I-PER\n\nwrote O\n",
+    "other": "ada B-PER\nin O\nengine B-LOC\n",
+    "bare": "ada\nwrote\n",
+}
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("--do_eval", "--dev_file", "other"), "other:3: tag 'B-LOC', but the model knows O, B-PER, I-PER\n"),
-        (("--do_train", "--train_file", "other", "--max_seq_length", 32), "to train a new head on this encoder use --init_from "),
+        (("--do_train", "--train_file", "other", "--max_seq_length", 32), "to train a new head use --init_from "),
         (("--do_eval", "--dev_file", "bare"), "bare:1: words without tags; tag every sentence\n"),
         (("--do_eval",), "error: which dev set? give --dev_file\n"),
         (("--do_predict", "--do_eval", "--test_file", "bare", "--dev_file", "good"), "--do_predict writes pred"),
@@ -161,7 +165,7 @@ def test_a_new_head_has_the_types_of_the_train_file(run_script, tmp_path, source
 def test_parts_of_speech_are_tags_too(run_script, tagger, tmp_path):
     (tmp_path / "a.conll").write_text("ada PROPN\nwrote VERB\nnotes NOUN\n")
     arguments = ("--train_file", tmp_path / "a.conll", "--dev_file", tmp_path / "a.conll", "--output_dir", tmp_path)
-    code, said, _ = run_script("run_ner", "--init_from", tagger, *arguments, "--do_train", "--do_eval", "--scheme",
+    code, _, _ = run_script("run_ner", "--init_from", tagger, *arguments, "--do_train", "--do_eval", "--scheme",
                                "plain", "--max_steps", 1, "--max_seq_length", 32)  # fmt: skip
     assert code == 0 and set(json.loads((tmp_path / "eval_results.json").read_text())["final"]) == {
         "step", "loss", "accuracy",

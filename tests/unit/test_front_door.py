@@ -95,7 +95,7 @@ def test_the_door_alone_shows_every_verb():
         (("fly",), f"unknown command fly; expected {' or '.join(VERBS)}"),
         (("--verison",), "unknown argument --verison; did you mean --version?"),
         (("convert", "--scr", "x"), "unknown argument --scr; did you mean --src?"),
-        (("predict", "ask"), "unknown command ask; expected qa or classify"),
+        (("predict", "ask"), "unknown command ask; expected qa or classify or ner"),
         (("convert", "--src", "no/where"), "no/where: no such folder; name the checkpoint's folder with --src"),
     ],
 )

@@ -168,7 +168,7 @@ def test_columns_of_wnut_with_tabs_in_blank_lines(tmp_path):
 def test_words_without_tags(tmp_path):
     path = write(tmp_path / "a.txt", "Ada\nmet\n\nGrace\n")
     assert read_sentences(path, require_tags=False).words == [["Ada", "met"], ["Grace"]]
-    with pytest.raises(InputError, match="a.txt:1: words without tags"):
+    with pytest.raises(InputError, match=r"a\.txt:1: words without tags"):
         read_sentences(path)
 
 
@@ -360,7 +360,7 @@ def test_labels_are_batched_and_saved(tmp_path):
 
 def test_tags_that_a_model_does_not_have_are_named_with_their_line():
     sentences = Sentences("dev.conll", [["a", "b"]], [[4, 5]], [["O", "B-X"]])
-    with pytest.raises(InputError, match="dev.conll:5: tag 'B-X', but the model knows O, B-A"):
+    with pytest.raises(InputError, match=r"dev\.conll:5: tag 'B-X', but the model knows O, B-A"):
         gold_tags(sentences, ["O", "B-A"])
     sentences = Sentences("dev.conll", [["a", "b"]], [[4, 5]], [["B-A", "I-A"]])
     assert gold_tags(sentences, ["O", "B-A", "I-A", "E-A", "S-A"]) == [["B-A", "E-A"]]

@@ -1,4 +1,4 @@
-"""Ask a fine-tuned model: answer questions about a passage, classify texts, find entities; one, many, or at a prompt."""
+"""Ask a fine-tuned model: answer questions, classify texts, find entities; one, many, or at a prompt."""
 
 import argparse
 import os
@@ -110,9 +110,7 @@ def parse_args() -> argparse.Namespace:
     group.add_argument("--threshold", type=float, help="several labels a text: probability above which it has one")
     _add_json(classify.add_argument_group("output"))
 
-    ner = commands.add_parser(
-        "ner", help="find entities in texts", description=NER_DESCRIPTION, examples=NER_EXAMPLES
-    )
+    ner = commands.add_parser("ner", help="find entities in texts", description=NER_DESCRIPTION, examples=NER_EXAMPLES)
     _add_model(ner)
     group = ner.add_argument_group("one text")
     group.add_argument("--text", help="the text; without it, texts are asked for")

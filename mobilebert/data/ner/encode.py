@@ -21,7 +21,6 @@ from mobilebert.data.packed import PackedRows
 from mobilebert.text.tokenizer import MobileBertTokenizer
 
 
-
 @dataclass(frozen=True)
 class WordRows:
     """Rows and where each word is read.
@@ -73,7 +72,10 @@ def encode_sentences(
         raise InputError(
             f"`doc_stride={doc_stride}`: windows of `max_seq_length={max_seq_length}` would never advance; lower it"
         )
-    rows, sentences, tokens, words_of = [], [], [], []
+    rows: list[np.ndarray] = []
+    sentences: list[int] = []  # of each row
+    tokens: list[int] = []
+    words_of: list[int] = []
     best: list[int] = []  # context of each of the current sentence's words
     length, first = 0, 0  # tokens so far; the current sentence's first word in ``tokens``
     piece_before = None  # the word of the last piece that is no overlap

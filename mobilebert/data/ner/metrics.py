@@ -1,4 +1,4 @@
-"""Scores of entities, in percent, as seqeval 1.2.2 counts them; ``tests/campaigns/seqeval_equality.py`` compares both."""
+"""Scores of entities, in percent, as seqeval 1.2.2 counts them; tests/campaigns/seqeval_equality.py compares both."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence

@@ -255,16 +255,21 @@ def _key(row: dict[str, Any], names: Sequence[str], rules: TagRules) -> str | No
     return next((name for name in ([rules.column] if rules.column else names) if name in row), None)
 
 
+def _by_name(span: _Span) -> tuple[int, int, str]:
+    """Start, end and type; -1 and nothing for what is missing."""
+    start, end = (span.get(name, span.get(f"{name}_offset", -1)) for name in ("start", "end"))
+    return start, end, span.get("label", "")  # type: ignore[return-value]
+
+
 def _span_tags(where: str, value: Any, text: str, places: Sequence[tuple[int, int]], rules: TagRules) -> list[str]:
     """The tags of a text's words, of its spans."""
     advice = "expected [start, end, type], or objects with start, end and label"
     found: list[Entity] = []
     for item in as_record(value, list[tuple[int, int, str] | _Span], where, advice):
-        if isinstance(item, dict):
-            item = tuple(item.get(name, item.get(f"{name}_offset")) for name in ("start", "end", "label"))
-        start, end, kind = item
-        if None in item or not 0 <= start < end <= len(text) or not kind.strip():
-            raise InputError(f"{where}: {list(item)} is no place in a text of {len(text)} characters; {advice}")
+        start, end, kind = item if isinstance(item, tuple) else _by_name(item)
+        if not (0 <= start < end <= len(text) and kind.strip()):
+            shown = [start, end, kind]
+            raise InputError(f"{where}: {shown} is no place in a text of {len(text)} characters; {advice}")
         aligned = align(places, start, end, kind)
         shown = f"{where}: {kind} at {start} to {end}"
         if aligned is None:
