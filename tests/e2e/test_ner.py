@@ -10,7 +10,9 @@ from support.models import save_checkpoint
 
 from mobilebert import load
 from mobilebert.base.files import file_digest
+from mobilebert.data.ner.encode import encode_sentences
 from mobilebert.data.ner.sentences import read_sentences
+from mobilebert.export.agreement import outputs_of_both
 from mobilebert.model.tensor_files import read_state
 from samples.ner.generate import columns, generate
 
@@ -41,6 +43,7 @@ def test_the_sample_is_the_same_everywhere_and_in_both_forms(tmp_path):
     assert names[0] and names[1] and not names[0] & names[1]
 
 
+@pytest.mark.slow
 def test_the_documented_way_from_texts_to_answers(run_script, tmp_path):
     def run(command, *more):
         script, arguments = command
@@ -85,6 +88,10 @@ def test_the_documented_way_from_texts_to_answers(run_script, tmp_path):
     metrics = json.loads((tmp_path / "int8" / "export.json").read_text())["metrics"]
     assert metrics["fp32"]["f1"] == pytest.approx(results["dev_selected"]["f1"])
     assert metrics["int8"]["f1"] > metrics["fp32"]["f1"] - 5 and (tmp_path / "agreement.png").stat().st_size > 5000
+    pairs = outputs_of_both(best, tmp_path / "int8", tmp_path / "data" / "dev.jsonl", 3)
+    three = read_sentences(tmp_path / "data" / "dev.jsonl").first(3)
+    tokens = encode_sentences(three.words, load(best).tokenizer, 96, 32)
+    assert [len(side) for side in pairs["logits"]] == [13 * len(tokens.words)] * 2  # of all real tokens
     assert f"f1: {metrics['int8']['f1']:.6g}" in run(evaluate).splitlines()
 
     text = f"{found[0]['text']} \U0001f642 e\u0301 " * 30  # windows; the text itself is never changed

@@ -6,7 +6,7 @@ import time
 
 import pytest
 from support.demo_server import PASSAGE, SECONDS, Server
-from support.table_models import save_classifier, save_reader
+from support.table_models import save_classifier, save_reader, save_tagger
 
 from mobilebert.base.errors import InputError
 from mobilebert.demo.app import Limits
@@ -145,6 +145,24 @@ def test_several_labels_of_a_text(tmp_path):
             values = {"model": server.models[0].name, "text": text, "pair": ""}
             status, result = server.request("POST", "/api/classify", json.dumps(values))
             assert status == 200 and result["chosen"] == chosen
+
+
+def test_entities_of_a_text(tmp_path):
+    with Server([save_tagger(tmp_path / "ner", {"ada": "B-PER", "lovelace": "I-PER"})]) as server:
+
+        def find_in(document, address="/api/entities"):
+            values = {"model": server.models[0].name, "document": document, "text": document}
+            return server.request("POST", address, json.dumps(values))
+
+        status, result = find_in("\U0001f642 Ada Lovel\u00e1ce wrote it.")
+        (entity,) = result["entities"]
+        score = entity.pop("score")
+        assert status == 200 and 0.99 < score < 1
+        assert entity == {"text": "Ada Lovel\u00e1ce", "start": 2, "end": 14, "type": "PER"}
+        assert find_in("who wrote it")[1]["entities"] == []
+        assert find_in(" ") == (400, {"error": "Write a text first.", "field": "document"})
+        assert "at most 100,000 are read" in find_in("a" * 100_001)[1]["error"]
+        assert find_in("Ada", "/api/classify")[0] == 400
 
 
 @pytest.mark.parametrize(

@@ -184,3 +184,34 @@ def test_a_wrong_note_of_a_classifier_is_named(tmp_path, noted):
     (name,) = noted
     with pytest.raises(InputError, match=f"task_specific_params has {name}=.*; correct it"):
         read_samples(tmp_path / "t.csv", "sequence-classification", classifier_with(**noted), TOKENIZER, 16)
+
+
+TAGS = MobileBertConfig(
+    num_hidden_layers=1, id2label=dict(enumerate(["O", "B-PER", "I-PER"])), max_position_embeddings=64
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "is_tagged"),
+    [
+        ("a.conll", "ada B-PER\nlovelace I-PER\n\nwrote O\n", True),
+        ("a.txt", "ada B-PER\nlovelace I-PER\n\nwrote O\n", True),
+        ("a.jsonl", '{"text": "ada lovelace", "label": [[0, 12, "PER"]]}\n{"text": "wrote", "label": []}\n', True),
+        ("a.jsonl", '{"text": "ada lovelace"}\n{"text": "wrote"}\n', False),
+        ("a.txt", "ada lovelace\nwrote\n", False),
+        ("a.csv", "id,text\n1,ada lovelace\n2,wrote\n", False),
+    ],
+)
+def test_entities_are_scored_where_they_are_marked(tmp_path, name, content, is_tagged):
+    (tmp_path / name).write_text(content)
+    samples = read_samples(tmp_path / name, "token-classification", TAGS, TOKENIZER, 32)
+    assert len(samples.rows) == 2 and samples.shapes == [(4, 3)] and (samples.score is not None) == is_tagged
+    assert len(read_samples(tmp_path / name, "token-classification", TAGS, TOKENIZER, 32, limit=1).rows) == 1
+    if is_tagged:
+        logits = np.zeros((2, 4, 3))
+        logits[0, 1, 1] = logits[0, 2, 2] = 9
+        assert samples.score([logits])["f1"] == samples.score([logits])["accuracy"] == 100
+        logits[0, 2, 1] = 10
+        assert samples.score([logits])["f1"] == 0
+        with pytest.raises(InputError, match="no finite numbers"):
+            samples.score([logits * np.nan])

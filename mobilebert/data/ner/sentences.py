@@ -268,8 +268,7 @@ def _span_tags(where: str, value: Any, text: str, places: Sequence[tuple[int, in
     for item in as_record(value, list[tuple[int, int, str] | _Span], where, advice):
         start, end, kind = item if isinstance(item, tuple) else _by_name(item)
         if not (0 <= start < end <= len(text) and kind.strip()):
-            shown = [start, end, kind]
-            raise InputError(f"{where}: {shown} is no place in a text of {len(text)} characters; {advice}")
+            raise InputError(f"{where}: {[start, end, kind]} is no place in a text of {len(text)} characters; {advice}")
         aligned = align(places, start, end, kind)
         shown = f"{where}: {kind} at {start} to {end}"
         if aligned is None:
