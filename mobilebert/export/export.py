@@ -98,7 +98,7 @@ class _Export:
             self.engines.append(target.ENGINE)
             self.errors[target.ENGINE] = error
             # Without a choice of precision there is nothing to compare.
-            if target.QUANTIZATIONS and evaluation is not None and evaluation.score is not None:
+            if target.QUANTIZATIONS and evaluation is not None and evaluation.can_measure:
                 self.metrics |= self._measure(target, engine, evaluation)
         checkpoint.config.save_pretrained(self.folder)
         if self.plan.format == "all":
@@ -120,12 +120,12 @@ class _Export:
     def _measure(self, target: Target, engine: Engine, evaluation: Samples) -> Mapping[str, dict[str, float]]:
         """The metrics of float32, and of fewer bits where the engine has them."""
         if self.plan.quantize is None:
-            return {"fp32": evaluation.measure(engine.run)}
+            return {} if evaluation.score is None else {"fp32": evaluation.measure(engine.run)[0]}
         with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
             target.write(Variant(self.program), Path(scratch))
             exact = target.load(Path(scratch), self.checkpoint.head, self.names)
-            metrics = {"fp32": evaluation.measure(exact.run)}
-        return {**metrics, self.plan.quantize: evaluation.measure(engine.run)}
+            metrics = evaluation.measure(exact.run, engine.run)
+        return dict(zip(("fp32", self.plan.quantize), metrics, strict=True))
 
     def describe(self) -> Manifest:
         """Write ``export.json`` and the card."""

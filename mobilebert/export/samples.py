@@ -47,6 +47,7 @@ class Samples:
         pad_token_id: of the tokenizer.
         shapes: of each output, the shape of one row.
         score: the model's outputs for all rows -> metrics in percent; None where there are no labels.
+        choose: the model's outputs for all rows -> what it decides for each word; None where there are no words.
         has_choices: the model wants [B, C, S].
     """
 
@@ -54,12 +55,25 @@ class Samples:
     pad_token_id: int
     shapes: list[tuple[int, ...]]
     score: Callable[[list[np.ndarray]], dict[str, float]] | None = None
+    choose: Callable[[list[np.ndarray]], np.ndarray] | None = None
     has_choices: bool = False
 
-    def measure(self, run: Run) -> dict[str, float]:
-        """The metrics of a model, in percent; there are labels."""
-        data = PackedDataset(self.rows, self.pad_token_id)
-        return self.score(run_rows(run, data, batches_by_tokens(self.rows.lengths), self.shapes))
+    def measure(self, *runs: Run) -> list[dict[str, float]]:
+        """The metrics of models, in percent; ``agreement`` is of decisions, with the first model's."""
+        data, batches = PackedDataset(self.rows, self.pad_token_id), batches_by_tokens(self.rows.lengths)
+        outputs = [run_rows(run, data, batches, self.shapes) for run in runs]
+        scores = [{} if self.score is None else self.score(one) for one in outputs]
+        if self.choose is None or len(runs) == 1:
+            return scores
+        first, *_ = chosen = [self.choose(one) for one in outputs]
+        return [
+            {**one, "agreement": 100 * float((each == first).mean())} for one, each in zip(scores, chosen, strict=True)
+        ]
+
+    @property
+    def can_measure(self) -> bool:
+        """Whether ``measure`` has anything to say of a model beside another."""
+        return self.score is not None or self.choose is not None
 
     def batches(self, limit: int | None = None) -> Iterator[dict[str, np.ndarray]]:
         """Padded batches of ``limit`` rows spread evenly over the file (None: all), similar lengths together."""
@@ -127,7 +141,7 @@ def read_samples(
         return glue_metrics.compute(metrics, predictions, examples.labels)
 
     scored = score if metrics and examples.labels is not None else None
-    return Samples(rows, tokenizer.pad_token_id, [(config.num_labels,)], scored, head == "multiple-choice")
+    return Samples(rows, tokenizer.pad_token_id, [(config.num_labels,)], scored, has_choices=head == "multiple-choice")
 
 
 def _squad(path: Path, tokenizer: MobileBertTokenizer, settings: ReadingSettings, limit: int | None) -> Samples:
@@ -180,14 +194,24 @@ def _sentences(
         gold = None if sentences.tags is None else gold_tags(sentences, labels)
     encoded = encode_sentences(words, tokenizer, settings.max_seq_length, settings.override().doc_stride)
 
-    def score(outputs: list[np.ndarray]) -> dict[str, float]:
+    def finite(outputs: list[np.ndarray]) -> np.ndarray:
         logits = encoded.take(outputs[0])
         if not np.isfinite(logits).all():
             raise InputError(f"{path}: the model's outputs are no finite numbers; did the training diverge?")
+        return logits
+
+    def score(outputs: list[np.ndarray]) -> dict[str, float]:
+        logits = finite(outputs)
         return entity_metrics.compute(gold, encoded.tags(logits, labels), scheme_of(labels))
 
     shapes = token_shapes(encoded.rows.lengths, len(labels))
-    return Samples(encoded.rows, tokenizer.pad_token_id, shapes, None if gold is None else score)
+    return Samples(
+        encoded.rows,
+        tokenizer.pad_token_id,
+        shapes,
+        None if gold is None else score,
+        lambda outputs: finite(outputs).argmax(axis=1),
+    )
 
 
 def _has_columns(path: Path) -> bool:

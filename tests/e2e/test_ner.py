@@ -87,6 +87,7 @@ def test_the_documented_way_from_texts_to_answers(run_script, tmp_path):
     run(export, "--plot", tmp_path / "agreement.png")
     metrics = json.loads((tmp_path / "int8" / "export.json").read_text())["metrics"]
     assert metrics["fp32"]["f1"] == pytest.approx(results["dev_selected"]["f1"])
+    assert metrics["fp32"]["agreement"] == 100 > metrics["int8"]["agreement"] - 1e-9 > 95
     assert metrics["int8"]["f1"] > metrics["fp32"]["f1"] - 5 and (tmp_path / "agreement.png").stat().st_size > 5000
     pairs = outputs_of_both(best, tmp_path / "int8", tmp_path / "data" / "dev.jsonl", 3)
     three = read_sentences(tmp_path / "data" / "dev.jsonl").first(3)

@@ -215,3 +215,16 @@ def test_entities_are_scored_where_they_are_marked(tmp_path, name, content, is_t
         assert samples.score([logits])["f1"] == 0
         with pytest.raises(InputError, match="no finite numbers"):
             samples.score([logits * np.nan])
+
+    def tagger(favourite):
+        def run(batch):
+            logits = np.zeros((*batch["input_ids"].shape, 3), np.float32)
+            logits[:, 1, favourite] = 1  # of the first word of each row; the others are O
+            return [logits]
+
+        return run
+
+    (alone,) = samples.measure(tagger(1))
+    one, same, other = samples.measure(tagger(1), tagger(1), tagger(2))
+    assert "agreement" not in alone and one["agreement"] == same["agreement"] == 100
+    assert other["agreement"] == pytest.approx(100 / 3) and ("f1" in other) == is_tagged
