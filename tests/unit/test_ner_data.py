@@ -160,9 +160,9 @@ def test_another_column_is_asked_for(tmp_path):
 
 
 def test_columns_of_wnut_with_tabs_in_blank_lines(tmp_path):
-    path = write(tmp_path / "a.conll", "a b\tB-x-y\nc\tO\n\t\n#\tO\n \n")
+    path = write(tmp_path / "a.conll", "a b\tB-x-y\n\u00a0\tO\n\t\n#\tO\n \n")
     found = read_sentences(path)
-    assert found.words == [["a b", "c"], ["#"]] and found.tags == [["B-x-y", "O"], ["O"]]
+    assert found.words == [["a b", "\u00a0"], ["#"]] and found.tags == [["B-x-y", "O"], ["O"]]
 
 
 def test_words_without_tags(tmp_path):

@@ -198,7 +198,7 @@ def _column_rows(path: Path, text: str, rules: TagRules, conllu: bool) -> Iterat
         if conllu and not cells[0].isdecimal():  # 3-4: two words written as one; 3.1: a word left out
             continue
         word = cells[1 if conllu else 0]
-        if not word.strip():
+        if not word:
             raise InputError(f"{path}:{number}: no word before its tag")
         words.append(word)
         lines.append(number)
