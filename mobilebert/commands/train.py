@@ -10,6 +10,7 @@ EXAMPLES = """\
 # Kind of data -> the module whose ``main`` it calls, and what its help says.
 KINDS = {
     "classify": ("mobilebert.commands.classify", "texts with classes, several labels or numbers, from a table"),
+    "ner": ("mobilebert.commands.ner", "texts with entities, or words with tags"),
     "squad": ("mobilebert.commands.squad", "questions about passages, in SQuAD's format"),
     "glue": ("mobilebert.commands.glue", "GLUE's tasks"),
 }

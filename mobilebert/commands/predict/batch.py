@@ -219,9 +219,7 @@ def _id(where: str, cell: str) -> str:
     return text
 
 
-def read_texts(
-    path: Path, columns: Sequence[str] | None, noted: Columns | None = None, pairs: bool = True
-) -> Examples:
+def read_texts(path: Path, columns: Sequence[str] | None, noted: Columns | None = None, pairs: bool = True) -> Examples:
     """Texts or pairs of texts; they may be empty.
 
     Args:
