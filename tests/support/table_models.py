@@ -57,7 +57,8 @@ def save_tagger(folder: Path, tags: Mapping[str, str]) -> Path:
         table[VOCABULARY.index(word), labels.index(tag)] = HIGH
     nodes = [helper.make_node("Gather", ["table", "input_ids"], ["logits"])]
     outputs = {"logits": ["batch", "tokens", len(labels)]}
-    return _save(folder, "token-classification", nodes, {"table": table}, outputs, None, dict(enumerate(labels)))
+    names = {"id2label": dict(enumerate(labels))}
+    return _save(folder, "token-classification", nodes, {"table": table}, outputs, None, names)
 
 
 def _save(
