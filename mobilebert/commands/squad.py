@@ -15,6 +15,8 @@ EXAMPLES = """\
       --test_file mine.json --version_2_with_negative --null_score_diff_threshold -1.5
   %(prog)s --model_name_or_path outputs/squad-int8 --engine onnxruntime --output_dir outputs/eval-int8 --do_eval
   %(prog)s --resume --model_name_or_path weight/paddle --output_dir output_squadv1 --do_train --do_eval
+  %(prog)s --resume --extend --num_train_epochs 9 --model_name_or_path weight/paddle --output_dir output_squadv1 \\
+      --do_train --do_eval
 """
 # Flag -> field of ``ReadingSettings``.
 _READING = {

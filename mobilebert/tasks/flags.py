@@ -82,6 +82,9 @@ def add_training_flags(parser: argparse.ArgumentParser, shown: TrainSettings | N
         "--resume_fallback", action="store_true", help="where the latest checkpoint is damaged, use the one before"
     )
     group.add_argument(
+        "--extend", action="store_true", help="with --resume: train a finished run on to a larger --num_train_epochs"
+    )
+    group.add_argument(
         "--overwrite_output_dir",
         action="store_true",
         help="a new run may delete what an earlier one left in --output_dir",
@@ -147,4 +150,4 @@ def plan_from(args: argparse.Namespace) -> RunPlan:
 
 def start_from(args: argparse.Namespace) -> Start:
     """How the run begins in a folder that may hold an earlier one."""
-    return Start(args.resume, args.resume_fallback, args.overwrite_output_dir)
+    return Start(args.resume, args.resume_fallback, args.overwrite_output_dir, args.extend)

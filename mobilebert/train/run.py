@@ -72,7 +72,7 @@ def begin(
         parallel.on_main(lambda: folder.prepare(output_dir, start.overwrite, hooks.copy_from_best), world)
         parallel.broadcast_parameters(model, world)
     else:
-        notes = _resume(state, output_dir, start, hooks)
+        notes = _resume(state, output_dir, start, hooks, settings.keep_checkpoints)
         saved_step = state.progress.step
 
     progress = state.progress
@@ -94,11 +94,13 @@ def begin(
     return Run(state, train_set, settings, output_dir, hooks, weights, length, log, meter, saved_step)
 
 
-def _resume(state: RunState, output_dir: Path, start: Start, hooks: Hooks) -> list[str]:
+def _resume(state: RunState, output_dir: Path, start: Start, hooks: Hooks, keep: int) -> list[str]:
     """Bring ``state`` to where a checkpoint left it. Returns lines for the log."""
     notes: list[str] = []
     find = partial(checkpoint.find, output_dir, start.resume, start.resume_fallback, notes.append)
     found = parallel.on_main(find, state.world)
-    state.restore(found)
+    extended = state.restore(found, start.extend)
     parallel.on_main(lambda: folder.prepare_to_resume(output_dir, found, hooks.copy_from_best), state.world)
-    return [*notes, f"resumed at step {state.progress.step}"]
+    if extended:
+        state.save(output_dir, keep)  # at once, so that from here on `resume` alone goes on
+    return [*notes, f"resumed at step {state.progress.step}", *extended]

@@ -148,11 +148,22 @@ class Start:
         resume: ``"latest"`` or a checkpoint folder; ``None`` starts anew.
         resume_fallback: where the newest checkpoint is damaged, use the one before (``resume="latest"`` only).
         overwrite: a fresh run may delete what earlier runs left in the folder: all that its record names.
+        extend: the checkpoint may be the end of a shorter run, which differs in ``num_train_epochs`` and ``max_steps``
+            only. Weights, optimizer, random numbers and the order of the data go on exactly, and from there on the
+            learning rate is that of the schedule over the new length.
+
+    Raises:
+        InputError: ``extend`` without ``resume``.
     """
 
     resume: str | os.PathLike | None = None
     resume_fallback: bool = False
     overwrite: bool = False
+    extend: bool = False
+
+    def __post_init__(self):
+        if self.extend and self.resume is None:
+            raise InputError("`extend`: there is nothing to extend without a checkpoint; add `resume`")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +14,7 @@ from msgspec import Meta
 from mobilebert.base.errors import InputError, first_line
 from mobilebert.base.records import as_record
 from mobilebert.train import checkpoint, parallel, randomness
+from mobilebert.train.extension import LENGTH, extend
 from mobilebert.train.optim import LossScaler, ScalerState, load_optimizer_arrays, optimizer_arrays
 from mobilebert.train.settings import TrainSettings
 
@@ -136,15 +137,26 @@ class RunState:
             checkpoint.save(output_dir, self.progress.step, content, keep)
         parallel.barrier(self.world)
 
-    def restore(self, folder: Path) -> None:
+    def restore(self, folder: Path, longer: bool) -> list[str]:
         """Take over a verified checkpoint; on many nodes ``folder`` is on a file system that all see.
 
+        Args:
+            folder: of the checkpoint.
+            longer: the run may be an extension of the checkpoint's, see ``mobilebert.train.extension``.
+
+        Returns:
+            Lines for the log where this run begins to extend that one.
+
         Raises:
-            InputError: the checkpoint is of another model, other data, other settings or other devices.
+            InputError: the checkpoint is of another model, other data, other settings or other devices; or of a run
+                that cannot be extended.
         """
         found = checkpoint.load(folder)
         saved = as_record(found.state, _Saved, folder / "state.json", "resume from another checkpoint")
-        _check_same_run(saved.identity, self.identity, folder)
+        _check_same_run(saved.identity, self.identity, folder, LENGTH if longer else ())
+        progress, notes = saved.progress, []
+        if longer:
+            notes = extend(saved.identity, self.identity, progress.step, progress.evaluations_since_best, folder)
         _check_same_devices(saved.random, folder)
         _load_model(self.model, found.model, folder)
         try:
@@ -152,7 +164,7 @@ class RunState:
         except InputError as error:
             raise InputError(f"{folder}: {error}") from None
         self.scaler.load(saved.scaler)
-        self.progress = saved.progress
+        self.progress = progress
         try:
             randomness.restore(saved.random[self.world.rank])
         except (IndexError, ValueError, TypeError, OverflowError, RuntimeError) as error:
@@ -160,6 +172,7 @@ class RunState:
             raise InputError(
                 f"{where}: its random states cannot be restored ({first_line(error)}); resume from another checkpoint"
             ) from None
+        return notes
 
 
 def identify(settings: TrainSettings, world_size: int, lengths: np.ndarray, data_checksum: str) -> dict[str, Any]:
@@ -173,12 +186,12 @@ def identify(settings: TrainSettings, world_size: int, lengths: np.ndarray, data
     }
 
 
-def _check_same_run(saved: dict[str, Any], current: dict[str, Any], folder: Path) -> None:
-    differences = [
-        f"{key} was {saved.get(key)}, is {current[key]}" for key in current if saved.get(key) != current[key]
-    ]
-    if differences:
-        raise InputError(f"{folder}: checkpoint of another run ({'; '.join(differences)}); resume with the same values")
+def _check_same_run(saved: dict[str, Any], current: dict[str, Any], folder: Path, free: Collection[str]) -> None:
+    different = [key for key in current if saved.get(key) != current[key] and key not in free]
+    if different:
+        what = "; ".join(f"{key} was {saved.get(key)}, is {current[key]}" for key in different)
+        hint = ", or `extend` a finished run" if set(different) <= set(LENGTH) else ""
+        raise InputError(f"{folder}: checkpoint of another run ({what}); resume with the same values{hint}")
 
 
 def _check_same_devices(saved: Sequence[randomness.RandomStates], folder: Path) -> None:

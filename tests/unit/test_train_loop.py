@@ -5,12 +5,12 @@ import math
 import subprocess
 import sys
 from contextlib import nullcontext
-from pathlib import Path
 
 import numpy as np
 import paddle
 import pytest
 import torch
+from support.training import QUIET, Killed, Rows, loss_fn, network, records, weights
 
 from mobilebert.base import outputs
 from mobilebert.base.errors import InputError
@@ -20,42 +20,10 @@ from mobilebert.train.optim import learning_rate_at
 from mobilebert.train.sampler import step_examples
 
 
-class Rows:
-    """N rows of F features with a label each."""
-
-    def __init__(self, count=50, dtype="float64"):
-        rng = np.random.default_rng(0)
-        self.x = rng.normal(size=(count, 6)).astype(dtype)
-        self.y = (self.x[:, 0] * self.x[:, 1] > 0).astype("int64")
-        self.lengths = rng.integers(3, 9, count)
-
-    def __len__(self):
-        return len(self.x)
-
-    def batch(self, indices):
-        return {"x": self.x[indices], "y": self.y[indices]}
-
-    def example_ids(self, indices):
-        return [f"row{index}" for index in indices]
-
-
-def network(dropout=0.0, dtype="float64"):
-    paddle.seed(5)
-    layers = [paddle.nn.Linear(6, 16), paddle.nn.Tanh(), paddle.nn.Dropout(dropout), paddle.nn.Linear(16, 2)]
-    return paddle.nn.Sequential(*layers).to(dtype=dtype)
-
-
-def loss_fn(model, batch):
-    return paddle.nn.functional.cross_entropy(model(batch["x"]), batch["y"])
-
-
 @pytest.fixture(autouse=True)
 def no_curves(monkeypatch):
     """Drawing takes longer than all these runs; one test wants it."""
     monkeypatch.setattr(loop.runlog, "draw_curves", lambda output_dir: None)
-
-
-QUIET = {"learning_rate": 1e-2, "save_steps": 0, "eval_steps": 0, "log_steps": 1, "warmup_ratio": 0.0, "batch_size": 8}
 
 
 def run(
@@ -72,16 +40,8 @@ def run(
     return model, result
 
 
-def records(folder, name="train.jsonl"):
-    return [json.loads(line) for line in Path(folder, name).read_text().splitlines()]
-
-
 def losses(folder):
     return [record["loss"] for record in records(folder)]
-
-
-def weights(model):
-    return [p.numpy() for p in model.parameters()]
 
 
 def test_the_loop_equals_the_same_loop_in_torch(tmp_path):
@@ -342,10 +302,6 @@ def test_everything_is_logged(tmp_path, monkeypatch):
     assert {"train/loss", "train/lr", "train/grad_norm", "eval/f1"} <= set(tags["scalar"])
     points = LogReader(file_path=str(log)).get_data("scalar", "train/loss")
     assert [point.id for point in points] == [4, 8, 12, 14]
-
-
-class Killed(BaseException):
-    """Stands for kill -9: nothing in the loop catches it."""
 
 
 @pytest.mark.parametrize("settings", [{}, {"group_by_length": True, "gradient_accumulation_steps": 2, "log_steps": 3}])
