@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Fine-tunes every GLUE task, one after the other, and prints one table beside the paper's and AIMET's numbers.
+# Fine-tunes every GLUE task, one after the other, and prints one table of dev scores beside the paper's of the test
+# server and AIMET's of the dev sets.
 # A task whose output_TASK/eval_results.json is there is not trained again; an interrupted one goes on where it was.
 #
 #   bash scripts/glue_all.sh                              data are downloaded

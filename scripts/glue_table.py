@@ -1,25 +1,16 @@
-"""Print the dev scores of output_TASK/eval_results.json beside the paper's test row and AIMET's dev row."""
+"""Print the dev scores of output_TASK/eval_results.json beside AIMET's and beside the paper's of the test server."""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from seed_table import PAPER_TEST
+
 from mobilebert.base.files import read_json
 from mobilebert.data.glue.tasks import TASKS
 
-# Paper: Sun et al. 2020, MobileBERT, scored by GLUE's server on the test sets. AIMET: the dev scores that Qualcomm
-# publishes for its float32 baseline; MRPC's is F1. Both were checked: docs/reproduce.md.
-PAPER_TEST = {
-    "cola": "50.5",
-    "sst2": "92.8",
-    "mrpc": "88.8",
-    "stsb": "84.4",
-    "qqp": "70.2",
-    "mnli": "83.3/82.6",
-    "qnli": "90.6",
-    "rte": "66.2",
-}
+# The dev scores that Qualcomm publishes for its float32 baseline; MRPC's is F1. Checked: docs/reproduce.md.
 AIMET_DEV = {
     "cola": "51.48",
     "sst2": "91.60",
@@ -40,8 +31,8 @@ def scores(results: dict, metric: str) -> str:
 
 def main(runs: Path) -> None:
     """Print one line a task and metric; a task without results has a dash."""
-    row = "{:<6} {:<22} {:>14} {:>14} {:>12} {:>10}".format
-    print(row("task", "metric", "dev, selected", "dev, final", "paper, test", "AIMET, dev"))
+    row = "{:<6} {:<22} {:>14} {:>14} {:>18} {:>10}".format
+    print(row("task", "metric", "dev, selected", "dev, final", "paper, test server", "AIMET, dev"))
     for name, task in TASKS.items():
         if not task.dev_splits:
             continue
@@ -50,7 +41,8 @@ def main(runs: Path) -> None:
         for position, metric in enumerate(task.metrics):
             selected, final = (scores(results.get(key, {}), metric) or "-" for key in ("dev_selected", "final"))
             first = position == 0
-            paper, aimet = (table.get(name, "-") if first else "" for table in (PAPER_TEST, AIMET_DEV))
+            paper = "/".join(str(value) for value in PAPER_TEST.get(name, {}).values())
+            paper, aimet = (text or "-" if first else "" for text in (paper, AIMET_DEV.get(name)))
             print(row(name if first else "", metric, selected, final, paper, aimet))
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs a training script with N seeds and prints mean, standard deviation and best of every dev metric, beside the
-# paper's value where there is one. Dev-selected and final checkpoints are kept apart: the former are chosen by the
+# paper's value where there is one: of the dev set for SQuAD, but of the test server for GLUE, whose scores are lower. Dev-selected and final checkpoints are kept apart: the former are chosen by the
 # dev set itself and so a little too good.
 #
 #   bash scripts/multi_seed.sh scripts/train_squadv1.sh 5

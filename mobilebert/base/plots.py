@@ -75,6 +75,8 @@ def parity(rows: Sequence[dict[str, Any]], path: str | os.PathLike) -> None:
 def curves(train: Sequence[dict[str, Any]], evaluations: Sequence[dict[str, Any]], path: str | os.PathLike) -> None:
     """Draw a run: its loss, its learning rate and what was measured on the dev set, against the step.
 
+    Where the loss spans more than a factor of 100, as with the released weights, its axis is logarithmic.
+
     Args:
         train: records with ``step``, ``loss`` (None where it was not finite) and ``lr``.
         evaluations: records with ``step`` and metrics; those that end in ``loss`` are drawn beside the training's.
@@ -91,7 +93,13 @@ def curves(train: Sequence[dict[str, Any]], evaluations: Sequence[dict[str, Any]
             color, marker = COLORS[1 + number % (len(COLORS) - 1)], MARKERS[1 + number % (len(MARKERS) - 1)]
             if points:
                 axes.plot(*zip(*points, strict=True), color=color, marker=marker, markersize=4, label=f"dev {name}")
-        for axes, title in ((loss, "loss"), (rate, "learning rate"), (metrics, "dev metrics")):
+        losses = [value for line in loss.lines for value in line.get_ydata() if not math.isnan(value)]
+        positive = [value for value in losses if value > 0]
+        loss_title = "loss"
+        if positive and min(losses) >= 0 and max(losses) > 100 * min(positive):
+            loss.set_yscale("log", nonpositive="mask")
+            loss_title = "loss, logarithmic"
+        for axes, title in ((loss, loss_title), (rate, "learning rate"), (metrics, "dev metrics")):
             axes.set(title=title, xlabel="step", xlim=(0, None))
             if axes.get_legend_handles_labels()[1]:
                 axes.legend()

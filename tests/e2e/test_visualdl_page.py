@@ -123,6 +123,10 @@ def test_curves_hyper_parameters_and_graph_are_in_the_page(page):
         page.evaluate("window.scrollTo(0, 0)")
         page.screenshot(path=keep)
         print(f"picture: {keep}")
+    smoothing = page.get_by_role("slider")  # README names the default, and how it is switched off
+    assert float(smoothing.get_attribute("aria-valuenow")) == 0.6
+    smoothing.drag_to(page.locator(".input-range__track--background"), target_position={"x": 0, "y": 2}, force=True)
+    assert float(smoothing.get_attribute("aria-valuenow")) == 0.0
     page.goto(f"{address}/hyper-parameter")
     for text in ("learning_rate", "batch_size", "train/loss", "eval/f1"):
         page.get_by_text(text, exact=True).first.wait_for(state="attached")

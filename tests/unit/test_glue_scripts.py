@@ -41,6 +41,7 @@ def test_the_table_of_all_tasks(tmp_path):
     (tmp_path / "output_mnli").mkdir()
     (tmp_path / "output_mnli" / "eval_results.json").write_text(json.dumps(results(80.123, 79.5)))
     lines = run(sys.executable, "scripts/glue_table.py", tmp_path).stdout.splitlines()
+    assert lines[0].endswith("paper, test server AIMET, dev")
     mnli = next(line.split() for line in lines if line.startswith("mnli"))
     assert mnli == ["mnli", "accuracy", "80.12/79.50", "79.12/78.50", "83.3/82.6", "83.54"]
     cola = next(line.split() for line in lines if line.startswith("cola"))
@@ -55,6 +56,15 @@ def test_the_table_of_seeds(tmp_path):
     lines = run(sys.executable, "scripts/seed_table.py", tmp_path, "scripts/train_mnli.sh").stdout.splitlines()
     assert lines[1].split() == ["dev_selected", "accuracy", "3", "82.00", "±", "2.00", "84.00", "83.3"]
     assert lines[3].split() == ["final", "accuracy", "3", "81.00", "±", "2.00", "83.00", "83.3"]
+    assert lines[0].endswith("  paper, test server")  # not what stands beside it
+    lines = run(sys.executable, "scripts/seed_table.py", tmp_path, "scripts/train_glue.sh", "sst2").stdout.splitlines()
+    assert lines[0].endswith("  paper, test server") and lines[1].split()[-1] == "92.8"
+    squad = {"dev_selected": {"step": 1, "exact_match": 82.0, "f1": 89.0}}
+    (tmp_path / "squad" / "seed_1").mkdir(parents=True)
+    (tmp_path / "squad" / "seed_1" / "eval_results.json").write_text(json.dumps(squad))
+    for script in ("train_squadv1", "train_squadv1_google"):
+        table = run(sys.executable, "scripts/seed_table.py", tmp_path / "squad", f"scripts/{script}.sh").stdout
+        assert table.splitlines()[0].endswith("  paper, dev") and table.splitlines()[2].split()[-1] == "90.0"
     empty = run(sys.executable, "scripts/seed_table.py", tmp_path / "none", "scripts/train_mnli.sh")
     assert empty.returncode == 2 and "did the runs finish?" in empty.stderr
 

@@ -42,6 +42,26 @@ def test_curves(seen, tmp_path, capsys):
     check_file(tmp_path / "c.png", capsys)
 
 
+@pytest.mark.parametrize(
+    ("losses", "dev", "scale"),
+    [
+        ((4.5e6, None, 2.0), 3.0, "log"),
+        ((3.0, 0.5, 0.031), 0.5, "linear"),
+        ((3.0, 0.5, 0.029), 0.5, "log"),
+        ((3.0, 0.5, 0.1), 0.02, "log"),  # of the dev set
+        ((3.0, 0.02, 0.0), 0.5, "log"),
+        ((0.0, 0.0, 0.0), 0.0, "linear"),
+        ((300.0, 1.0, -2.0), 0.5, "linear"),
+        ((None, None, None), 0.5, "linear"),
+    ],
+)
+def test_a_loss_that_falls_by_more_than_a_hundred_has_a_logarithmic_axis(seen, tmp_path, losses, dev, scale):
+    train = [{"step": step, "loss": loss, "lr": 1e-3} for step, loss in enumerate(losses, start=1)]
+    plots.curves(train, [{"step": 3, "loss": dev, "f1": 40.0}], tmp_path / "c.png")
+    assert [axes.get_yscale() for axes in seen] == [scale, "linear", "linear"]
+    assert seen[0].get_title() == ("loss, logarithmic" if scale == "log" else "loss")
+
+
 def test_curves_of_a_run_without_a_dev_set(seen, tmp_path):
     plots.curves([{"step": 1, "loss": 3.0, "lr": 1e-3}], [], tmp_path / "c.png")
     assert labels(seen[0]) == ["train loss"] and not seen[2].lines
