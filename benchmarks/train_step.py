@@ -6,6 +6,7 @@ same round). All start from one set of weights and must agree on the loss of the
 
     python benchmarks/train_step.py
     python benchmarks/train_step.py --shapes 8x128 --engines torch-eager paddle --rounds 20
+    python benchmarks/train_step.py --shapes 8x384 --engines paddle paddle-plain --recompute
 """
 
 import os
@@ -32,6 +33,7 @@ ENGINES = {
     "paddle-python": "this repository, MOBILEBERT_NATIVE=0: the fast path without its C layer",
     "paddle-plain": "this repository, MOBILEBERT_FUSED=0: modeling.py alone",
 }
+RECOMPUTE = "-recompute"  # behind a Paddle engine's name: each layer is computed again in the backward pass
 SETTLE_SECONDS = 0.3  # OpenMP threads of the engine that just ran spin up to 0.2 s before they sleep
 LOSS_TOLERANCE = 1e-4  # relative, float32, before any update, without dropout
 
@@ -49,6 +51,7 @@ def parse_arguments(argv: list[str] | None = None):
         choices=list(ENGINES),
         help="the first is what the others are divided by; all are in memory at once, 3 to 7 GiB each at 8x384",
     )
+    parser.add_argument("--recompute", action="store_true", help="time each Paddle engine with --recompute too")
     parser.add_argument("--rounds", type=int, default=9, help="timed steps of each engine and shape")
     parser.add_argument("--warmup", type=int, default=2, help="steps before the first timed one")
     parser.add_argument("--layers", type=int, default=24, help="num_hidden_layers")
@@ -56,6 +59,8 @@ def parse_arguments(argv: list[str] | None = None):
     parser.add_argument("--seed", type=int, default=0, help="of weights and batch")
     parser.add_argument("--output", default="", help="write OUTPUT.json and OUTPUT.md (nothing where empty)")
     arguments = parser.parse_args(argv)
+    if arguments.recompute:
+        arguments.engines += [name + RECOMPUTE for name in arguments.engines if name.startswith("paddle")]
     for shape in arguments.shapes:
         parse_shape(shape)
     if arguments.rounds < 1 or arguments.warmup < 0 or not 0 <= arguments.padding < 1:
@@ -123,8 +128,9 @@ def torch_step(engine: str, folder: str, batch: dict):
 
 def paddle_step(engine: str, folder: str, batch: dict):
     """-> (loss without dropout, function that makes one step)."""
-    os.environ["MOBILEBERT_NATIVE"] = "1" if engine == "paddle" else "0"
-    os.environ["MOBILEBERT_FUSED"] = "0" if engine == "paddle-plain" else "1"
+    path = engine.removesuffix(RECOMPUTE)
+    os.environ["MOBILEBERT_NATIVE"] = "1" if path == "paddle" else "0"
+    os.environ["MOBILEBERT_FUSED"] = "0" if path == "paddle-plain" else "1"
 
     import paddle
 
@@ -134,6 +140,7 @@ def paddle_step(engine: str, folder: str, batch: dict):
 
     paddle.seed(0)
     model = MobileBertForQuestionAnswering.from_pretrained(folder)
+    model.set_recompute(engine.endswith(RECOMPUTE))
     optimizer = build_adamw(model, TrainSettings(learning_rate=8e-5, weight_decay=0.1))
     tensors = {key: paddle.to_tensor(value) for key, value in batch.items()}
     with paddle.no_grad():

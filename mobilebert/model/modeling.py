@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
+from paddle.distributed.fleet.utils import recompute
 
 from mobilebert.base import digests
 from mobilebert.base.errors import InputError
@@ -361,7 +362,14 @@ class MobileBertLayer(nn.Layer):
 
 
 class MobileBertEncoder(nn.Layer):
-    """The stack of layers."""
+    """The stack of layers.
+
+    Attributes:
+        recompute: keep only each layer's input for the backward pass, which runs the layer again, dropout included:
+            gradients are the same, memory is less, time is more (docs/performance.md).
+    """
+
+    recompute = False
 
     def __init__(self, config: MobileBertConfig):
         super().__init__()
@@ -379,8 +387,15 @@ class MobileBertEncoder(nn.Layer):
         # What nobody asked for is let go at once: where no gradients are wanted, the next layer takes its memory.
         hidden_states = (hidden,) if output_hidden_states else None
         attentions = () if output_attentions else None
+        recomputes = self.recompute and not output_attentions and paddle.in_dynamic_mode() and paddle.is_grad_enabled()
         for layer in self.layer:
-            hidden, probabilities = layer(hidden, attention_bias, fast)
+            # An input without a gradient, behind frozen embeddings, would hide the layer's parameters from autograd.
+            if recomputes and not hidden.stop_gradient:
+                # The bias is bound, not an argument: none of it wants a gradient.
+                hidden = recompute(lambda inputs, layer=layer: layer(inputs, attention_bias, fast)[0], hidden)
+                probabilities = None
+            else:
+                hidden, probabilities = layer(hidden, attention_bias, fast)
             if hidden_states is not None:
                 hidden_states += (hidden,)
             if attentions is not None:
@@ -493,6 +508,10 @@ class MobileBertPreTrainedModel(nn.Layer):
         self.config = config
         self.get_input_embeddings()._num_embeddings = num_tokens
         return self.get_input_embeddings()
+
+    def set_recompute(self, enabled: bool) -> None:
+        """Whether training runs each encoder layer again in the backward pass instead of keeping what it computed."""
+        getattr(self, "mobilebert", self).encoder.recompute = enabled
 
     def get_input_embeddings(self) -> nn.Embedding:
         """The word embedding layer."""

@@ -69,6 +69,10 @@ def add_training_flags(parser: argparse.ArgumentParser, shown: TrainSettings | N
         help="examples of an update over all devices: devices x --batch_size x --gradient_accumulation_steps; those "
         "of the two that are not given follow (default: the recipe's batch, unless one of the two is given)",
     )  # fmt: skip
+    group.add_argument(
+        "--recompute", action="store_true",
+        help="less memory, more time, the same numbers: the backward pass computes each layer again"
+    )  # fmt: skip
 
     group = parser.add_argument_group("checkpoints")
     group.add_argument(

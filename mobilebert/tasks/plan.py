@@ -19,6 +19,7 @@ class RunPlan:
         eval_batch_size: rows in one forward pass.
         cache_dir: of token rows; None for no cache.
         engine, threads: evaluate an exported model; see ``model.load_exported``.
+        recompute: train with less memory and more time; see ``MobileBertEncoder``.
         verify: compare the digests of all files that the model's folder has noted; see ``base.digests``.
     """
 
@@ -34,6 +35,7 @@ class RunPlan:
     cache_dir: str | None = None
     engine: str | None = None
     threads: int | None = None
+    recompute: bool = False
     verify: bool = False
 
     def __post_init__(self):

@@ -108,6 +108,7 @@ def _train(loaded: _Loaded, settings: TrainSettings, start: Start, arguments: Ma
     task, plan, layer = loaded.task, loaded.plan, loaded.model.layer
     (train_split,), dev = loaded.splits["train"], loaded.splits.get("dev", ())
     layer.config = task.note(layer.config)
+    layer.set_recompute(plan.recompute)
 
     def evaluate(net) -> Evaluation:
         return task.score(run_of(net, task.outputs), dev, plan.eval_batch_size, loaded.world)

@@ -82,6 +82,7 @@ HINTS = {
     "deepspeed": _LAUNCH,
     "ddp_backend": _LAUNCH,
     "ddp_find_unused_parameters": _LAUNCH,
+    "gradient_checkpointing": "--recompute",
     "torch_compile": _COMPILE,
     "push_to_hub": _HUB,
     "hub_model_id": _HUB,

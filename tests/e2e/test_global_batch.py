@@ -59,6 +59,8 @@ def test_one_two_and_four_processes_take_the_same_steps(files, tmp_path):
         assert f"batch: 16 examples a step = {said} x 1 forward pass\n" in log
         assert len(losses) == 4
         np.testing.assert_allclose(losses, one, rtol=1e-6)
+    again, _ = train(files, tmp_path / "recomputed", 4, "--global_batch_size", "16", "--recompute")
+    assert again == losses  # layers computed again in the backward pass of each process: the same to the last bit
     # Negative control: another whole batch is another run.
     assert not np.allclose(train(files, tmp_path / "8", 1, "--global_batch_size", "8")[0], one, rtol=1e-4)
 

@@ -93,10 +93,10 @@ def emulation(monkeypatch):
 
 @contextmanager
 def autocast(amp):
-    """Set the state that ``paddle.amp.auto_cast`` sets on a GPU; with empty lists, so that the products are ours."""
+    """Set the state that ``paddle.amp.auto_cast`` sets on a GPU, for None off; the products are ours: empty lists."""
     tracer = _dygraph_tracer()
     before = tracer._amp_level, tracer._amp_dtype, tracer._get_amp_op_list()
-    tracer._amp_level, tracer._amp_dtype = core.AmpLevel.O1, HALF[amp]
+    tracer._amp_level, tracer._amp_dtype = (core.AmpLevel.O1, HALF[amp]) if amp else (core.AmpLevel.O0, before[1])
     tracer._set_amp_op_list(set(), set())
     try:
         yield
@@ -148,9 +148,10 @@ def batch(head):
     return {name: paddle.to_tensor(value) for name, value in values.items()}
 
 
-def measure(head, amp, **config):
+def measure(head, amp, recompute=False, **config):
     """Hidden states, loss and gradients of one step, loss scaling as in the training loop."""
     model, scaler = large_model(head, **config), LossScaler(enabled=amp == "fp16")
+    model.set_recompute(recompute)
     with autocast(amp) if amp else nullcontext():
         output = model(**batch(head), output_hidden_states=True)
     (output.loss * scaler.scale).backward()
@@ -221,6 +222,24 @@ def test_plain_float16_autocast_is_not_finite(unscaled, head, config):
     hidden_states, _, gradients = measure(head, "fp16", **config)
     assert not np.isfinite(hidden_states[-1]).all()
     assert not is_finite([], 0.0, gradients)
+
+
+@pytest.mark.parametrize("amp", HALF)
+def test_layers_computed_again_are_computed_in_the_same_precision(amp, monkeypatch):
+    def auto_cast(enable=True, custom_white_list=None, custom_black_list=None, level="O1", dtype="float16"):
+        assert level == "O1"
+        return autocast(next(name for name, half in HALF.items() if half == dtype) if enable else None)
+
+    monkeypatch.setattr(paddle.amp, "auto_cast", auto_cast)  # as Paddle calls it when it computes again
+    expected = measure("question-answering", amp)
+    hidden_states, loss, gradients = measure("question-answering", amp, recompute=True)
+    assert loss == expected[1] and all(map(np.array_equal, hidden_states, expected[0]))
+    assert gradients.keys() == expected[2].keys()
+    assert all(np.array_equal(gradients[name], expected[2][name]) for name in gradients)
+    # Negative control: in float32 they are other gradients.
+    monkeypatch.setattr(paddle.amp, "auto_cast", lambda *_, **__: autocast(None))
+    other = measure("question-answering", amp, recompute=True)[2]
+    assert not all(np.array_equal(other[name], expected[2][name]) for name in gradients)
 
 
 def rows(*shape, seed):

@@ -21,7 +21,7 @@ version_2_with_negative null_score_diff_threshold doc_stride n_best_size max_ans
 NOT_LISTED = re.compile(
     "hub_|trackio_|dataloader_(in_order|multi)|ddp_|fsdp_|_kwargs$|torch_|liger|use_(cache|liger)|include_|batch_eval|"
     "average_|log_(on|level_)|eval_(do|use)|save_on|enable_|prediction_loss|restore_|accelerator|parallelism|remove_|"
-    "label_names|debug|skip_memory|activation_|gradient_checkpointing"
+    "label_names|debug|skip_memory|activation_"
 )
 
 
