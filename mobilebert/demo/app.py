@@ -196,7 +196,7 @@ def _prepare_answer(model: Model, values: dict, limits: Limits) -> _Work:
 
     def work(predictor: Predictor) -> dict:
         try:
-            reading = predictor.read(question, passage, top_k=TOP_K, allow_no_answer=allow_no_answer)
+            reading = predictor.read(question, passage, top_k=TOP_K, allow_no_answer=allow_no_answer, whole_words=True)
         except QuestionTooLongError:
             tokens = predictor.rules.max_seq_length
             raise RefusedError(

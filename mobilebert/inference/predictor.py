@@ -22,7 +22,9 @@ from mobilebert.data.ner.encode import encode_sentences
 from mobilebert.data.packed import PackedRows
 from mobilebert.data.qa.features import build_features
 from mobilebert.data.qa.spans import AnswerRules, RankedSpans, Span, end_with_marks, extract_spans, mask_padding
-from mobilebert.data.qa.squad_json import SquadExample, is_empty
+from mobilebert.data.qa.squad_json import SquadExample
+from mobilebert.data.qa.words import widen
+from mobilebert.data.tables import bare
 from mobilebert.data.texts import check_text
 from mobilebert.inference import engines
 from mobilebert.inference.entities import Entity, SplitTexts
@@ -158,6 +160,7 @@ class Predictor:
         max_answer_length: int | None = None,
         max_seq_length: int | None = None,
         doc_stride: int | None = None,
+        whole_words: bool = False,
         ids: Sequence[str] | None = None,
     ) -> list[Reading]:
         """Answer questions, each about its own context. None takes what the model was trained with (``self.rules``).
@@ -171,6 +174,8 @@ class Predictor:
             max_answer_length: in tokens.
             max_seq_length: tokens of question and window.
             doc_stride: tokens that neighbouring windows share.
+            whole_words: for people: what begins or ends inside a word is widened to it (``data.qa.words``), and of
+                answers that are then the same the best stays. Evaluations do without, as transformers' do.
             ids: [N] names of the questions, for messages; by default their numbers.
 
         Returns:
@@ -208,7 +213,7 @@ class Predictor:
         bounds = np.searchsorted(rows.example_index, np.arange(len(examples) + 1))
         return [
             Reading(
-                _ranked(ranked, context, n_best_size)[:top_k],
+                _ranked(ranked, context, n_best_size, whole_words)[:top_k],
                 ranked.null_odds,
                 [_window(rows.row_offsets(row), context) for row in range(first, last)],
             )
@@ -296,19 +301,15 @@ class Predictor:
         """Check the texts and name the questions."""
         self.source.require("question-answering")
         names = [str(number) for number in range(len(questions))] if ids is None else list(ids)
-        _check_texts(questions, "question", names)
-        _check_texts(contexts, "context", names)
+        _check_texts(questions, "question", names, bare)
+        _check_texts(contexts, "context", names, str.strip)
         for values, what in ((contexts, "contexts"), (names, "ids")):
             if len(questions) != len(values):
                 raise InputError(f"{len(questions)} questions for {len(values)} {what}: expected as many")
-        examples = [
+        return [
             SquadExample(name, question, context, (), ())
             for name, question, context in zip(names, questions, contexts, strict=True)
         ]
-        for example in examples:
-            if is_empty(example):
-                raise InputError(f"question {example.id} is empty")
-        return examples
 
     def _find_spans(self, rows: PackedRows, rules: AnswerRules) -> list[RankedSpans]:
         logits = self._run(rows, span_shapes(rows.lengths))
@@ -374,15 +375,18 @@ def logits_function(
     return engines.load(Path(folder), engine, threads).run
 
 
-def _ranked(ranked: RankedSpans, context: str, n_best_size: int) -> list[Answer]:
+def _ranked(ranked: RankedSpans, context: str, n_best_size: int, whole_words: bool) -> list[Answer]:
     """Spans as answers at different places, the chosen one first.
 
-    Neighbouring windows offer the same place twice: the better one stays. A span without text is "no answer".
+    Neighbouring windows, or parts of the same words, offer a place twice: the better one stays. A span without text is
+    "no answer".
     """
     none = (-1, -1)
 
     def place(span: Span) -> tuple[int, int]:
-        return span.bounds(context) if span.has_text else none
+        if not span.has_text:
+            return none
+        return widen(context, *span.bounds(context)) if whole_words else span.bounds(context)
 
     score_at: dict[tuple[int, int], float] = {}
     for span in ranked.spans:
@@ -394,8 +398,8 @@ def _ranked(ranked: RankedSpans, context: str, n_best_size: int) -> list[Answer]
         for (where, score), probability in zip(places, weights / weights.sum(), strict=True)
     ]
     # The threshold may prefer another than the likeliest: no answer, or the best that is one.
-    chosen = ranked.best.text(context) if ranked.best.has_text else ""
-    first = next((number for number, answer in enumerate(answers) if answer.text == chosen), 0)
+    chosen = place(ranked.best)
+    first = next((number for number, answer in enumerate(answers) if (answer.start, answer.end) == chosen), 0)
     return [answers[first], *answers[:first], *answers[first + 1 :]]
 
 
@@ -405,14 +409,19 @@ def _window(offsets: np.ndarray, context: str) -> tuple[int, int]:
     return (int(inside[0, 0]), end_with_marks(context, int(inside[-1, 1]))) if len(inside) else (0, 0)
 
 
-def _check_texts(texts: Sequence[str], what: str, names: Sequence[str] | None = None) -> None:
-    """Refuse what is no text or none that is read; with ``names`` (for messages) also what is empty."""
+def _check_texts(
+    texts: Sequence[str],
+    what: str,
+    names: Sequence[str] | None = None,
+    content: Callable[[str], str] | None = None,
+) -> None:
+    """Refuse what is no text or none that is read; with ``content`` also a text of which that leaves nothing."""
     if isinstance(texts, str):
         raise InputError(f"{what}s: expected a list of texts, got one text; put it into a list")
     for number, text in enumerate(texts):
         name = names[number] if names is not None and number < len(names) else number
         if not isinstance(text, str):
             raise InputError(f"{what} {name}: expected a text, got {type(text).__name__}")
-        if names is not None and not text.strip():
+        if content is not None and not content(text):
             raise InputError(f"{what} {name} is empty")
         check_text(f"{what} {name}:", text)

@@ -19,16 +19,20 @@ MAX_SEQ_LENGTH = 32
 HIGH = 10.0
 
 
-def save_reader(folder: Path, first: str, last: str, quantization: str | None = None) -> Path:
-    """A model that answers from the word ``first`` to the word ``last``."""
-    start, end = np.zeros(len(VOCABULARY), np.float32), np.zeros(len(VOCABULARY), np.float32)
-    start[VOCABULARY.index(first)] = end[VOCABULARY.index(last)] = HIGH
+def save_reader(
+    folder: Path, first: str, last: str, quantization: str | None = None, pieces: Sequence[str] = ()
+) -> Path:
+    """A model that answers from the token ``first`` to the token ``last``; ``pieces`` are further tokens that it knows."""
+    vocabulary = [*VOCABULARY, *pieces]
+    start, end = np.zeros(len(vocabulary), np.float32), np.zeros(len(vocabulary), np.float32)
+    start[vocabulary.index(first)] = end[vocabulary.index(last)] = HIGH
     nodes = [
         helper.make_node("Gather", ["start", "input_ids"], ["start_logits"]),
         helper.make_node("Gather", ["end", "input_ids"], ["end_logits"]),
     ]
     outputs = {"start_logits": ["batch", "tokens"], "end_logits": ["batch", "tokens"]}
-    return _save(folder, "question-answering", nodes, {"start": start, "end": end}, outputs, quantization)
+    constants = {"start": start, "end": end}
+    return _save(folder, "question-answering", nodes, constants, outputs, quantization, vocabulary=vocabulary)
 
 
 def save_classifier(
@@ -69,10 +73,11 @@ def _save(
     outputs: dict[str, list],
     quantization: str | None,
     names: dict | None = None,
+    vocabulary: list[str] = VOCABULARY,
 ) -> Path:
-    sizes = {"vocab_size": len(VOCABULARY), "max_position_embeddings": MAX_SEQ_LENGTH, "num_hidden_layers": 1}
+    sizes = {"vocab_size": len(vocabulary), "max_position_embeddings": MAX_SEQ_LENGTH, "num_hidden_layers": 1}
     MobileBertConfig.preset("mobilebert", **sizes, **(names or {})).save_pretrained(folder)
-    make_tokenizer().save_pretrained(folder)
+    make_tokenizer(vocabulary).save_pretrained(folder)
     graph = helper.make_graph(
         nodes,
         "table",

@@ -86,6 +86,10 @@ def parse_args() -> argparse.Namespace:
         "--always_answer", dest="allow_no_answer", action="store_false", default=None, help="the opposite"
     )
     group.add_argument("--null_score_diff_threshold", type=float, help="no answer where its odds exceed this")
+    group.add_argument(
+        "--whole_words", action=argparse.BooleanOptionalAction,
+        help="answers neither begin nor end inside a word (default: yes, but for --input no, as evaluations)",
+    )  # fmt: skip
     group = qa.add_argument_group("output")
     group.add_argument("--top_k", type=int, default=3, help="answers to show, the best and its runners-up")
     _add_json(group)
@@ -195,10 +199,12 @@ def main() -> None:
     source.require(HEADS[args.command])
     model = Model(source, args.engine, args.threads, args.verify)
     if args.command == "qa" and args.input is not None:
-        options = {"top_k": args.top_k, **_reading(args)}
+        # Named only where it was asked for: an output that is there already was begun without.
+        options = {"top_k": args.top_k, **_reading(args), **({"whole_words": True} if args.whole_words else {})}
         cli.say(predict_batch.answer_file(model, Path(args.input), Path(args.output), args.overwrite, options))
     elif args.command == "qa":
-        session = AnsweringSession(model, args.top_k, _reading(args), args.json)
+        reading = {**_reading(args), "whole_words": args.whole_words is not False}
+        session = AnsweringSession(model, args.top_k, reading, args.json)
         session.take_passage(args.context, args.context_text)
         session.run(args.question)
     elif args.command == "ner":
