@@ -22,7 +22,7 @@ HIGH = 10.0
 def save_reader(
     folder: Path, first: str, last: str, quantization: str | None = None, pieces: Sequence[str] = ()
 ) -> Path:
-    """A model that answers from the token ``first`` to the token ``last``; ``pieces`` are further tokens that it knows."""
+    """A model that answers from the token ``first`` to the token ``last``; ``pieces`` are tokens that it knows too."""
     vocabulary = [*VOCABULARY, *pieces]
     start, end = np.zeros(len(vocabulary), np.float32), np.zeros(len(vocabulary), np.float32)
     start[vocabulary.index(first)] = end[vocabulary.index(last)] = HIGH
