@@ -187,7 +187,8 @@ def make_our_exports(folder: Path, rng: np.random.Generator, words: list[str]) -
 
 def made_from(seed: int) -> str:
     """Digest of what the models are made from: with other code or another seed they are made again."""
-    sources = sorted([Path(__file__), *(ROOT / "mobilebert" / "deploy").glob("*.py")])
+    rooms = (ROOT / "mobilebert" / room for room in ("model", "export"))
+    sources = [Path(__file__), *sorted(path for room in rooms for path in room.rglob("*.py"))]
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources) + str(seed).encode()).hexdigest()
 
 

@@ -88,6 +88,12 @@ def parse_args() -> argparse.Namespace:
         help=f"v2.0: no answer where its odds exceed this {_NOTED.format('0')}",
     )
 
+    group.add_argument(
+        "--keep_examples", metavar="N", type=int, default=0,
+        help="write N dev questions that the best model answers right, with their passages, into its config.json: the "
+        "demo's page offers them"
+    )  # fmt: skip
+
     add_engine_flags(parser)
     add_training_flags(parser, QA_RECIPES["squadv1"].settings)
     return parser.parse_args()
@@ -111,6 +117,7 @@ def main() -> None:
         given,
         args.n_best_size,
         args.on_bad_answer,
+        args.keep_examples,
     )
     resolved = {flag: getattr(reading, name) for flag, name in _READING.items()}
     settings = settings_from(args, recipe.settings, parallel.world_size())

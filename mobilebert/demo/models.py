@@ -3,10 +3,12 @@
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mobilebert.base.errors import InputError
+from mobilebert.base.records import as_record
 from mobilebert.demo.pool import Pool, TurnTakingEngine
 from mobilebert.inference.engines import ENGINES
 from mobilebert.inference.manifest import MANIFEST
@@ -19,6 +21,20 @@ TASKS = ("question-answering", "sequence-classification", "token-classification"
 _LEFT_OUT = {"benchmark", "checkpoints"}
 
 
+@dataclass(frozen=True)
+class Example:
+    """A question that a model answers right, as its training noted it (``run_squad.py --keep_examples``)."""
+
+    passage: str
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class _Noted:
+    examples: list[Example] = field(default_factory=list)
+
+
 class Model:
     """A model's folder, loaded when it is first asked.
 
@@ -29,7 +45,7 @@ class Model:
         threads: of one run.
 
     Raises:
-        InputError: a head that the page has no form for.
+        InputError: a head that the page has no form for, or noted examples that are none.
     """
 
     def __init__(self, source: Source, name: str, pool: Pool, threads: int):
@@ -38,6 +54,8 @@ class Model:
                 f"{source.folder}: its head is {source.manifest.head}; the page needs {' or '.join(TASKS)}"
             )
         self.source, self.name = source, name
+        noted, where = source.config.task_params(source.manifest.head), source.folder / CONFIG_NAME
+        self.examples = as_record(noted, _Noted, where, "correct it, or take the examples out").examples
         self._pool, self._threads = pool, threads
         self._lock = threading.Lock()
         self._predictor: Predictor | None = None
@@ -58,7 +76,7 @@ class Model:
         return self._predictor is not None
 
     def describe(self) -> dict[str, Any]:
-        """For the page: name, task, precision, size in bytes, tokens of a row, labels, whether it takes pairs."""
+        """For the page: name, task, precision, bytes, tokens of a row, labels, whether it takes pairs, examples."""
         manifest, rules = self.source.manifest, self.source.rules
         engines = [ENGINES[name] for name in manifest.engines if name in ENGINES]
         weights = [self.source.folder / name for engine in engines for name in engine.weight_files]
@@ -72,6 +90,7 @@ class Model:
             "allow_no_answer": rules.allow_no_answer,
             "takes_pairs": rules.takes_pairs,
             "labels": list(self.source.config.id2label.values()),
+            "examples": [vars(example) for example in self.examples],
         }
 
 

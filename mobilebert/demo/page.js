@@ -11,16 +11,11 @@ const ADDRESSES = { [QA]: "/api/answer", [CLASSIFICATION]: "/api/classify", [ENT
 const VERBS = { [QA]: "Answer", [CLASSIFICATION]: "Classify", [ENTITIES]: "Find" };
 const LIMITS = { pair: "text", document: "passage" }; // of fields that have no limit of their own name
 const COLOURS = 8; // of types of entities, in page.css
+// For models that bring none of their own; each with the models that it is for.
 const EXAMPLES = {
   [QA]: [
     {
-      name: "a town",
-      passage:
-        "Veralund lies on the coast. The church was decorated by the painter Malina Torridge, and kings left it " +
-        "alone until 1764. It has had a railway since 1891. Veralund's mayor is Tolan Beckworth.",
-      question: "By which painter was the church of Veralund decorated?",
-    },
-    {
+      fits: () => true,
       name: "a model",
       passage:
         "MobileBERT is a compact version of BERT for devices with little memory. It keeps the depth of the large " +
@@ -31,17 +26,32 @@ const EXAMPLES = {
     },
   ],
   [CLASSIFICATION]: [
-    { name: "a review", text: "A warm, funny film that never outstays its welcome.", pair: "" },
-    { name: "a pair", text: "A man is sleeping on a bench in the park.", pair: "Nobody is awake on the bench." },
+    {
+      fits: ({ labels }) => labels.some((label) => /^positive$/i.test(label)),
+      name: "a review",
+      text: "A warm, funny film that never outstays its welcome.",
+      pair: "",
+    },
+    {
+      fits: ({ labels }) => labels.some((label) => /^entailment$/i.test(label)),
+      name: "a pair",
+      text: "A man is sleeping on a bench in the park.",
+      pair: "Nobody is awake on the bench.",
+    },
   ],
   [ENTITIES]: [
     {
+      fits: () => true,
       name: "a town",
       document:
         "Veralund lies on the coast. Its mayor is Tolan Beckworth. The church was decorated by the painter Malina " +
         "Torridge, and a ferry goes to the island Branmere.",
     },
-    { name: "a life", document: "Ada Lovelace was born in London in 1815 and worked with Charles Babbage." },
+    {
+      fits: () => true,
+      name: "a life",
+      document: "Ada Lovelace was born in London in 1815 and worked with Charles Babbage.",
+    },
   ],
 };
 const NEGLIGIBLE = 0.001; // the probability below which a runner-up is not worth a line
@@ -119,6 +129,7 @@ function choice(model) {
 
 function adaptToModel() {
   const model = selected();
+  showExamples(model);
   $("submit").textContent = VERBS[task];
   $("allow-no-answer").checked = model.allow_no_answer;
   $("pair-field").hidden = model.takes_pairs === false;
@@ -131,16 +142,21 @@ function fill(example) {
   say("");
 }
 
-function showExamples() {
-  for (const place of document.querySelectorAll(".examples")) {
-    const buttons = EXAMPLES[place.dataset.for].map((example) => {
-      const button = element("button", "", example.name);
-      button.type = "button";
-      button.addEventListener("click", () => fill(example));
-      return button;
-    });
-    place.replaceChildren("Try ", ...buttons.flatMap((button, index) => (index ? [" or ", button] : [button])));
-  }
+function examplesOf(model) {
+  if (!model.examples.length) return EXAMPLES[model.task].filter((example) => example.fits(model));
+  return model.examples.map((example, index) => ({ ...example, name: `question ${index + 1}` }));
+}
+
+function showExamples(model) {
+  const buttons = examplesOf(model).map((example) => {
+    const button = element("button", "", example.name);
+    button.type = "button";
+    button.title = example.question ?? example.text ?? example.document;
+    button.addEventListener("click", () => fill(example));
+    return button;
+  });
+  const content = buttons.flatMap((button, index) => [index ? " or " : "Try ", button]);
+  document.querySelector(`.examples[data-for="${model.task}"]`).replaceChildren(...content);
 }
 
 function showLength() {
@@ -218,6 +234,7 @@ function working(yes) {
 
 function clearResult() {
   working(false);
+  $("form").classList.remove("asked");
   for (const part of ["reading", "classes", "entities", "compared"]) $(part).hidden = true;
   for (const part of ["status", "timing"]) $(part).textContent = "";
   say("");
@@ -230,6 +247,7 @@ function clearResult() {
 
 function show(model, values, result, allowNoAnswer) {
   $("placeholder").textContent = "";
+  $("form").classList.add("asked");
   const shows = {
     [QA]: () => showReading(model, values.passage, result),
     [CLASSIFICATION]: () => showClasses(result),
@@ -244,6 +262,7 @@ function show(model, values, result, allowNoAnswer) {
   const fastest = Math.min(result.latency_ms, seen.runs.get(model.name)?.fastest ?? Infinity);
   seen.runs.set(model.name, { ...summary, fastest });
   showCompared(model);
+  $({ [QA]: "answers", [CLASSIFICATION]: "classes", [ENTITIES]: "entities" }[task]).scrollIntoView({ block: "nearest" });
 }
 
 function showCompared(current) {
@@ -390,10 +409,8 @@ function paint({ points, answers, windows, chosen, window }, followWindow = fals
 
 $("form").addEventListener("submit", async (event) => {
   event.preventDefault();
+  if (matchMedia("(pointer: coarse)").matches) document.activeElement.blur(); // the keyboard would hide the answer
   await ask();
-  // Where the result is below the form, go there.
-  const isBelow = $("result").getBoundingClientRect().top > $("form").getBoundingClientRect().bottom;
-  if (isBelow && !$("message").textContent && !request) $("result").scrollIntoView();
 });
 for (const area of document.querySelectorAll("textarea")) {
   area.addEventListener("keydown", (event) => {
@@ -409,7 +426,7 @@ $("passage").addEventListener("input", showLength);
     $("message").textContent = "The demo does not answer. Is it still running in its terminal?";
     return;
   }
-  showExamples();
   showTasks();
-  if (!$(FIELDS[task][0]).value) fill(EXAMPLES[task][0]);
+  const [first] = examplesOf(selected());
+  if (first && !$(FIELDS[task][0]).value) fill(first);
 })();

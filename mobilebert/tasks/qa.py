@@ -58,6 +58,7 @@ class QuestionAnswering(Task):
         given: the fields of ``ReadingSettings`` that the caller chose; the others may follow a checkpoint's notes.
         n_best_size: answers to keep for each question.
         on_bad_answer: ``"error"`` or ``"drop"``; see ``data.qa.squad_json.read_squad``.
+        keep_examples: dev questions to note in the best model's configuration, for the demo's page.
     """
 
     files: QaFiles
@@ -65,6 +66,7 @@ class QuestionAnswering(Task):
     given: dict[str, Any] = field(default_factory=dict)
     n_best_size: int = 20
     on_bad_answer: str = "error"
+    keep_examples: int = 0
 
     head = "question-answering"
     head_name = "question answering head"
@@ -74,6 +76,8 @@ class QuestionAnswering(Task):
 
     def __post_init__(self):
         _ = self.rules  # refuses numbers out of range
+        if self.keep_examples < 0:
+            raise InputError(f"`keep_examples={self.keep_examples}`: expected 0 or more")
 
     @property
     def max_seq_length(self) -> int:
@@ -152,6 +156,16 @@ class QuestionAnswering(Task):
             version_2_with_negative=self.reading.allow_no_answer,
             null_score_diff_threshold=self.reading.null_score_diff_threshold,
         )
+
+    def note_answers(self, config: MobileBertConfig, answers: SquadAnswers, dev: Sequence[Split]) -> MobileBertConfig:
+        """See ``Task``: questions that the model answers right, which ``demo.models`` reads."""
+        (split,) = dev
+        examples = [
+            {"passage": example.context, "question": example.question, "answer": answers.predictions[example.id]}
+            for example in answers.surest(split.examples, self.keep_examples)
+        ]
+        noted = config.task_params(self.head)
+        return config.with_task_params(self.head, **{**noted, "examples": examples}) if examples else config
 
     def best_metric(self, dev: Sequence[Split]) -> str:
         """See ``Task``."""

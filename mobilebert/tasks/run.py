@@ -114,6 +114,7 @@ def _train(loaded: _Loaded, settings: TrainSettings, start: Start, arguments: Ma
         return task.score(run_of(net, task.outputs), dev, plan.eval_batch_size, loaded.world)
 
     def save_best(folder: Path, answers: Any) -> None:
+        layer.config = task.note_answers(layer.config, answers, dev)
         loaded.save(folder)
         task.save_answers(answers, folder)
 

@@ -106,6 +106,10 @@ class Task(ABC):
     def note(self, config: MobileBertConfig) -> MobileBertConfig:
         """The configuration with how this task reads, for whoever uses the trained checkpoint."""
 
+    def note_answers(self, config: MobileBertConfig, answers: Any, dev: Sequence[Split]) -> MobileBertConfig:
+        """The configuration of a new best model, with what its ``answers`` have to add; ``answers`` as of ``score``."""
+        return config
+
     @abstractmethod
     def best_metric(self, dev: Sequence[Split]) -> str:
         """The metric that chooses the best checkpoint."""

@@ -39,6 +39,7 @@ from mobilebert.data.ner.sentences import TagRules, read_sentences
 from mobilebert.data.packed import PackedRows
 from mobilebert.data.qa.features import build_features
 from mobilebert.data.qa.squad_json import read_squad
+from mobilebert.demo.models import load
 from mobilebert.export.export import export
 from mobilebert.export.folder import check_replaceable
 from mobilebert.export.plan import ExportPlan
@@ -88,6 +89,18 @@ def array_digest(arrays: dict[str, np.ndarray]) -> str:
 
 def make_checkpoint(folder: Path) -> None:
     save_checkpoint(folder, "question-answering", num_hidden_layers=1)
+
+
+def make_noted_checkpoint(folder: Path) -> None:
+    make_checkpoint(folder)
+    config = MobileBertConfig.from_pretrained(folder)
+    example = {"passage": "Ada wrote it .", "question": "Who ?", "answer": "Ada"}
+    noted = config.with_task_params("question-answering", max_seq_length=48, examples=[example, example])
+    noted.save_pretrained(folder)
+
+
+def describe_for_the_page(folder: Path) -> str:
+    return repr([model.describe() for model in load([folder], None, 1)])
 
 
 def read_config(folder: Path) -> str:
@@ -427,6 +440,7 @@ CHECKPOINT = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_c
 
 KINDS = {
     "config": Kind(("config.json",), make_checkpoint, read_config),
+    "page": Kind(("config.json",), make_noted_checkpoint, describe_for_the_page),
     "tokenizer": Kind(("tokenizer.json", "tokenizer_config.json"), make_checkpoint, read_tokenizer),
     "old-tokenizer": Kind(TOKENIZER, make_old_tokenizer, read_tokenizer),
     "checkpoint": Kind(CHECKPOINT, make_checkpoint, answer),

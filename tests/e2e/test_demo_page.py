@@ -149,9 +149,9 @@ def ask(page, passage, question="Who wrote it?"):
     page.wait_for_selector("#submit[aria-busy=false]")
 
 
-def picture(page, name):
+def picture(page, name, full_page=True):
     folder = os.environ.get("DEMO_SCREENSHOTS")
-    shot = page.screenshot(full_page=True, path=f"{folder}/{name}.png" if folder else None)
+    shot = page.screenshot(full_page=full_page, path=f"{folder}/{name}.png" if folder else None)
     assert len(shot) > 10_000
     return shot
 
@@ -335,6 +335,77 @@ def test_entities_are_marked_in_their_text(open_page, size):
     picture(page, f"entities-{size['width']}")
     page.click("#tasks [data-task=sequence-classification]")
     assert not page.is_visible("#entities") and page.is_visible("#text")
+
+
+def is_in_sight(page, selector):
+    box, height = page.query_selector(selector).bounding_box(), page.viewport_size["height"]
+    return box["y"] >= 0 and box["y"] + box["height"] <= height
+
+
+@pytest.mark.parametrize("touch", [True, False])
+def test_on_a_phone_the_first_click_shows_the_answer_beside_the_question(open_page, touch):
+    page = open_page(PHONE, has_touch=touch, is_mobile=touch)
+    page.fill("#passage", PASSAGE * 8)
+    page.fill("#question", "Who wrote it?")
+    with page.expect_response("**/api/answer"):
+        page.click("#submit")
+    page.wait_for_selector("#answers li")
+    page.wait_for_selector("#submit[aria-busy=false]")
+    for selector in ("#question", "#submit", "#answers li:first-child", "#answers li:first-child .text"):
+        assert is_in_sight(page, selector), selector
+    picture(page, f"phone-{touch}", full_page=False)
+    page.focus("#passage")  # to be read and changed it has its size again
+    assert page.query_selector("#passage").bounding_box()["height"] > 150
+    with page.expect_response("**/api/answer"):
+        page.check("#models input[value$='int8']")
+    page.wait_for_selector("#compared", state="visible")
+    assert is_in_sight(page, "#answers li:first-child")
+
+
+def test_a_class_is_in_sight_on_a_phone(open_page):
+    page = open_page(PHONE)
+    page.click("#tasks [data-task=sequence-classification]")
+    page.fill("#text", "A man sleeps. " * 40)
+    with page.expect_response("**/api/classify"):
+        page.click("#submit")
+    page.wait_for_selector("#classes .best")
+    assert is_in_sight(page, "#classes")
+
+
+def test_a_model_offers_its_own_examples_and_answers_the_first_at_once(browser, folders, tmp_path):
+    """As the quickstart's: on the page from the start, a button each; a model without any offers what fits it."""
+    examples = [
+        {"passage": "The notes was by Ada Lovelace .", "question": "Who wrote it?", "answer": "Ada Lovelace"},
+        {"passage": "It was a program by Ada Lovelace in 1843 .", "question": "Who?", "answer": "Ada Lovelace"},
+    ]
+    own = save_reader(tmp_path / "own", "ada", "lovelace")
+    config = json.loads((own / "config.json").read_text())
+    config["task_specific_params"] = {"question-answering": {"examples": examples}}
+    (own / "config.json").write_text(json.dumps(config))
+    topics = save_classifier(tmp_path / "topics", ["film", "music"], {"film": "film"})
+    with Demo(own, folders[0], folders[2], topics, "--port", "0") as demo:
+        page = browser.new_page(viewport=PHONE)
+        page.goto(demo.address)
+        page.wait_for_selector("#models input")
+        assert page.input_value("#passage") == examples[0]["passage"]
+        buttons = page.locator(".examples[data-for=question-answering] button")
+        for number, example in enumerate(examples):
+            buttons.nth(number).click()
+            with page.expect_response("**/api/answer"):
+                page.click("#submit")
+            page.wait_for_selector("#submit[aria-busy=false]")
+            assert page.input_value("#question") == example["question"]
+            assert page.inner_text("#shown") == example["passage"]
+            assert page.inner_text("#answers li:first-child .text") == example["answer"]
+            assert is_in_sight(page, "#answers li:first-child .text")
+        page.check("#models input[value$='fp32']")
+        assert buttons.all_inner_texts() == ["a model"]
+        page.click("#tasks [data-task=sequence-classification]")
+        buttons = page.locator(".examples[data-for=sequence-classification] button")
+        assert buttons.all_inner_texts() == ["a pair"]
+        page.check("#models input[value$='topics']")
+        assert buttons.count() == 0
+        page.close()
 
 
 def test_by_keyboard_on_a_phone_in_the_dark(open_page):

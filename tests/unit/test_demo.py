@@ -26,6 +26,16 @@ def folders(tmp_path_factory):
     ]
 
 
+@pytest.mark.parametrize("examples", [7, [{"passage": "a", "question": 1, "answer": "a"}], [{"passage": "a"}]])
+def test_examples_that_are_none_are_refused_in_one_line(tmp_path, examples):
+    folder = save_reader(tmp_path / "reader", "ada", "lovelace")
+    config = json.loads((folder / "config.json").read_text())
+    config["task_specific_params"] = {"question-answering": {"examples": examples}}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=r"config\.json: \$\.examples.*; correct it, or take the examples out$"):
+        load([folder], None, 1)
+
+
 @pytest.fixture(scope="module")
 def server(folders):
     with Server(folders) as running:

@@ -309,3 +309,18 @@ def test_answers_are_written_recorded_and_scored(tmp_path):
     sure = SquadAnswers({"p": "one", "q": "four"}, {}, {"p": 9.0, "q": 9.0})
     scores = sure.score(examples, True)
     assert scores["exact"] == scores["best_exact"] == 100.0
+
+
+def test_the_surest_right_answers_come_from_all_over_the_file():
+    shares = [0.9, 0.2, 0.4, 0.8, 0.7, 0.99]
+    examples = [SquadExample(str(number), "?", CONTEXT, ("two", "one"), (4, 0)) for number in range(6)]
+    texts = ["one", "two", "one", "one", "two", "three"]
+    nbest = {
+        str(number): [{"text": "four", "probability": 0.95}, {"text": text, "probability": share}]
+        for number, (text, share) in enumerate(zip(texts, shares, strict=True))
+    }
+    answers = SquadAnswers(dict(zip("012345", texts, strict=True)), nbest, {})
+    assert [example.id for example in answers.surest(examples, 2)] == ["0", "3"]  # not 5, which is wrong
+    assert [example.id for example in answers.surest(examples, 5)] == ["0", "1", "2", "3", "4"]
+    assert [example.id for example in answers.surest(examples, 50)] == ["0", "1", "2", "3", "4"]
+    assert answers.surest(examples, 0) == answers.surest(examples[5:], 3) == []
