@@ -30,7 +30,13 @@ LEAST = 90.0  # percent killed
 GROUPS = {
     "conversion": (
         ["mobilebert/convert/*", "mobilebert/model/weights.py", "mobilebert/model/tensor_files.py"],
-        ["tests/unit/test_weights.py", "tests/parity/test_convert.py", "tests/parity/test_convert_strangers.py"],
+        [
+            "tests/unit/test_weights.py",
+            "tests/unit/test_weights_heads.py",
+            "tests/parity/test_convert.py",
+            "tests/parity/test_convert_refused.py",
+            "tests/parity/test_convert_strangers.py",
+        ],
     ),
     "answers": (
         ["mobilebert/data/qa/spans.py", "mobilebert/data/qa/answers.py"],

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import numpy as np
+from safetensors.numpy import save_file
 
 from mobilebert.base.files import read_json, write_json
 from mobilebert.model import weights
 from mobilebert.model.config import HEAD_CLASSES, MobileBertConfig
 from mobilebert.model.heads import HEADS
+from mobilebert.model.tensor_files import SAFETENSORS
 from support.texts import CHECKPOINT_VOCABULARY, make_tokenizer, write_long_squad, write_table
 
 # No two sizes are equal, so a swapped axis cannot pass unseen; test_model_parity has the square cases.
@@ -151,3 +153,18 @@ def save_checkpoints_and_text(folder: Path) -> Path:
     write_long_squad(folder / "squad.json")
     write_table(folder / "sst2.tsv")
     return folder
+
+
+def parameters(folder: Path) -> dict[str, np.ndarray]:
+    """What a question answering checkpoint's model holds, by name."""
+    model = HEADS["question-answering"].from_pretrained(folder)
+    return {name: parameter.numpy() for name, parameter in model.named_parameters()}
+
+
+# Whose layout, where the header does not say
+
+
+def write_safetensors(values: dict[str, np.ndarray], folder: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write a checkpoint's weights anew, whatever their layout."""
+    contiguous = {name: np.ascontiguousarray(v) for name, v in values.items()}
+    save_file(contiguous, forget_digests(folder) / SAFETENSORS, metadata)

@@ -2,6 +2,7 @@
 
 import json
 import random
+import string
 from pathlib import Path
 
 from mobilebert.text.tokenizer import MobileBertTokenizer
@@ -22,6 +23,13 @@ VOCABULARY = [*CHECKPOINT_VOCABULARY, *NAMES, *PLACES, *THINGS, *_OTHERS.split()
 def make_tokenizer(vocabulary: list[str] = VOCABULARY) -> MobileBertTokenizer:
     """A tokenizer of one of the vocabularies."""
     return MobileBertTokenizer(vocab={word: index for index, word in enumerate(vocabulary)})
+
+
+def letters_tokenizer():
+    """A token for each letter: lengths are easy to count."""
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *string.ascii_lowercase, *".?"]
+    tokens += [f"##{letter}" for letter in string.ascii_lowercase]
+    return MobileBertTokenizer(vocab={token: index for index, token in enumerate(tokens)})
 
 
 def write_vocabulary(path: Path) -> Path:

@@ -45,3 +45,26 @@ def configure(**values):
         path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
     return apply
+
+
+def one_pickle(folder, model):
+    model.save_pretrained(folder)
+    (folder / "model.safetensors").unlink()
+    torch.save(model.state_dict(), folder / "pytorch_model.bin")
+
+
+def sharded_pickle(folder, model):
+    one_pickle(folder, model)
+    (folder / "pytorch_model.bin").unlink()
+    items = list(model.state_dict().items())
+    weight_map = {}
+    for number, part in enumerate((items[::2], items[1::2])):
+        name = f"pytorch_model-0000{number + 1}-of-00002.bin"
+        torch.save(dict(part), folder / name)
+        weight_map |= {key: name for key, _ in part}
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+
+
+def truncate(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
