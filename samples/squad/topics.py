@@ -10,7 +10,8 @@ class Relation(NamedTuple):
 
     Attributes:
         answer: kind of the answer: ``"year"``, ``"person"`` or ``"place"``.
-        statements: ways to tell it; clauses without capital and full stop.
+        statements: ways to tell it, all of one meaning, so that each question fits each of them; clauses without
+            capital and full stop.
         questions: ways to ask for it.
     """
 
@@ -46,8 +47,8 @@ TOPICS = (
         (
             Relation(
                 "year",
-                ("{it} was a free town until {a}", "kings left it alone until {a}"),
-                ("Until when was {e} a free town?", "Until which year did kings leave {e} alone?"),
+                ("{it} was a free town until {a}", "{it} stayed a free town until {a}"),
+                ("Until when was {e} a free town?", "Until which year did {e} stay a free town?"),
             ),
             Relation(
                 "year",
@@ -104,8 +105,8 @@ TOPICS = (
             ),
             Relation(
                 "year",
-                ("she carried mail until {a}", "she was in service until {a}"),
-                ("Until when did the {e} carry mail?", "Until which year was the {e} in service?"),
+                ("she carried mail until {a}", "mail went with her until {a}"),
+                ("Until when did the {e} carry mail?", "Until which year did mail go with the {e}?"),
             ),
             Relation(
                 "year",
@@ -129,8 +130,8 @@ TOPICS = (
             ),
             Relation(
                 "place",
-                ("she was built at the yard {a}", "her timbers came from the yard {a}"),
-                ("At which yard was the {e} built?", "From which yard did the timbers of the {e} come?"),
+                ("she was built at the yard {a}", "she came from the yard {a}"),
+                ("At which yard was the {e} built?", "From which yard did the {e} come?"),
             ),
             Relation(
                 "place",
@@ -139,8 +140,8 @@ TOPICS = (
             ),
             Relation(
                 "place",
-                ("she carried wool to the island {a}", "she was wrecked off the island {a}"),
-                ("To which island did the {e} carry wool?", "Off which island was the {e} wrecked?"),
+                ("she carried wool to the island {a}", "she took wool to the island {a}"),
+                ("To which island did the {e} carry wool?", "To which island did the {e} take wool?"),
             ),
         ),
     ),
@@ -162,8 +163,8 @@ TOPICS = (
             ),
             Relation(
                 "year",
-                ("it has been in print since {a}", "schools have used it since {a}"),
-                ("Since when has the {e} been in print?", "Since which year have schools used the {e}?"),
+                ("it has been in print since {a}", "it has been printed since {a}"),
+                ("Since when has the {e} been in print?", "Since which year has the {e} been printed?"),
             ),
             Relation(
                 "person",
@@ -187,13 +188,13 @@ TOPICS = (
             ),
             Relation(
                 "place",
-                ("it was found in the castle {a}", "a draft lay in the castle {a}"),
-                ("In which castle was the {e} found?", "In which castle did a draft of the {e} lie?"),
+                ("it was found in the castle {a}", "it was discovered in the castle {a}"),
+                ("In which castle was the {e} found?", "In which castle was the {e} discovered?"),
             ),
             Relation(
                 "place",
-                ("it was burned in the city {a}", "readers from the city {a} praised it"),
-                ("In which city was the {e} burned?", "Readers from which city praised the {e}?"),
+                ("it was burned in the city {a}", "the city {a} burned it"),
+                ("In which city was the {e} burned?", "Which city burned the {e}?"),
             ),
         ),
     ),
@@ -210,13 +211,13 @@ TOPICS = (
             ),
             Relation(
                 "year",
-                ("it was kept secret until {a}", "its plans were hidden until {a}"),
-                ("Until when was the {e} kept secret?", "Until which year were the plans of the {e} hidden?"),
+                ("it was kept secret until {a}", "it stayed a secret until {a}"),
+                ("Until when was the {e} kept secret?", "Until which year did the {e} stay a secret?"),
             ),
             Relation(
                 "year",
-                ("it has stood still since {a}", "it has been broken since {a}"),
-                ("Since when has the {e} stood still?", "Since which year has the {e} been broken?"),
+                ("it has stood still since {a}", "it has not moved since {a}"),
+                ("Since when has the {e} stood still?", "Since which year has the {e} not moved?"),
             ),
             Relation(
                 "person",
@@ -240,8 +241,8 @@ TOPICS = (
             ),
             Relation(
                 "place",
-                ("it was shown at the fair {a}", "it won a prize at the fair {a}"),
-                ("At which fair was the {e} shown?", "At which fair did the {e} win a prize?"),
+                ("it was shown at the fair {a}", "people saw it at the fair {a}"),
+                ("At which fair was the {e} shown?", "At which fair did people see the {e}?"),
             ),
             Relation(
                 "place",

@@ -2,6 +2,8 @@
 
 The models are tables of known behaviour (tests/table_models.py), so every answer is known. Chromium is the system's
 (Debian, Ubuntu: apt-get install chromium). ``DEMO_SCREENSHOTS=FOLDER`` keeps the pictures, to be looked at.
+``DEMO_MODELS="outputs/quickstart/fp32 outputs/quickstart/int8"`` asks trained models their own examples too;
+``KEEP_SCREENSHOTS=docs/images`` with it writes the pictures of the README anew.
 """
 
 import contextlib
@@ -405,6 +407,38 @@ def test_a_model_offers_its_own_examples_and_answers_the_first_at_once(browser, 
         assert buttons.all_inner_texts() == ["a pair"]
         page.check("#models input[value$='topics']")
         assert buttons.count() == 0
+        page.close()
+
+
+@pytest.mark.skipif("DEMO_MODELS" not in os.environ, reason="no trained models: DEMO_MODELS is not set")
+def test_every_example_of_trained_models_is_answered_right(browser):
+    with Demo(*os.environ["DEMO_MODELS"].split(), "--port", "0") as demo:
+        page = browser.new_page(viewport=PHONE)
+        page.goto(demo.address)
+        page.wait_for_selector("#models input")
+        models, keep = page.evaluate("() => models"), os.environ.get("KEEP_SCREENSHOTS")
+        for model in models:
+            page.check(f"#models input[value='{model['name']}']")
+            for number, example in enumerate(model["examples"]):
+                page.click(f".examples[data-for=question-answering] button >> nth={number}")
+                with page.expect_response("**/api/answer"):
+                    page.click("#submit")
+                page.wait_for_selector("#submit[aria-busy=false]")
+                assert page.inner_text("#shown") == example["passage"]
+                assert page.inner_text("#answers li:first-child .text") == example["answer"], (model["name"], example)
+                assert is_in_sight(page, "#answers li:first-child")
+                if keep and number == 0 and model == models[0]:
+                    page.mouse.move(0, 0)
+                    page.screenshot(path=f"{keep}/demo-phone.png")
+        assert all(len(model["examples"]) > 1 for model in models)
+        if keep:
+            page.set_viewport_size({"width": 1180, "height": 900})
+            ask(page, " ".join(example["passage"] for example in model["examples"]), model["examples"][0]["question"])
+            page.check(f"#models input[value='{models[0]['name']}']")
+            page.wait_for_selector("#compared", state="visible")
+            page.focus("#window")
+            page.keyboard.press("ArrowRight")
+            page.screenshot(path=f"{keep}/demo.png", full_page=True)
         page.close()
 
 

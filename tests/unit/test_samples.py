@@ -20,8 +20,8 @@ from samples.squad.topics import TOPICS
 from samples.squad.vocabulary import SPECIAL_TOKENS, train_vocabulary
 
 GENERATE = Path(__file__).resolve().parents[2] / "samples" / "squad" / "generate.py"
-DEV_DIGEST = "4fd5cbe5a6d533a9e50f90dcd3c1f2b777c633e1a7d289d0060e73883d0a4780"
-VOCABULARY_DIGEST = "1fcf4c4ad3118c7c63a3f2a1c4f3b1cff64d55431b4a3148aef7312fdfa8775e"
+DEV_DIGEST = "fe963dc66b289a168e1396f32682e055d81057c76351d8c026ce38631191d364"
+VOCABULARY_DIGEST = "7b099a6eabf5a599c597bfc363f3db564b336151bcd0fe4972c913bebd3c219f"
 DICE_NUMBERS = [1, 2, 8, 2, 0, 9, 7, 6]
 
 
