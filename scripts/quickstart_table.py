@@ -28,7 +28,7 @@ def main() -> None:
     texts = {(example["passage"], example["question"]) for example in noted}
     shown = [example for example in examples if (example.context, example.question) in texts]
     right = sum(predictions[example.id] in example.answers for example in examples)
-    print(f"\n{len(shown)} of the {right} dev questions (of {len(examples)}) that it answers right, the surest:")
+    print(f"\n{len(shown)} of the {right} dev questions (of {len(examples)}) that it answers right, of the surer half:")
     for example in shown:
         print(f"\n{example.context}")
         print(f"  question  {example.question}")

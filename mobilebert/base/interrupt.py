@@ -51,10 +51,11 @@ def give_back(handlers: dict[int, Handler]) -> None:
 
 
 def renew() -> None:
-    """Set the handlers again over those that a library has put in their place: Paddle (3.3) has one of SIGTERM."""
-    for number in SIGNALS:
-        if callable(handler := signal.getsignal(number)):
-            signal.signal(number, handler)
+    """Set the handlers again, where this thread may, over a library's: Paddle (3.3) has one of SIGTERM."""
+    with suppress(ValueError):  # not the main thread
+        for number in SIGNALS:
+            if callable(handler := signal.getsignal(number)):
+                signal.signal(number, handler)
 
 
 def handle(number: int, frame: FrameType | None) -> None:

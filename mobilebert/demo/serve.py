@@ -22,6 +22,7 @@ from mobilebert.demo.app import Limits, make_app
 from mobilebert.demo.connections import Bounds, bounds_for
 from mobilebert.demo.models import load
 from mobilebert.demo.pool import Pool
+from mobilebert.inference.engines import ENGINES, best_engine
 
 _THREADS = 4  # of one run: more make one batch of short rows hardly faster
 _STOP_SECONDS = 5  # what is at work is answered within
@@ -60,6 +61,8 @@ def serve(
     names = {host} if is_loopback(host) else {host, socket.gethostname()}
     with listen(host, port) as listener:
         _ = models[0].predictor  # what is wrong with it is said now
+        if any(ENGINES[best_engine(model.source)].library == "paddle" for model in models):
+            import paddle  # noqa: F401 (here in the main thread, where the signals that it takes are taken back)
         app = make_app(models, pool, names, limits)
         server = Server(app, pool, bounds_for(queue))
         for model in models:

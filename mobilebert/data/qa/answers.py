@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 from mobilebert.base import outputs
@@ -37,14 +36,17 @@ class SquadAnswers:
                 write_json(folder / name, content)
 
     def surest(self, examples: Sequence[SquadExample], count: int) -> list[SquadExample]:
-        """``count`` questions that are answered right, from all over the file: the surest of so many equal parts."""
-        right = [example for example in examples if self.predictions[example.id] in example.answers]
-        places = [len(right) * number // count for number in range(count + 1)] if count else []
-        return [max(right[low:high], key=self._probability) for low, high in pairwise(places) if low < high]
+        """Up to ``count`` questions that are answered right, of the surer half of them, from all over the file."""
 
-    def _probability(self, example: SquadExample) -> float:
-        chosen = self.predictions[example.id]
-        return max(span["probability"] for span in self.nbest[example.id] if span["text"] == chosen)
+        def probability(example: SquadExample) -> float:
+            chosen = self.predictions[example.id]
+            return max(span["probability"] for span in self.nbest[example.id] if span["text"] == chosen)
+
+        right = [example for example in examples if self.predictions[example.id] in example.answers]
+        half = sorted(map(probability, right))[len(right) // 2 :]
+        sure = [example for example in right if probability(example) >= half[0]]
+        count = min(count, len(sure))
+        return [sure[len(sure) * (2 * place + 1) // (2 * count)] for place in range(count)]
 
     def score(self, examples: Sequence[SquadExample], version_2_with_negative: bool) -> dict[str, float]:
         """The official scores, in percent: v1.1's ``exact_match`` and ``f1``, or v2.0's whole list."""
