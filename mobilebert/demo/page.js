@@ -262,7 +262,8 @@ function show(model, values, result, allowNoAnswer) {
   const fastest = Math.min(result.latency_ms, seen.runs.get(model.name)?.fastest ?? Infinity);
   seen.runs.set(model.name, { ...summary, fastest });
   showCompared(model);
-  $({ [QA]: "answers", [CLASSIFICATION]: "classes", [ENTITIES]: "entities" }[task]).scrollIntoView({ block: "nearest" });
+  const shown = { [QA]: "answers", [CLASSIFICATION]: "classes", [ENTITIES]: "entities" };
+  $(shown[task]).scrollIntoView({ block: "nearest" });
 }
 
 function showCompared(current) {
