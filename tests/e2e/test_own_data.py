@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support import documents
+from support.models import save_checkpoint
+from support.texts import write_long_squad
 
 ROOT = Path(__file__).parents[2]
 PAGE = documents.read("docs/own-data.md")
@@ -89,6 +92,25 @@ def succeed(command, words):
 def noted(place, name):
     config = json.loads((place / f"outputs/own/{name}/best/config.json").read_text())
     return config["task_specific_params"]["sequence-classification"]
+
+
+def test_questions_over_documents(command, place):
+    """On a reader with random weights: the answers are whatever they are, the commands and the files are the page's."""
+    best = save_checkpoint(place / "outputs/quickstart/training/best", "question-answering", max_position_embeddings=512)
+    shutil.copytree(best, place / "task/squadv1")
+    (place / "outputs/quickstart/data").mkdir()
+    write_long_squad(place / "outputs/quickstart/data/dev.json")
+    one, many = [succeed(command, words) for words in page_commands("outputs/quickstart/training/best")]
+    assert "1957" in one and "%" in one
+    answers = [json.loads(line) for line in (place / "outputs/quickstart/answers.jsonl").read_text().splitlines()]
+    assert len(answers) == 4 and many
+    (code,) = (body for language, body in documents.FENCE.findall(PAGE) if language == "python" and "qas" in body)
+    exec(code, {})
+    shutil.copyfile(place / "train.json", place / "dev.json")
+    (train,) = page_commands("output_documents")
+    succeed(command, [*train, "--max_steps", "1", "--cache_dir", ""])
+    scores = json.loads((place / "output_documents/eval_results.json").read_text())
+    assert {"exact_match", "f1"} <= scores["final"].keys()
 
 
 def test_a_classifier_from_the_table_to_its_export(command, done, place):
