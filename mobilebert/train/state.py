@@ -137,7 +137,7 @@ class RunState:
             checkpoint.save(output_dir, self.progress.step, content, keep)
         parallel.barrier(self.world)
 
-    def restore(self, folder: Path, longer: bool) -> list[str]:
+    def restore(self, folder: Path, longer: bool = False) -> list[str]:
         """Take over a verified checkpoint; on many nodes ``folder`` is on a file system that all see.
 
         Args:
