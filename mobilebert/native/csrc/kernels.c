@@ -1,0 +1,50 @@
+/* Chooses the kernels of this machine. */
+
+#include "kernels.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__x86_64__)
+static int has_avx2(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+static int has_avx512(void) {
+    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+}
+static int has_vnni(void) { return has_avx512() && __builtin_cpu_supports("avx512vnni"); }
+static int has_bf16(void) { return has_vnni() && __builtin_cpu_supports("avx512bf16"); }
+/* gcc 12 does not know the name: leaf 7, part 1, bit 4 of eax. */
+static int has_avxvnni(void) {
+    unsigned a = 7, b, c = 1, d;
+    if (!has_avx2()) return 0;
+    __asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+    return a >> 4 & 1;
+}
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
+static int has_dotprod(void) { return getauxval(AT_HWCAP) >> 20 & 1; } /* HWCAP_ASIMDDP */
+#endif
+static int always(void) { return 1; }
+
+/* Best first. */
+static const struct {
+    const mb_kernels *kernels;
+    int (*runs_here)(void);
+} SETS[] = {
+#if defined(__x86_64__)
+    {&mb_bf16, has_bf16}, {&mb_vnni, has_vnni},       {&mb_avx512, has_avx512},
+    {&mb_avxvnni, has_avxvnni}, {&mb_avx2, has_avx2},
+#elif defined(__aarch64__)
+    {&mb_dotprod, has_dotprod}, {&mb_neon, always},
+#endif
+    {&mb_portable, always},
+};
+
+const mb_kernels *mb_choose_kernels(void) {
+    const char *wanted = getenv("MOBILEBERT_KERNELS");
+    for (size_t i = 0; i < sizeof SETS / sizeof *SETS; i++) {
+        if (wanted && *wanted && strcmp(wanted, SETS[i].kernels->name)) continue;
+        if (SETS[i].runs_here()) return SETS[i].kernels;
+    }
+    return NULL;
+}
