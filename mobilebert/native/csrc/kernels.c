@@ -4,6 +4,8 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #if defined(__x86_64__)
 static int has_avx2(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
@@ -13,6 +15,14 @@ static int has_avx512(void) {
 }
 static int has_vnni(void) { return has_avx512() && __builtin_cpu_supports("avx512vnni"); }
 static int has_bf16(void) { return has_vnni() && __builtin_cpu_supports("avx512bf16"); }
+/* The system gives a process the tiles when it asks (Linux 5.16). */
+static int has_amx(void) {
+    unsigned a = 7, b, c = 0, d;
+    if (!has_bf16()) return 0;
+    __asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+    int has_all = (d >> 22 & 1) && (d >> 24 & 1) && (d >> 25 & 1); /* bf16, tiles, int8 */
+    return has_all && !syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18 /* XTILEDATA */);
+}
 /* gcc 12 does not know the name: leaf 7, part 1, bit 4 of eax. */
 static int has_avxvnni(void) {
     unsigned a = 7, b, c = 1, d;
@@ -32,7 +42,7 @@ static const struct {
     int (*runs_here)(void);
 } SETS[] = {
 #if defined(__x86_64__)
-    {&mb_bf16, has_bf16}, {&mb_vnni, has_vnni},       {&mb_avx512, has_avx512},
+    {&mb_amx, has_amx}, {&mb_bf16, has_bf16}, {&mb_vnni, has_vnni},       {&mb_avx512, has_avx512},
     {&mb_avxvnni, has_avxvnni}, {&mb_avx2, has_avx2},
 #elif defined(__aarch64__)
     {&mb_dotprod, has_dotprod}, {&mb_neon, always},

@@ -21,7 +21,7 @@
 typedef enum { MB_F32, MB_BF16, MB_INT8 } mb_type;
 typedef enum { MB_NONE, MB_RELU } mb_epilogue;
 
-enum { MB_BLOCK = 6 };      /* rows that a kernel computes at once */
+enum { MB_BLOCK = 6 };      /* rows that a kernel computes at once, but for AMX */
 enum { MB_MAX_PANEL = 64 }; /* of any set */
 
 /* A weight [K, N], packed. K and N are padded with zeros to whole steps and panels. */
@@ -66,6 +66,7 @@ typedef struct {
 typedef struct {
     const char *name;
     int panel;         /* columns */
+    int block;         /* rows that a product computes at once; it may read, and not use, up to so many */
     int is_offset;     /* int8 inputs are stored as x + 128 */
     int has_bf16;
     void (*product)(const mb_product *);
@@ -79,7 +80,7 @@ typedef struct {
 
 extern const mb_kernels mb_portable;
 #if defined(__x86_64__)
-extern const mb_kernels mb_avx2, mb_avxvnni, mb_avx512, mb_vnni, mb_bf16;
+extern const mb_kernels mb_avx2, mb_avxvnni, mb_avx512, mb_vnni, mb_bf16, mb_amx;
 #elif defined(__aarch64__)
 extern const mb_kernels mb_neon, mb_dotprod;
 #endif

@@ -3,7 +3,7 @@
  * Whoever includes this has defined
  *     VECTOR_BYTES          16, 32 or 64
  *     VECTORS               vectors of a panel: 4 where there are 32 registers, 2 where there are 16
- *     SET, SET_NAME         the mb_kernels to define, and its name
+ *     SET, SET_NAME         the mb_kernels to define, and its name; without SET none is
  *     IS_OFFSET, HAS_BF16   see mb_kernels
  * and, over  typedef float F / int32_t I  of VECTOR_BYTES,
  *     F  max2(F, F)         elementwise
@@ -79,21 +79,27 @@ ALWAYS float total(F x) {
 #define LOAD_INPUT(r) I a##r = ((I){0} + i##r[k]);
 #define POINT(r) const Word *i##r = (const Word *)rows[r];
 
-/* output[r, c] = activation(value + residual), for the columns that there are. */
-ALWAYS void put(const mb_product *p, int row, int column, F value) {
+/* The columns that there are of the last vector; apart, because it would stand in every kernel two dozen times. */
+static __attribute__((noinline)) void put_some(const mb_product *p, int row, int column, const float *values) {
     float *at = p->output + row * p->output_stride + column;
     const float *residual = p->residual ? p->residual + row * p->residual_stride + column : NULL;
-    int there = p->weight->outputs - column;
-    if (there >= LANES) {
-        if (residual) value += load(residual);
-        if (p->epilogue == MB_RELU) value = max2(value, zero());
-        store(at, value);
-        return;
-    }
-    for (int i = 0; i < there; i++) {
-        float x = value[i] + (residual ? residual[i] : 0);
+    for (int i = 0; i < p->weight->outputs - column; i++) {
+        float x = values[i] + (residual ? residual[i] : 0);
         at[i] = p->epilogue == MB_RELU && x < 0 ? 0 : x;
     }
+}
+
+/* output[r, c] = activation(value + residual), for the columns that there are. */
+ALWAYS void put(const mb_product *p, int row, int column, F value) {
+    if (p->weight->outputs - column < LANES) {
+        float values[LANES];
+        store(values, value);
+        put_some(p, row, column, values);
+        return;
+    }
+    if (p->residual) value += load(p->residual + row * p->residual_stride + column);
+    if (p->epilogue == MB_RELU) value = max2(value, zero());
+    store(p->output + row * p->output_stride + column, value);
 }
 
 /* The rows of a block; behind the last one it stands again, and is not stored. */
@@ -288,11 +294,14 @@ static void layer_norm(int rows, int width, float epsilon, const float *weight, 
     }
 }
 
+#ifdef SET
 const mb_kernels SET = {.name = SET_NAME,
                         .panel = PANEL,
+                        .block = MB_BLOCK,
                         .is_offset = IS_OFFSET,
                         .has_bf16 = HAS_BF16,
                         .product = product,
                         .attention = attention,
                         .convert = convert,
                         .layer_norm = layer_norm};
+#endif

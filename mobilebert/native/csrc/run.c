@@ -12,7 +12,7 @@
 #include "model.h"
 
 /* Rows of a tile at most: few enough that they stay in a core's second cache with the weights that they meet. */
-enum { MAX_TILE = 14 * MB_BLOCK, ALIGNMENT = 64 };
+enum { MAX_TILE = 96, ALIGNMENT = 64 };
 
 typedef struct mb_run {
     mb_model *model;
@@ -234,11 +234,11 @@ static void give(const Tile *tile, int value) {
 }
 
 /* As many tiles for each thread, all of whole blocks. */
-static int tile_rows(int rows, int threads) {
+static int tile_rows(int rows, int threads, int block) {
     int rounds = (rows + threads * MAX_TILE - 1) / (threads * MAX_TILE);
     int tiles = rounds * threads;
     int each = (rows + tiles - 1) / tiles;
-    return (each + MB_BLOCK - 1) / MB_BLOCK * MB_BLOCK;
+    return (each + block - 1) / block * block;
 }
 
 static void run_segments(void *context, int thread) {
@@ -247,7 +247,7 @@ static void run_segments(void *context, int thread) {
     int threads = mb_pool_threads(m->pool);
     for (int s = 0; s < m->segment_count; s++) {
         const mb_segment *segment = &m->segments[s];
-        int rows = segment->per_text ? run->count : run->tokens, each = tile_rows(rows, threads);
+        int rows = segment->per_text ? run->count : run->tokens, each = tile_rows(rows, threads, m->kernels->block);
         int tiles = (rows + each - 1) / each;
         for (int i; (i = atomic_fetch_add(&run->next_tile[s], 1)) < tiles;) {
             int first = i * each;
