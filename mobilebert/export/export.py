@@ -15,7 +15,7 @@ from mobilebert.export.checkpoint import Checkpoint, load_checkpoint
 from mobilebert.export.fold import fold
 from mobilebert.export.folder import new_folder
 from mobilebert.export.plan import ExportPlan
-from mobilebert.export.quantization import quantize
+from mobilebert.export.quantization import made_up_batches, quantize
 from mobilebert.export.samples import Samples, read_samples
 from mobilebert.export.targets import TARGETS, Target
 from mobilebert.export.variant import Variant
@@ -113,9 +113,14 @@ class _Export:
             return None
         if self.plan.quantize == "fp16":
             return Variant(self.program, half_weights=True, portable=self.plan.portable)
+        if self.plan.quantize == "bf16":
+            return Variant(self.program, bfloat16=True)
         exact = fold(self.checkpoint.config, self.state, self.checkpoint.head, divide=False)
-        batches = None if self.plan.quantize == "dynamic-int8" else calibration.batches(CALIBRATION_ROWS)
-        return Variant(*quantize(exact, batches))
+        if self.plan.quantize == "dynamic-int8":
+            return Variant(*quantize(exact, None))
+        if calibration is not None:
+            return Variant(*quantize(exact, calibration.batches(CALIBRATION_ROWS)))
+        return Variant(*quantize(exact, made_up_batches(self.checkpoint.config, self.program.choices)))
 
     def _measure(self, target: Target, engine: Engine, evaluation: Samples) -> Mapping[str, dict[str, float]]:
         """The metrics of float32, and of fewer bits where the engine has them."""

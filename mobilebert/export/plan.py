@@ -18,8 +18,8 @@ class ExportPlan:
         model: a checkpoint's folder or hub name.
         out: the folder to make.
         format: a key of ``targets.TARGETS``, or ``"all"`` (all of them, and the checkpoint itself for dygraph).
-        quantize: ``"int8"``, ``"dynamic-int8"``, ``"fp16"`` or None; of the targets that can.
-        calibration: text for int8's ranges, required by ``"int8"``.
+        quantize: ``"int8"``, ``"dynamic-int8"``, ``"fp16"``, ``"bf16"`` or None; of the targets that can.
+        calibration: text for int8's ranges, required by ONNX's ``"int8"``.
         evaluation: text with labels to measure on; None takes ``calibration``.
         evaluation_limit: questions or texts of it at most.
         head: a key of ``HEAD_CLASSES``; None takes what the checkpoint says it is.
@@ -61,8 +61,11 @@ class ExportPlan:
             raise InputError(f"`quantize={quantize}` is for {titles}; use `format={names}` or all")
         if "int8" in quantize and self.portable:
             raise InputError("`portable` has no int8: its fast products are ONNX Runtime's own operators; drop one")
-        if quantize == "int8" and self.calibration is None:
-            raise InputError("`quantize=int8` needs `calibration=FILE` (or use dynamic-int8, which needs none)")
+        needs_text = any(target.NAME == "onnx" for target in self.targets)
+        if quantize == "int8" and self.calibration is None and needs_text:
+            raise InputError(
+                "`quantize=int8` needs `calibration=FILE` (or use dynamic-int8 or `format=native`, which need none)"
+            )
 
     @property
     def targets(self) -> list[Target]:

@@ -21,6 +21,7 @@ import paddle
 
 from mobilebert.export.paddle_graph import compute
 from mobilebert.export.program import Attention, Linear, Operation, Positions, Program, Scale
+from mobilebert.model.config import MobileBertConfig
 from mobilebert.export.variant import Quantization, QuantizedWeight
 
 LEAST_WEIGHT_SIZE = 4096  # smaller matrices (a head's last product) are not worth an error
@@ -76,6 +77,19 @@ def quantize(program: Program, batches: Iterable[Batch] | None = None) -> tuple[
         if name in program.weights
     }
     return program, Quantization(weights, tables, activations)
+
+
+def made_up_batches(config: MobileBertConfig, choices: bool) -> list[Batch]:
+    """Token ids drawn at random: where there is no text, they show how large each channel's activations are."""
+    rng = np.random.default_rng(0)
+    length = min(64, config.max_position_embeddings)
+    shape = (8, 1, length) if choices else (8, length)
+    ids = rng.integers(0, config.vocab_size, (4, *shape))
+    types = np.broadcast_to(np.arange(length) >= length // 2, shape) * (config.type_vocab_size > 1)
+    return [
+        {"input_ids": one, "attention_mask": np.ones(shape, np.int64), "token_type_ids": types.astype(np.int64)}
+        for one in ids
+    ]
 
 
 def _observe(program: Program, batches: Iterable[Batch], see: Callable[[str, np.ndarray], None]) -> None:

@@ -39,10 +39,12 @@ class Variant:
         program: the operations and weights.
         quantization: what is int8.
         half_weights: store matrices as float16 (computed in float32) where they fit its range.
+        bfloat16: store matrices as bfloat16, and multiply them so, where the format can.
         portable: use a standard's operators only, where the format has others too.
     """
 
     program: Program
     quantization: Quantization = Quantization()
     half_weights: bool = False
+    bfloat16: bool = False
     portable: bool = False

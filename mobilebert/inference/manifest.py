@@ -13,6 +13,7 @@ from mobilebert.base.records import as_record, read_record
 
 MANIFEST = digests.EXPORT_TABLE
 ONNX_FILE = "model.onnx"
+NATIVE_FILE = "native.safetensors"  # not model.safetensors, which a checkpoint beside it has
 ONNX_OPSET = 20  # the first with Gelu
 PADDLE_PREFIX = "model"  # model.json and model.pdiparams
 FORMAT = 1
@@ -27,7 +28,7 @@ class Manifest:
         head: a key of ``config.HEAD_CLASSES``.
         outputs: names of the results, in order.
         engines: those that the folder has files for.
-        quantization: ``"int8"``, ``"dynamic-int8"``, ``"fp16"`` or None; of the ONNX file.
+        quantization: ``"int8"``, ``"dynamic-int8"``, ``"fp16"``, ``"bf16"`` or None; of the files that can have it.
         portable: whether the ONNX file keeps to the standard's operators.
         opset: of the ONNX file.
         max_seq_length: tokens; longer texts are cut into windows (answers) or cut off (classes).

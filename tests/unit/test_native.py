@@ -17,6 +17,7 @@ import pytest
 from support.models import FAST_PATH_CASES, FAST_PATH_SIZES, make_batch
 
 from mobilebert.accel import build, dispatch, native
+from mobilebert.base import c_library
 from mobilebert.model.config import MobileBertConfig
 from mobilebert.model.modeling import MobileBertModel
 
@@ -311,14 +312,14 @@ def run_python(tmp_path, **environment):
 def test_built_once_and_found_again(tmp_path):
     path = "/usr/bin:/bin"
     log, there = run_python(tmp_path, PATH=path)
-    assert there and "compiled layer_train.c" in log
+    assert there and "compiled layer_train" in log
     built = list((tmp_path / ".cache" / "mobilebert").iterdir())
     assert len(built) == 1 and built[0].suffix == ".so"
     log, there = run_python(tmp_path, PATH=path)
     assert there and "compiled" not in log
     os.truncate(built[0], built[0].stat().st_size // 2)  # as it stands: a loader that maps it dies of SIGBUS
     log, there = run_python(tmp_path, PATH=path)
-    assert there and "compiled layer_train.c" in log
+    assert there and "compiled layer_train" in log
     log, there = run_python(tmp_path, PATH=path)
     assert there and "compiled" not in log
 
@@ -329,7 +330,7 @@ def built(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         build.load_or_build()
-        (path,) = build._cache().iterdir()
+        (path,) = c_library.private_cache("layer_train").iterdir()
     return path
 
 
@@ -350,7 +351,7 @@ def load(capfd) -> bool:
     """Load the layer; -> whether it was compiled for that."""
     capfd.readouterr()
     assert build.load_or_build().mb_layer_forward
-    return "compiled layer_train.c" in capfd.readouterr().err
+    return "compiled layer_train" in capfd.readouterr().err
 
 
 def link(path):
@@ -377,7 +378,7 @@ def test_a_file_that_is_not_as_it_was_built_is_built_anew(damage, built, cache, 
     DAMAGE[damage](path)
     assert load(capfd) == (damage != "none")
     (found,) = cache.glob("layer_train-*")
-    assert build._is_sound(found) and found.stat().st_mode & 0o777 == 0o600
+    assert c_library.is_sound(found) and found.stat().st_mode & 0o777 == 0o600
     assert not load(capfd)
 
 
@@ -487,7 +488,7 @@ def test_a_compiler_that_fails_leads_to_python(compiler, cache, monkeypatch, cap
     script, reason = COMPILERS[compiler]
     path = cache.parent / "compiler"
     monkeypatch.setenv("CC", fake_compiler(path, script))
-    monkeypatch.setattr(build, "_SECONDS", 0.5 if compiler == "hangs" else 60)
+    monkeypatch.setattr(c_library, "_SECONDS", 0.5 if compiler == "hangs" else 60)
     assert native.library.__wrapped__() is None
     (line,) = (line for line in capfd.readouterr().err.splitlines() if "runtime:" in line)
     assert "runs in Python, not in C" in line and reason in line
@@ -515,7 +516,7 @@ def test_four_processes_build_at_once(cache, tmp_path):
     ]
     assert [process.communicate(timeout=120)[0].split() for process in processes] == 4 * [[b"1"]]
     (found,) = cache.iterdir()
-    assert build._is_sound(found)
+    assert c_library.is_sound(found)
 
 
 def test_the_layer_trains_without_the_library(monkeypatch):

@@ -3,7 +3,7 @@
 A new target is a module here and its line in ``TARGETS``: ``--format`` and the export read from there what they need.
 """
 
-from mobilebert.export.targets import onnx, paddle
+from mobilebert.export.targets import native, onnx, paddle
 from mobilebert.export.targets.base import Target
 
 # Name -> target, in the order in which "all" writes them.
@@ -12,6 +12,7 @@ TARGETS: dict[str, Target] = {
     for target in (
         onnx,
         paddle,
+        native,
     )
 }
 

@@ -7,12 +7,12 @@ from there what they need. No engine imports its library before it is made, and 
 
 import logging
 import os
-from importlib.util import find_spec
 
 from mobilebert.base.errors import InputError
 from mobilebert.base.files import regular
 from mobilebert.inference.engines.base import Engine, EngineOptions
 from mobilebert.inference.engines.dygraph import DygraphEngine
+from mobilebert.inference.engines.native import NativeEngine
 from mobilebert.inference.engines.onnx_runtime import OnnxRuntimeEngine
 from mobilebert.inference.engines.open_vino import OpenVinoEngine
 from mobilebert.inference.engines.paddle_inference import PaddleEngine
@@ -26,6 +26,7 @@ _log = logging.getLogger(__name__)
 ENGINES: dict[str, type[Engine]] = {
     engine.name: engine
     for engine in (
+        NativeEngine,
         OnnxRuntimeEngine,
         PaddleEngine,
         DygraphEngine,
@@ -87,4 +88,4 @@ def best_engine(source: Source) -> str:
         raise InputError(
             f"{source.folder}: was exported for {', '.join(source.manifest.engines)}, which this version does not know"
         )
-    return next((name for name in available if find_spec(ENGINES[name].library)), available[0])
+    return next((name for name in available if ENGINES[name].is_available()), available[0])

@@ -7,6 +7,7 @@ import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any, ClassVar
 
 import numpy as np
@@ -43,6 +44,7 @@ class Engine(ABC):
         weight_files: names under which a folder holds its weights.
         errors: what the library raises where it cannot run a model.
         made_with: the argument of an export that makes files for it, for messages.
+        skips_padding: whether outputs for padding are 0, not what the model would compute there.
         outputs: names of the results.
         config: of the model; None checks nothing (an export that is only being made).
     """
@@ -52,6 +54,7 @@ class Engine(ABC):
     weight_files: ClassVar[tuple[str, ...]]
     errors: ClassVar[tuple[type[Exception], ...]] = (RuntimeError,)
     made_with: ClassVar[str] = "`format=all`"
+    skips_padding: ClassVar[bool] = False
     outputs: Sequence[str]
     config: MobileBertConfig | None = None
 
@@ -64,6 +67,11 @@ class Engine(ABC):
     def can_run(cls, manifest: Manifest) -> bool:
         """Whether a folder with this manifest has files for the engine."""
         return cls.name in manifest.engines
+
+    @classmethod
+    def is_available(cls) -> bool:
+        """Whether its library is installed."""
+        return find_spec(cls.library) is not None
 
     @abstractmethod
     def run(self, batch: Mapping[str, np.ndarray]) -> list[np.ndarray]:

@@ -4,10 +4,13 @@
 
 #include <stdlib.h>
 #include <string.h>
+
+#if defined(__x86_64__)
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#if defined(__x86_64__)
+/* Some are not asked where the compiler did not know their kernels. */
+#pragma GCC diagnostic ignored "-Wunused-function"
 static int has_avx2(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 static int has_avx512(void) {
     return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -36,16 +39,34 @@ static int has_dotprod(void) { return getauxval(AT_HWCAP) >> 20 & 1; } /* HWCAP_
 #endif
 static int always(void) { return 1; }
 
-/* Best first. */
+/* Best first; MB_HAS_... are those that the compiler knew. */
 static const struct {
     const mb_kernels *kernels;
     int (*runs_here)(void);
 } SETS[] = {
-#if defined(__x86_64__)
-    {&mb_amx, has_amx}, {&mb_bf16, has_bf16}, {&mb_vnni, has_vnni},       {&mb_avx512, has_avx512},
-    {&mb_avxvnni, has_avxvnni}, {&mb_avx2, has_avx2},
-#elif defined(__aarch64__)
-    {&mb_dotprod, has_dotprod}, {&mb_neon, always},
+#ifdef MB_HAS_AMX
+    {&mb_amx, has_amx},
+#endif
+#ifdef MB_HAS_BF16
+    {&mb_bf16, has_bf16},
+#endif
+#ifdef MB_HAS_VNNI
+    {&mb_vnni, has_vnni},
+#endif
+#ifdef MB_HAS_AVX512
+    {&mb_avx512, has_avx512},
+#endif
+#ifdef MB_HAS_AVXVNNI
+    {&mb_avxvnni, has_avxvnni},
+#endif
+#ifdef MB_HAS_AVX2
+    {&mb_avx2, has_avx2},
+#endif
+#ifdef MB_HAS_DOTPROD
+    {&mb_dotprod, has_dotprod},
+#endif
+#ifdef MB_HAS_NEON
+    {&mb_neon, always},
 #endif
     {&mb_portable, always},
 };

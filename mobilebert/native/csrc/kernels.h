@@ -78,12 +78,7 @@ typedef struct {
                        size_t input_stride, float *output, size_t output_stride);
 } mb_kernels;
 
-extern const mb_kernels mb_portable;
-#if defined(__x86_64__)
-extern const mb_kernels mb_avx2, mb_avxvnni, mb_avx512, mb_vnni, mb_bf16, mb_amx;
-#elif defined(__aarch64__)
-extern const mb_kernels mb_neon, mb_dotprod;
-#endif
+extern const mb_kernels mb_portable, mb_avx2, mb_avxvnni, mb_avx512, mb_vnni, mb_bf16, mb_amx, mb_neon, mb_dotprod;
 
 /* The best set of this machine, or a lower one that the environment variable MOBILEBERT_KERNELS names; NULL: it names none. */
 const mb_kernels *mb_choose_kernels(void);
