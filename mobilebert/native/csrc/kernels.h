@@ -49,26 +49,33 @@ typedef struct {
     size_t output_stride;
 } mb_product;
 
-/* The attention of one head over queries of one sequence. S tokens, D = size of a head, P = panel. */
+/* The attention of one head over queries of one text. S tokens, D = size of a head, P = panel. */
 typedef struct {
     int rows, tokens, size;
+    mb_type type;       /* of the products: MB_F32 or MB_BF16 */
     const float *query; /* [R, D]; divided by sqrt(D) already */
     size_t query_stride;
-    const float *keys; /* [S / P][D][P]: as a weight whose columns are tokens */
-    const float *values; /* [S, D] */
-    size_t value_stride;
+    const void *keys;   /* [S / P][D / T][P][T]: as a weight whose columns are tokens */
+    const void *values; /* [S / T][D][T] */
+    size_t value_stride; /* in four bytes, from row to row */
     const uint8_t *mask; /* [S] 0: not to be seen; NULL: all are */
-    float *output; /* [R, D] */
+    float *output;       /* [R, D] */
     size_t output_stride;
-    float *scores; /* [MB_BLOCK, S rounded up to panels], scratch */
+    char *scratch; /* mb_attention_scratch() bytes */
 } mb_attention;
+
+/* For `block` rows: scores and, in bfloat16, weights over the tokens of whole panels, and queries. */
+static inline size_t mb_attention_scratch(int block, int panel, int tokens, int size) {
+    size_t columns = ((size_t)tokens + panel - 1) / panel * panel;
+    return (size_t)block * (columns * 6 + (size_t)size * 2 + 128);
+}
 
 typedef struct {
     const char *name;
     int panel;         /* columns */
     int block;         /* rows that a product computes at once; it may read, and not use, up to so many */
     int is_offset;     /* int8 inputs are stored as x + 128 */
-    int has_bf16;
+    int has_bf16;      /* products of bfloat16 are faster than of float32 */
     void (*product)(const mb_product *);
     void (*attention)(const mb_attention *);
     /* [R, width] float32 -> the type of a product's input, zeros up to a whole step; int8: with a scale a row. */

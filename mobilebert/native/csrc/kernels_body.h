@@ -169,71 +169,6 @@ static void product(const mb_product *p) {
         for (int row = 0; row < p->rows; row += MB_BLOCK) block(p, row, panel);
 }
 
-/* output[r, :] = sum over t of scores[r, t] * values[t, :] / sums[r], two vectors of columns at once. */
-static void weigh(const mb_attention *a, int first, size_t stride, const float *sums, int column) {
-    const char *rows[MB_BLOCK];
-    for (int r = 0; r < MB_BLOCK; r++) rows[r] = (const char *)(a->scores + r * stride);
-    OVER_ROWS(POINT)
-#define BEGIN_VALUE(r, v) F s##r##v = zero();
-    OVER_ALL_2(BEGIN_VALUE)
-    const float *values = a->values + column;
-    for (int k = 0; k < a->tokens; k++, values += a->value_stride) {
-        const int32_t *columns = (const int32_t *)values;
-        OVER_2(LOAD_COLUMN, 0)
-        OVER_ROWS(LOAD_INPUT)
-        OVER_ALL_2(DOT_F32)
-    }
-#define END_VALUE(r, v)     \
-    if (first + r < a->rows) \
-        store(a->output + (first + r) * a->output_stride + column + v * LANES, s##r##v * (1 / sums[r]));
-    OVER_ALL_2(END_VALUE)
-}
-
-static void attention(const mb_attention *a) {
-    int panels = (a->tokens + PANEL - 1) / PANEL;
-    size_t stride = (size_t)panels * PANEL;
-    mb_weight keys = {.type = MB_F32, .inputs = a->size, .outputs = (int)stride, .steps = a->size, .packed = (void *)a->keys};
-    for (int first = 0; first < a->rows; first += MB_BLOCK) {
-        int rows = a->rows - first < MB_BLOCK ? a->rows - first : MB_BLOCK;
-        mb_product scores = {.rows = rows,
-                             .input = a->query + first * a->query_stride,
-                             .input_stride = a->query_stride * sizeof(float),
-                             .weight = &keys,
-                             .output = a->scores,
-                             .output_stride = stride};
-        for (int panel = 0; panel < panels; panel++) block_f32(&scores, 0, panel);
-
-        float sums[MB_BLOCK];
-        for (int r = 0; r < rows; r++) {
-            float *row = a->scores + r * stride;
-            for (size_t t = a->tokens; t < stride; t++) row[t] = -INFINITY;
-            for (int t = 0; a->mask && t < a->tokens; t++)
-                if (!a->mask[t]) row[t] = -INFINITY;
-            F best = load(row);
-            for (size_t t = LANES; t < stride; t += LANES) best = max2(best, load(row + t));
-            F peak = all(largest(best)), sum = zero();
-            for (size_t t = 0; t < stride; t += LANES) {
-                F weight = exp_of_negative(load(row + t) - peak);
-                sum += weight;
-                store(row + t, weight);
-            }
-            /* Every token that is not seen has added exp(-87). */
-            sums[r] = total(sum);
-        }
-        for (int r = rows; r < MB_BLOCK; r++) sums[r] = 1;
-        int column = 0;
-        for (; column + 2 * LANES <= a->size; column += 2 * LANES) weigh(a, first, stride, sums, column);
-        for (int r = 0; r < rows && column < a->size; r++) {
-            float *output = a->output + (first + r) * a->output_stride;
-            for (int c = column; c < a->size; c++) output[c] = 0;
-            for (int t = 0; t < a->tokens; t++)
-                for (int c = column; c < a->size; c++)
-                    output[c] += a->scores[r * stride + t] * a->values[t * a->value_stride + c];
-            for (int c = column; c < a->size; c++) output[c] /= sums[r];
-        }
-    }
-}
-
 /* Symmetric, one scale a row. Rows of zeros have scale 0. */
 static float row_to_int8(int width, const float *x, uint8_t *output) {
     F best[4] = {0}; /* a maximum takes four cycles: four of them are under way */
@@ -266,6 +201,115 @@ static void row_to_bf16(int width, const float *x, uint16_t *output) {
         output[i] = (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
     }
     for (; i % 2; i++) output[i] = 0;
+}
+
+/* What an attention's scratch is cut into. */
+typedef struct {
+    float *scores;     /* [rows, stride], later weights */
+    uint16_t *weights; /* the same in bfloat16 */
+    uint16_t *queries; /* [rows, D] */
+    size_t stride;     /* tokens of whole panels */
+} Scratch;
+
+static Scratch cut_scratch(const mb_attention *a, int rows) {
+    size_t stride = ((size_t)a->tokens + PANEL - 1) / PANEL * PANEL;
+    float *scores = (float *)a->scratch;
+    uint16_t *weights = (uint16_t *)(scores + rows * stride);
+    return (Scratch){scores, weights, weights + rows * stride, stride};
+}
+
+/* The queries' part of a product with the keys, from row `first` on. */
+static mb_product score_product(const mb_attention *a, const Scratch *s, const mb_weight *keys, int first, int rows) {
+    mb_product product = {.rows = rows, .weight = keys, .output = s->scores, .output_stride = s->stride};
+    const float *query = a->query + first * a->query_stride;
+    product.input = query, product.input_stride = a->query_stride * sizeof(float);
+    if (a->type == MB_BF16) {
+        for (int r = 0; r < rows; r++) row_to_bf16(a->size, query + r * a->query_stride, s->queries + (size_t)r * a->size);
+        product.input = s->queries, product.input_stride = (size_t)a->size * sizeof(uint16_t);
+    }
+    return product;
+}
+
+/* Scores become weights, which are not divided by their sums yet. */
+static void soften(const mb_attention *a, const Scratch *s, int rows, float *sums) {
+    for (int r = 0; r < rows; r++) {
+        float *row = s->scores + r * s->stride;
+        for (size_t t = a->tokens; t < s->stride; t++) row[t] = -INFINITY;
+        for (int t = 0; a->mask && t < a->tokens; t++)
+            if (!a->mask[t]) row[t] = -INFINITY;
+        F best = load(row);
+        for (size_t t = LANES; t < s->stride; t += LANES) best = max2(best, load(row + t));
+        F peak = all(largest(best)), sum = zero();
+        for (size_t t = 0; t < s->stride; t += LANES) {
+            F weight = exp_of_negative(load(row + t) - peak);
+            sum += weight;
+            store(row + t, weight);
+        }
+        sums[r] = total(sum); /* every token that is not seen has added exp(-87) */
+        if (a->type == MB_BF16) row_to_bf16((int)s->stride, row, s->weights + r * s->stride);
+    }
+}
+
+/* output[r, :] = sum over t of weights[r, t] * values[t, :] / sums[r], two vectors of columns at once. */
+#define WEIGH(NAME, DOT)                                                                                     \
+    static void NAME(const mb_attention *a, const void *weights, size_t stride, int first, const float *sums, int column) { \
+        const char *rows[MB_BLOCK];                                                                          \
+        for (int r = 0; r < MB_BLOCK; r++) rows[r] = (const char *)weights + r * stride;                     \
+        OVER_ROWS(POINT)                                                                                     \
+        OVER_ALL_2(BEGIN_VALUE)                                                                              \
+        const int32_t *columns = (const int32_t *)a->values + column;                                        \
+        int steps = a->type == MB_BF16 ? (a->tokens + 1) / 2 : a->tokens;                                    \
+        for (int k = 0; k < steps; k++, columns += a->value_stride) {                                        \
+            OVER_2(LOAD_COLUMN, 0)                                                                           \
+            OVER_ROWS(LOAD_INPUT)                                                                            \
+            OVER_ALL_2(DOT)                                                                                  \
+        }                                                                                                    \
+        OVER_ALL_2(END_VALUE)                                                                                \
+    }
+#define BEGIN_VALUE(r, v) F s##r##v = zero();
+#define END_VALUE(r, v)      \
+    if (first + r < a->rows) \
+        store(a->output + (first + r) * a->output_stride + column + v * LANES, s##r##v * (1 / sums[r]));
+
+WEIGH(weigh_f32, DOT_F32)
+WEIGH(weigh_bf16, DOT_BF16)
+
+/* The columns of a head that are no two whole vectors. */
+static void weigh_rest(const mb_attention *a, const Scratch *s, int first, int rows, const float *sums, int column) {
+    int together = a->type == MB_BF16 ? 2 : 1;
+    for (int r = 0; r < rows; r++)
+        for (int c = column; c < a->size; c++) {
+            float sum = 0;
+            for (int t = 0; t < a->tokens; t++) {
+                const int32_t *word = (const int32_t *)a->values + t / together * a->value_stride + c;
+                float value;
+                int32_t bits = together == 1 ? *word : t % 2 ? *word & ~0xffff : (int32_t)((uint32_t)*word << 16);
+                memcpy(&value, &bits, 4);
+                sum += s->scores[r * s->stride + t] * value;
+            }
+            a->output[(first + r) * a->output_stride + c] = sum / sums[r];
+        }
+}
+
+static void attention(const mb_attention *a) {
+    Scratch s = cut_scratch(a, MB_BLOCK);
+    int together = a->type == MB_BF16 ? 2 : 1, panels = (int)(s.stride / PANEL);
+    mb_weight keys = {.type = a->type, .outputs = (int)s.stride, .steps = a->size / together, .packed = (void *)a->keys};
+    for (int first = 0; first < a->rows; first += MB_BLOCK) {
+        int rows = a->rows - first < MB_BLOCK ? a->rows - first : MB_BLOCK;
+        mb_product scores = score_product(a, &s, &keys, first, rows);
+        for (int panel = 0; panel < panels; panel++) (together == 2 ? block_bf16 : block_f32)(&scores, 0, panel);
+        float sums[MB_BLOCK];
+        soften(a, &s, rows, sums);
+        for (int r = rows; r < MB_BLOCK; r++) sums[r] = 1;
+        int column = 0;
+        for (; column + 2 * LANES <= a->size; column += 2 * LANES)
+            if (together == 2)
+                weigh_bf16(a, s.weights, s.stride * sizeof(uint16_t), first, sums, column);
+            else
+                weigh_f32(a, s.scores, s.stride * sizeof(float), first, sums, column);
+        weigh_rest(a, &s, first, rows, sums, column);
+    }
 }
 
 static void convert(mb_type type, int rows, int width, const float *input, size_t input_stride, void *output,

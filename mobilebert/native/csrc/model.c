@@ -145,7 +145,8 @@ static int make_value(const Line *line, mb_op *op, int width, int per_text) {
     op->output = m->value_count;
     mb_value *value = &m->values[m->value_count++];
     *value = (mb_value){.name = strdup(name), .width = width, .per_text = per_text, .made_by = m->op_count};
-    value->slot = value->key_slot = -1;
+    value->slot = value->packed_slot = -1;
+    m->widest = width > m->widest ? width : m->widest;
     return value->name != NULL || fail(line, "no memory for", name);
 }
 
@@ -201,9 +202,14 @@ static int read_attention(const Line *line, mb_op *op) {
     mb_value *query = &m->values[op->inputs[0]], *key = &m->values[op->inputs[1]], *value = &m->values[op->inputs[2]];
     op->heads = atoi(line->words[5]);
     if (op->heads < 1 || op->heads > query->width || query->width % op->heads || query->width != key->width ||
-        query->width != value->width || key->per_text || value->per_text || (key->is_key && key->heads != op->heads))
+        query->width != value->width || key->per_text || value->per_text || key->packed_as || value->packed_as)
         return fail(line, "an attention of strange sizes:", line->words[1]);
-    key->is_key = 1, key->heads = op->heads;
+    /* Where the query comes out of a product of few bits, bfloat16 adds little to its error. */
+    const mb_op *maker = &m->ops[query->made_by];
+    int few_bits = maker->kind == OP_LINEAR && maker->weight->type != MB_F32;
+    op->type = few_bits && m->kernels->has_bf16 && query->width / op->heads % 2 == 0 ? MB_BF16 : MB_F32;
+    key->packed_as = AS_KEYS, key->packed_type = op->type, key->heads = op->heads;
+    if (op->type == MB_BF16) value->packed_as = AS_VALUES, value->packed_type = op->type, value->heads = op->heads;
     return make_value(line, op, query->width, query->per_text);
 }
 

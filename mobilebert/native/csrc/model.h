@@ -31,14 +31,19 @@ typedef enum {
 typedef enum { ACT_NONE, ACT_RELU, ACT_GELU, ACT_GELU_TANH, ACT_SILU, ACT_TANH, ACT_SIGMOID } mb_activation;
 
 /* Where a value's rows stand. */
-typedef enum { IN_TILE, IN_TOKENS, IN_TEXTS } mb_place;
+typedef enum { IN_TILE, IN_TOKENS, IN_TEXTS, IN_PANELS } mb_place;
+
+/* How an attention reads a value: row by row, or packed (kernels.h) with each text beginning a panel. */
+typedef enum { AS_ROWS, AS_KEYS, AS_VALUES } mb_reading;
 
 typedef struct {
     char *name;
     int width, per_text, made_by, last_read; /* operations */
-    int is_key, heads;                       /* a key is kept in panels besides */
     mb_place place;
-    int slot, key_slot; /* -1: none */
+    int slot;
+    mb_reading packed_as; /* besides */
+    mb_type packed_type;
+    int heads, packed_slot, packed_until; /* of what is packed; the last operation that reads that */
 } mb_value;
 
 typedef struct {
@@ -52,6 +57,7 @@ typedef struct {
     mb_kind kind;
     int output, inputs[3]; /* values; -1: none */
     int heads, trigram;
+    mb_type type; /* of an attention's products */
     float epsilon;
     mb_activation activation;
     mb_weight *weight;
@@ -67,8 +73,7 @@ typedef struct {
 /* Memory that values take turns in: those of one place and row size that are not needed at the same time. */
 typedef struct {
     mb_place place;
-    int is_keys;      /* [heads][panels][size of a head][panel] */
-    size_t row_bytes; /* of a key: width * 4 */
+    size_t row_bytes;
     int busy_until;   /* the last operation that reads it; while slots are given out */
     char *memory;     /* in tokens, in texts; while running */
     size_t offset;    /* in a tile's scratch, while running */
@@ -90,7 +95,7 @@ struct mb_model {
     mb_slot *slots;
     mb_result *results;
     int op_count, value_count, segment_count, slot_count, result_count;
-    int longest, words, types;
+    int longest, words, types, widest; /* rows of the tables; columns of the widest value */
     mb_weight *weights; /* [op_count] */
     mb_table *tables;   /* [2 * op_count] */
     int weight_count, table_count;

@@ -39,6 +39,10 @@ static void note_readers(mb_model *m) {
             mb_value *value = &m->values[op->inputs[j]];
             /* Other tiles of the segment may read these rows later. */
             int until = reads_other_rows(op, j) ? m->segments[segment].last : i;
+            if (op->kind == OP_ATTENTION && j && value->packed_as) {
+                value->packed_until = until;
+                continue;
+            }
             value->last_read = until > value->last_read ? until : value->last_read;
             if (reads_other_rows(op, j) || segment_of(m, value->made_by) != segment)
                 value->place = value->per_text ? IN_TEXTS : IN_TOKENS;
@@ -47,12 +51,12 @@ static void note_readers(mb_model *m) {
 }
 
 /* A slot that is free from operation `from` on, or a new one. */
-static int give_slot(mb_model *m, mb_place place, int is_keys, size_t row_bytes, int from, int until) {
+static int give_slot(mb_model *m, mb_place place, size_t row_bytes, int from, int until) {
     int i = 0;
-    while (i < m->slot_count && (m->slots[i].place != place || m->slots[i].is_keys != is_keys ||
-                                 m->slots[i].row_bytes != row_bytes || m->slots[i].busy_until >= from))
+    while (i < m->slot_count && (m->slots[i].place != place || m->slots[i].row_bytes != row_bytes ||
+                                 m->slots[i].busy_until >= from))
         i++;
-    if (i == m->slot_count) m->slots[m->slot_count++] = (mb_slot){.place = place, .is_keys = is_keys, .row_bytes = row_bytes};
+    if (i == m->slot_count) m->slots[m->slot_count++] = (mb_slot){.place = place, .row_bytes = row_bytes};
     m->slots[i].busy_until = until;
     return i;
 }
@@ -72,7 +76,7 @@ static void place_converted(mb_model *m, int i) {
         last = j;
     }
     op->converts = 1;
-    op->converted_slot = give_slot(m, IN_TILE, 0, (size_t)op->weight->steps * 4, i, last);
+    op->converted_slot = give_slot(m, IN_TILE, (size_t)op->weight->steps * 4, i, last);
 }
 
 static void place_values(mb_model *m) {
@@ -81,8 +85,9 @@ static void place_values(mb_model *m) {
         if (op->kind == OP_LINEAR && op->weight->type != MB_F32) place_converted(m, i);
         mb_value *value = &m->values[op->output];
         int until = value->last_read > i ? value->last_read : i;
-        value->slot = give_slot(m, value->place, 0, (size_t)value->width * sizeof(float), i, until);
-        if (value->is_key) value->key_slot = give_slot(m, IN_TOKENS, 1, (size_t)value->width * sizeof(float), i, until);
+        value->slot = give_slot(m, value->place, (size_t)value->width * sizeof(float), i, until);
+        size_t packed = (size_t)value->width * (value->packed_type == MB_BF16 ? 2 : 4);
+        if (value->packed_as) value->packed_slot = give_slot(m, IN_PANELS, packed, i, value->packed_until);
     }
 }
 

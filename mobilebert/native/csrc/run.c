@@ -26,7 +26,7 @@ typedef struct mb_run {
     int longest;       /* tokens of a text */
     char *scratch;     /* [threads] */
     size_t scratch_size, scratch_room;
-    size_t score_offset, scale_offset; /* within a thread's scratch */
+    size_t attention_offset, scale_offset; /* within a thread's scratch */
     atomic_int *next_tile; /* [segments] */
     size_t token_room, text_room, panel_room; /* rows that the buffers have place for */
     int is_ready;          /* buffers are there */
@@ -152,8 +152,9 @@ static void do_attention(const Tile *tile, const mb_op *op) {
     const mb_model *m = run->model;
     const mb_value *query = &m->values[op->inputs[0]], *key = &m->values[op->inputs[1]], *value = &m->values[op->inputs[2]];
     int width = query->width, size = width / op->heads, panel = m->kernels->panel;
-    const float *keys = (const float *)m->slots[key->key_slot].memory;
-    const float *values = (const float *)m->slots[value->slot].memory;
+    const char *keys = m->slots[key->packed_slot].memory;
+    const char *values = m->slots[op->type == MB_BF16 ? value->packed_slot : value->slot].memory;
+    size_t bytes = op->type == MB_BF16 ? 2 : 4;
     float *queries = value_at(tile, op->inputs[0]), *output = value_at(tile, op->output);
     for (int r = 0; r < tile->rows;) {
         int row = tile->first + r;
@@ -167,32 +168,62 @@ static void do_attention(const Tile *tile, const mb_op *op) {
                             .query_stride = (size_t)width,
                             .value_stride = (size_t)width,
                             .output_stride = (size_t)width,
-                            .scores = (float *)(tile->scratch + run->score_offset)};
+                            .type = op->type,
+                            .scratch = tile->scratch + run->attention_offset};
+        size_t first_row = (size_t)run->first_panel[text] * panel, panels = run->first_panel[text + 1] - run->first_panel[text];
+        if (op->type == MB_F32) first_row = run->starts[text];
         for (int head = 0; head < op->heads; head++) {
             one.query = queries + (size_t)r * width + head * size;
             one.output = output + (size_t)r * width + head * size;
-            one.values = values + (size_t)run->starts[text] * width + head * size;
-            one.keys = keys + ((size_t)run->first_panel[text] * op->heads +
-                               (size_t)(run->first_panel[text + 1] - run->first_panel[text]) * head) * size * panel;
+            one.values = values + first_row * width * bytes + (size_t)head * size * 4;
+            one.keys = keys + ((size_t)run->first_panel[text] * op->heads + panels * head) * size * panel * bytes;
             m->kernels->attention(&one);
         }
         r += rows;
     }
 }
 
-/* Keys as a product's columns: [B][heads][panels of the text][size][panel]. */
+/* The upper half of a float, rounded to the nearest, ties to even. */
+static uint16_t bf16_of(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, 4);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+/* Keys as a product's columns: [B][heads][panels of the text][size / T][panel][T]. */
 static void put_keys(const Tile *tile, const mb_value *key) {
     const Run *run = tile->run;
     int panel = run->model->kernels->panel, size = key->width / key->heads;
-    float *keys = (float *)run->model->slots[key->key_slot].memory;
+    char *keys = run->model->slots[key->packed_slot].memory;
     const float *row = slot_at(tile, key->slot);
     for (int r = 0; r < tile->rows; r++, row += key->width) {
         int t = tile->first + r, text = run->texts[t], at = t - run->starts[text];
         int first = run->first_panel[text], panels = run->first_panel[text + 1] - first;
         for (int head = 0; head < key->heads; head++) {
-            float *to = keys + (((size_t)first * key->heads + (size_t)panels * head + at / panel) * size) * panel + at % panel;
-            for (int i = 0; i < size; i++) to[(size_t)i * panel] = row[head * size + i];
+            size_t place = ((size_t)first * key->heads + (size_t)panels * head + at / panel) * size * panel;
+            const float *from = row + head * size;
+            if (key->packed_type == MB_F32) {
+                float *to = (float *)keys + place + at % panel;
+                for (int i = 0; i < size; i++) to[(size_t)i * panel] = from[i];
+            } else {
+                uint16_t *to = (uint16_t *)keys + place + at % panel * 2;
+                for (int i = 0; i < size; i++) to[(size_t)(i / 2) * panel * 2 + i % 2] = bf16_of(from[i]);
+            }
         }
+    }
+}
+
+/* Values in bfloat16, two tokens of a column side by side: [B][tokens of the text's panels / 2][width][2]. */
+static void put_values(const Tile *tile, const mb_value *value) {
+    const Run *run = tile->run;
+    size_t width = (size_t)value->width, panel = (size_t)run->model->kernels->panel;
+    uint16_t *values = (uint16_t *)run->model->slots[value->packed_slot].memory;
+    const float *row = slot_at(tile, value->slot);
+    for (int r = 0; r < tile->rows; r++, row += width) {
+        int t = tile->first + r, text = run->texts[t];
+        size_t at = run->first_panel[text] * panel + (size_t)(t - run->starts[text]);
+        uint16_t *to = values + at / 2 * width * 2 + at % 2;
+        for (size_t i = 0; i < width; i++) to[2 * i] = bf16_of(row[i]);
     }
 }
 
@@ -256,7 +287,8 @@ static void run_segments(void *context, int thread) {
                 const mb_op *op = &m->ops[o];
                 DO[op->kind](&tile, op);
                 const mb_value *value = &m->values[op->output];
-                if (value->is_key) put_keys(&tile, value);
+                if (value->packed_as == AS_KEYS) put_keys(&tile, value);
+                if (value->packed_as == AS_VALUES) put_values(&tile, value);
                 give(&tile, op->output);
             }
         }
@@ -276,16 +308,17 @@ static char *grown(char *old, size_t *room, size_t size) {
     return new;
 }
 
-static int grow_slots(mb_model *m, mb_place place, int is_keys, size_t *room, size_t rows) {
+static int grow_slots(mb_model *m, mb_place place, size_t *room, size_t rows) {
     if (rows <= *room) return 1;
     *room = 0;
     for (int i = 0; i < m->slot_count; i++) {
         mb_slot *slot = &m->slots[i];
-        if (slot->place != place || slot->is_keys != is_keys) continue;
+        if (slot->place != place) continue;
         free(slot->memory);
         slot->memory = aligned_alloc(ALIGNMENT, rounded(rows * slot->row_bytes));
         if (!slot->memory) return 0;
-        if (is_keys) memset(slot->memory, 0, rounded(rows * slot->row_bytes));
+        /* What stands behind a text's last token is multiplied by a weight of 0: it must be a number. */
+        if (place == IN_PANELS) memset(slot->memory, 0, rounded(rows * slot->row_bytes));
     }
     *room = rows;
     return 1;
@@ -310,9 +343,9 @@ static int prepare(Run *run, const int32_t *lengths) {
     }
     for (int s = 0; s < m->segment_count; s++) atomic_init(&run->next_tile[s], 0);
     size_t panel_rows = (size_t)run->first_panel[run->count] * panel;
-    if (!grow_slots(m, IN_TOKENS, 0, &run->token_room, (size_t)run->tokens) ||
-        !grow_slots(m, IN_TEXTS, 0, &run->text_room, (size_t)run->count) ||
-        !grow_slots(m, IN_TOKENS, 1, &run->panel_room, panel_rows))
+    if (!grow_slots(m, IN_TOKENS, &run->token_room, (size_t)run->tokens) ||
+        !grow_slots(m, IN_TEXTS, &run->text_room, (size_t)run->count) ||
+        !grow_slots(m, IN_PANELS, &run->panel_room, panel_rows))
         return 0;
     size_t size = 0;
     for (int i = 0; i < m->slot_count; i++)
@@ -322,8 +355,8 @@ static int prepare(Run *run, const int32_t *lengths) {
         }
     run->scale_offset = size;
     size += rounded((size_t)m->slot_count * MAX_TILE * sizeof(float));
-    run->score_offset = size;
-    size += rounded(MB_BLOCK * ((size_t)run->longest + panel) * sizeof(float));
+    run->attention_offset = size;
+    size += rounded(mb_attention_scratch(m->kernels->block, panel, run->longest, m->widest));
     run->scratch_size = size;
     run->scratch = grown(run->scratch, &run->scratch_room, size * threads);
     return run->scratch != NULL;
