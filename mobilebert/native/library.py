@@ -59,7 +59,16 @@ def library() -> ctypes.CDLL:
     for function in (loaded.mb_outputs, loaded.mb_longest, loaded.mb_threads, loaded.mb_kernels_name):
         function.argtypes = [model]
     loaded.mb_kernels_name.restype = text
+    loaded.mb_kernels_at.argtypes, loaded.mb_kernels_at.restype = [ctypes.c_int], text
     return loaded
+
+
+def kernel_sets() -> list[str]:
+    """The instruction sets that ``MOBILEBERT_KERNELS`` may name on this machine, best first."""
+    names: list[str] = []
+    while (name := library().mb_kernels_at(len(names))) is not None:
+        names.append(name.decode())
+    return names
 
 
 class NativeModel:

@@ -1,6 +1,7 @@
 /* Chooses the kernels of this machine. */
 
 #include "kernels.h"
+#include "mobilebert.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -77,5 +78,11 @@ const mb_kernels *mb_choose_kernels(void) {
         if (wanted && *wanted && strcmp(wanted, SETS[i].kernels->name)) continue;
         if (SETS[i].runs_here()) return SETS[i].kernels;
     }
+    return NULL;
+}
+
+const char *mb_kernels_at(int index) {
+    for (size_t i = 0; i < sizeof SETS / sizeof *SETS; i++)
+        if (SETS[i].runs_here() && index-- == 0) return SETS[i].kernels->name;
     return NULL;
 }

@@ -76,6 +76,7 @@ MB_API mb_output mb_output_at(const mb_model *model, int index);
 MB_API int mb_longest(const mb_model *model);          /* tokens of a text */
 MB_API int mb_threads(const mb_model *model);          /* that it runs on */
 MB_API const char *mb_kernels_name(const mb_model *model); /* instruction set: "vnni", "avx2", ... */
+MB_API const char *mb_kernels_at(int index);            /* that this machine can run, best first; NULL: no more */
 
 #ifdef __cplusplus
 }
