@@ -5,6 +5,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,6 +16,7 @@ FLAGS = ("-std=c11", "-D_GNU_SOURCE", "-O3", "-fPIC", "-fvisibility=hidden", "-f
 _AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mfma")
 _VNNI = (*_AVX512, "-mavx512vnni")
 _BF16 = (*_VNNI, "-mavx512bf16")
+_LIBRARIES = ("-lm", "-lpthread")
 # Architecture -> set of kernels -> the flags that its source needs. A compiler that does not know them leaves it out.
 KERNELS: dict[str, dict[str, tuple[str, ...]]] = {
     "x86_64": {
@@ -70,26 +72,43 @@ def build(compiler: str, folder: Path, machine: str) -> Path:
     Raises:
         subprocess.SubprocessError: the compiler failed.
     """
+    linked = folder / "libmobilebert.so"
+    c_library.run(compiler, "-shared", *compile_all(compiler, folder, machine), *_LIBRARIES, "-o", str(linked))
+    return linked
+
+
+def build_program(compiler: str, folder: Path, source: Path, flags: Sequence[str] = (), machine: str = "") -> Path:
+    """Compile a program with the library in it, for tests; ``flags`` go to all calls of the compiler."""
+    objects = compile_all(compiler, folder, machine or platform.machine(), flags)
+    program = folder / source.stem
+    c_library.run(compiler, *flags, str(source), *objects, *_LIBRARIES, "-o", str(program))
+    return program
+
+
+def compile_all(compiler: str, folder: Path, machine: str, flags: Sequence[str] = ()) -> list[str]:
+    """Compile everything that is for ``machine``; gives the paths of the objects."""
     kernels = KERNELS.get(machine, {})
 
-    def compile_kernels(name: str) -> Path | None:
+    def compile_source(source: str, *more: str) -> str:
+        compiled = folder / f"{Path(source).stem}.o"
+        c_library.run(compiler, *FLAGS, *flags, *more, "-c", str(FOLDER / source), "-o", str(compiled))
+        return str(compiled)
+
+    def compile_kernels(name: str) -> str | None:
         try:
             return compile_source(f"kernels_{name}.c", *kernels[name])
         except subprocess.CalledProcessError:
             return None
 
-    def compile_source(source: str, *flags: str) -> Path:
-        compiled = folder / f"{Path(source).stem}.o"
-        c_library.run(compiler, *FLAGS, *flags, "-c", str(FOLDER / source), "-o", str(compiled))
-        return compiled
-
-    optional = {f"kernels_{name}.c" for sets in KERNELS.values() for name in sets}
-    sources = sorted(path.name for path in FOLDER.glob("*.c") if path.name not in {*optional, "kernels.c", "example.c"})
+    apart = {"kernels.c", "example.c", *(f"kernels_{name}.c" for name in kernel_names())} - {"kernels_portable.c"}
+    sources = sorted(path.name for path in FOLDER.glob("*.c") if path.name not in apart)
     with ThreadPoolExecutor(2) as pool:
         sets = dict(zip(kernels, pool.map(compile_kernels, kernels), strict=True))
         objects = list(pool.map(compile_source, sources))
     there = [f"-DMB_HAS_{name.upper()}" for name, compiled in sets.items() if compiled]
-    objects += [compile_source("kernels.c", *there), *filter(None, sets.values())]
-    linked = folder / "libmobilebert.so"
-    c_library.run(compiler, "-shared", *map(str, objects), "-lm", "-lpthread", "-o", str(linked))
-    return linked
+    return [*objects, compile_source("kernels.c", *there), *filter(None, sets.values())]
+
+
+def kernel_names() -> list[str]:
+    """Every set of kernels that there is, of any architecture."""
+    return [*(name for sets in KERNELS.values() for name in sets), "portable"]

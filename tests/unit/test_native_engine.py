@@ -8,59 +8,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.models import CHECKPOINT_SIZES, FAST_PATH_CASES, FAST_PATH_SIZES, randomise, save_checkpoint
+from support.models import CHECKPOINT_SIZES, save_checkpoint
+from support.native import CASES, make_program, write_model
 
 from mobilebert.base.errors import InputError
-from mobilebert.export import native_file, quantization
 from mobilebert.export.export import ExportPlan, export
-from mobilebert.export.fold import fold
 from mobilebert.export.paddle_graph import compute
-from mobilebert.export.quantization import made_up_batches, quantize
-from mobilebert.export.variant import Variant
 from mobilebert.inference import engines
 from mobilebert.inference.manifest import NATIVE_FILE
 from mobilebert.inference.predictor import Predictor
 from mobilebert.model.config import MobileBertConfig
 from mobilebert.model.heads import HEADS
-from mobilebert.model.weights import model_state
 from mobilebert.native.library import NativeModel, kernel_sets
 
-CASES = {
-    **FAST_PATH_CASES,
-    # Whole matrix tiles: products of 128 and 64 inputs, heads of 32.
-    "tiles": {"hidden_size": 128, "intermediate_size": 128, "intra_bottleneck_size": 64, "num_attention_heads": 2},
-    "gelu": {"normalization_type": "layer_norm", "hidden_act": "gelu"},
-    "silu": {"hidden_act": "silu", "trigram_input": False},
-}
 LENGTHS = (1, 7, 64, 65, 130)
 # Largest errors relative to the largest output; of few bits for models whose random weights hide nothing.
 LIMITS = {"float32": 4e-6, "bf16": 0.05, "int8": 0.1}
 
 
 KERNEL_SETS = kernel_sets() if shutil.which("cc") else []
-
-
-@pytest.fixture(autouse=True)
-def every_matrix_has_few_bits(monkeypatch):
-    """Those of toy models are otherwise too small to be worth it."""
-    monkeypatch.setattr(quantization, "LEAST_WEIGHT_SIZE", 1)
-    monkeypatch.setattr(native_file, "LEAST_WEIGHT_SIZE", 1)
-
-
-def make_program(head: str = "question-answering", seed: int = 0, divide: bool = True, **changes):
-    config = MobileBertConfig(**{**FAST_PATH_SIZES, **changes})
-    model = randomise(HEADS[head](config), seed)
-    return config, fold(config, model_state(model), head, divide=divide)
-
-
-def write(tmp_path: Path, config: MobileBertConfig, program, precision: str) -> Path:
-    if precision == "int8":
-        variant = Variant(*quantize(program, made_up_batches(config, program.choices)))
-    else:
-        variant = Variant(program, bfloat16=precision == "bf16")
-    path = tmp_path / f"{precision}.safetensors"
-    native_file.write(variant, path)
-    return path
 
 
 def texts(config: MobileBertConfig, lengths=LENGTHS):
@@ -100,8 +66,7 @@ def test_each_kernel_set_computes_the_program(case, tmp_path, monkeypatch):
     wanted = expected(program, rows)
     control = expected(make_program(seed=1, **CASES[case])[1], rows)  # another model's numbers are not within the limit
     for precision, limit in LIMITS.items():
-        of_precision = make_program(divide=False, **CASES[case])[1] if precision == "int8" else program
-        path = write(tmp_path, config, of_precision, precision)
+        path = write_model(tmp_path, precision, **CASES[case])
         for kernels in KERNEL_SETS:
             monkeypatch.setenv("MOBILEBERT_KERNELS", kernels)
             model = NativeModel(path, threads=2)
@@ -114,12 +79,11 @@ def test_each_kernel_set_computes_the_program(case, tmp_path, monkeypatch):
 def test_each_head(head, tmp_path):
     config, program = make_program(head)
     rows = texts(config)
-    assert error(NativeModel(write(tmp_path, config, program, "float32")), rows, expected(program, rows)) < 4e-6
+    assert error(NativeModel(write_model(tmp_path, "float32", head)), rows, expected(program, rows)) < 4e-6
 
 
 def test_int8_products_are_the_same_numbers_in_every_set(tmp_path, monkeypatch):
-    config, program = make_program(divide=False, hidden_act="relu")
-    path, rows = write(tmp_path, config, program, "int8"), texts(config)
+    path, rows = write_model(tmp_path, "int8"), texts(make_program()[0])
     lengths, ids, types = np.array([len(i) for i, _ in rows]), *map(np.concatenate, zip(*rows, strict=True))
     results = {}
     for kernels in KERNEL_SETS:
@@ -272,8 +236,7 @@ def test_a_file_that_is_cut_off_or_no_file(exported, tmp_path):
 
 def test_weights_that_are_no_numbers(tmp_path):
     for precision in ("float32", "bf16", "int8"):
-        config, program = make_program(divide=precision != "int8")
-        path = write(tmp_path, config, program, precision)
+        path = write_model(tmp_path, precision)
         data = bytearray(path.read_bytes())
         size = int.from_bytes(data[:8], "little")
         name = "layer0.query.weight" + (".scale" if precision == "int8" else "")
