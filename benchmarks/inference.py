@@ -28,6 +28,7 @@ from train_step import peak_mib
 
 from mobilebert import process
 from mobilebert.base.errors import InputError
+from mobilebert.inference.manifest import NATIVE_FILE
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = """\
@@ -49,6 +50,9 @@ ENGINES = {
     "ours-onnx-portable": ("onnxruntime", "ours-portable"),
     "ours-onnx-dynamic-int8": ("onnxruntime", "ours-dynamic-int8"),
     "ours-onnx-int8": ("onnxruntime", "ours-int8"),
+    "ours-native": ("native", "ours-native"),
+    "ours-native-bf16": ("native", "ours-native-bf16"),
+    "ours-native-int8": ("native", "ours-native-int8"),
     "ours-openvino-f32": ("openvino-f32", "ours-portable"),
     "ours-openvino-bf16": ("openvino-bf16", "ours-portable"),
 }
@@ -181,6 +185,9 @@ def make_our_exports(folder: Path, rng: np.random.Generator, words: list[str]) -
         "ours-portable": {"portable": True},
         "ours-dynamic-int8": {"quantize": "dynamic-int8"},
         "ours-int8": {"quantize": "int8", "calibration": str(calibration)},
+        "ours-native": {"format": "native"},
+        "ours-native-bf16": {"format": "native", "quantize": "bf16"},
+        "ours-native-int8": {"format": "native", "quantize": "int8"},
     }.items():
         export(ExportPlan(str(folder / "checkpoint"), folder / name, force=True, **options))
 
@@ -323,7 +330,10 @@ def measure(args: argparse.Namespace, folder: Path) -> dict:
         answer = worker.ask(ERROR_SHAPE, 0, args.seed, padded=True)
         error = np.abs(np.array(answer["logits"]) - truth)[:, seen].max() / np.abs(truth[:, seen]).max()
         path = folder / ENGINES[name][1]
-        files = {"torch": "model.safetensors", "dygraph": "model.safetensors", "paddle": "model.pdiparams"}
+        files = {
+            "torch": "model.safetensors", "dygraph": "model.safetensors", "paddle": "model.pdiparams",
+            "native": NATIVE_FILE,
+        }  # fmt: skip
         path = path / files.get(ENGINES[name][0], "model.onnx") if path.is_dir() else path
         engines[name] = {
             "error": float(error), "file_mb": path.stat().st_size / 1e6, "load_seconds": answer["load_seconds"],
