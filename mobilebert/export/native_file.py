@@ -43,15 +43,15 @@ def write(variant: Variant, path: Path) -> None:
     lines += [
         f"output {output.name} {output.value} {output.start} {output.stop}" for output in variant.program.outputs
     ]
-    save_tensors(path, writer.tensors, {"format": FORMAT, "program": "\n".join(lines)})
+    save_tensors(path, writer.tensors, "\n".join(lines))
 
 
-def save_tensors(path: Path, tensors: dict[str, tuple[str, np.ndarray]], metadata: dict[str, str]) -> None:
+def save_tensors(path: Path, tensors: dict[str, tuple[str, np.ndarray]], program: str) -> None:
     """Write a safetensors file; name -> (``F32``, ``BF16`` or ``I8``, array of as many bytes a value).
 
     Ours, because NumPy has no bfloat16, which ``safetensors.numpy`` therefore does not write.
     """
-    header: dict[str, object] = {"__metadata__": metadata}
+    header: dict[str, object] = {}
     # The widest first, so that each begins at a multiple of its size.
     order = sorted(tensors, key=lambda name: -tensors[name][1].itemsize)
     at = 0
@@ -59,12 +59,19 @@ def save_tensors(path: Path, tensors: dict[str, tuple[str, np.ndarray]], metadat
         kind, array = tensors[name]
         header[name] = {"dtype": kind, "shape": list(array.shape), "data_offsets": [at, at + array.nbytes]}
         at += array.nbytes
+    data = b"".join(tensors[name][1].tobytes() for name in order)
+    header["__metadata__"] = {"format": FORMAT, "program": program, "checksum": checksum(program.encode(), data)}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-(len(text) + 8) % _ALIGNMENT)
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for name in order:
-            file.write(np.ascontiguousarray(tensors[name][1]).data)
+        file.write(len(text).to_bytes(8, "little") + text + data)
+
+
+def checksum(*parts: bytes) -> str:
+    """As ``checksum`` of csrc/file.c: the sum of all words of eight bytes, and that of each times its number."""
+    words = np.concatenate([np.frombuffer(part + bytes(-len(part) % 8), "<u8") for part in parts])
+    numbered = words * np.arange(1, len(words) + 1, dtype=np.uint64)
+    return f"{int(words.sum(dtype=np.uint64)):016x}{int(numbered.sum(dtype=np.uint64)):016x}"
 
 
 def to_bfloat16(array: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from support.models import CHECKPOINT_SIZES, save_checkpoint
 from support.native import CASES, make_program, write_model
 
 from mobilebert.base.errors import InputError
+from mobilebert.export import native_file
 from mobilebert.export.export import ExportPlan, export
 from mobilebert.export.paddle_graph import compute
 from mobilebert.inference import engines
@@ -178,6 +180,9 @@ def edit_header(path: Path, edit) -> None:
     size = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + size])
     edit(header)
+    if "__metadata__" in header:
+        metadata = header["__metadata__"]
+        metadata["checksum"] = native_file.checksum(metadata["program"].encode(), data[8 + size :])
     text = json.dumps(header).encode()
     path.write_bytes(len(text).to_bytes(8, "little") + text + data[8 + size :])
 
@@ -199,7 +204,7 @@ def overlap(header: dict) -> None:
 
 
 BROKEN = {
-    "no program": (lambda header: header.pop("__metadata__"), "has no program"),
+    "no program": (lambda header: header.pop("__metadata__"), "has no program or no checksum"),
     "another size": (resize, "header"),
     "beyond the end": (overlap, "header"),
     "an unknown operation": (in_program("attention ", "attend "), "no such operation: attend"),
@@ -219,6 +224,33 @@ def test_a_broken_file_is_refused_in_one_line(fault, exported, tmp_path):
     with pytest.raises(InputError, match=message) as caught:
         NativeModel(path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_file_is_refused(exported, tmp_path):
+    path = shutil.copyfile(exported / NATIVE_FILE, tmp_path / NATIVE_FILE)
+    data = bytearray(path.read_bytes())
+    data[-1000] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="is damaged: its contents have the checksum"):
+        NativeModel(path)
+    with pytest.raises(InputError, match="no program or no checksum"):
+        start = data.index(b"checksum")
+        data[start : start + 8] = b"checkers"
+        path.write_bytes(data)
+        NativeModel(path)
+
+
+def test_a_child_of_fork_is_told_to_open_the_model_again(exported):
+    code = (
+        "import os, sys, numpy as np; from mobilebert.native.library import NativeModel; "
+        "model = NativeModel(sys.argv[1], 2); one = np.array([1]); zero = np.array([0]); model.run(one, one, zero); "
+        "child = os.fork();\n"
+        "if child: sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+        "try: model.run(one, one, zero)\n"
+        "except Exception as error: print(error, flush=True); os._exit('before fork' not in str(error))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, exported / NATIVE_FILE], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_file_that_is_cut_off_or_no_file(exported, tmp_path):
@@ -243,6 +275,7 @@ def test_weights_that_are_no_numbers(tmp_path):
         start = 8 + size + json.loads(data[8 : 8 + size])[name]["data_offsets"][0]
         data[start : start + 4] = b"\xff" * 4
         path.write_bytes(data)
+        edit_header(path, lambda header: None)  # with the checksum that belongs to them
         with pytest.raises(InputError, match=f"not finite: {name}"):
             NativeModel(path)
 

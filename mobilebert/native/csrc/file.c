@@ -93,17 +93,19 @@ static int take_numbers(Reader *r, size_t *numbers, int most) {
     return take(r, ']') ? count : -1;
 }
 
-static int take_metadata(Reader *r, char **program) {
+static int take_metadata(Reader *r, mb_file *file) {
     if (!take(r, '{')) return 0;
     for (int first = 1; !next_is(r, '}'); first = 0) {
         if (!first && !take(r, ',')) return 0;
         char *key = take_string(r);
         char *value = key && take(r, ':') ? take_string(r) : NULL;
-        int is_program = value && !*program && !strcmp(key, "program");
-        if (is_program) *program = value;
+        char **place = !value ? NULL : !strcmp(key, "program") ? &file->program : !strcmp(key, "checksum") ? &file->checksum : NULL;
         free(key);
-        if (!is_program) free(value);
         if (!value) return 0;
+        if (place && !*place)
+            *place = value;
+        else
+            free(value);
     }
     return take(r, '}');
 }
@@ -160,7 +162,7 @@ static int take_header(Reader *r, mb_file *file, const char *data, size_t size) 
         }
         if (!strcmp(name, "__metadata__")) {
             free(name);
-            if (!take_metadata(r, &file->program)) return 0;
+            if (!take_metadata(r, file)) return 0;
             continue;
         }
         if (file->count == room) {
@@ -177,6 +179,31 @@ static int take_header(Reader *r, mb_file *file, const char *data, size_t size) 
         if (!take_tensor(r, tensor, data, size)) return 0;
     }
     return take(r, '}') && (skip_blanks(r), r->at == r->end);
+}
+
+/* Two sums modulo 2^64 of the program and the tensors, eight bytes at a time: of the words, and of each times its number. */
+static void checksum(const mb_file *file, const char *data, size_t size, char text[33]) {
+    struct {
+        const char *bytes;
+        size_t size;
+    } parts[] = {{file->program, strlen(file->program)}, {data, size}};
+    uint64_t sum = 0, numbered = 0, number = 0;
+    for (int i = 0; i < 2; i++)
+        for (size_t at = 0; at < parts[i].size; at += 8) {
+            uint64_t word = 0;
+            memcpy(&word, parts[i].bytes + at, parts[i].size - at < 8 ? parts[i].size - at : 8);
+            sum += word, numbered += word * ++number;
+        }
+    snprintf(text, 33, "%016llx%016llx", (unsigned long long)sum, (unsigned long long)numbered);
+}
+
+static mb_status check_contents(const mb_file *file, const char *path, const char *data, size_t size, char *error) {
+    char found[33];
+    if (!file->program || !file->checksum)
+        return mb_fail(error, MB_BAD_FILE, "%s: has no program or no checksum; write it with export.py --format native", path);
+    checksum(file, data, size, found);
+    if (!strcmp(found, file->checksum)) return MB_OK;
+    return mb_fail(error, MB_BAD_FILE, "%s: is damaged: its contents have the checksum %s, not %.32s", path, found, file->checksum);
 }
 
 mb_status mb_file_open(mb_file *file, const char *path, char *error) {
@@ -205,15 +232,15 @@ mb_status mb_file_open(mb_file *file, const char *path, char *error) {
         mb_file_close(file);
         return mb_fail(error, MB_BAD_FILE, "%s: its header is not that of a model's file, or the file is cut off (byte %zu)", path, at);
     }
-    if (file->program) return MB_OK;
-    mb_file_close(file);
-    return mb_fail(error, MB_BAD_FILE, "%s: has no program; write it with export.py --format native", path);
+    mb_status checked = check_contents(file, path, reader.end, file->size - 8 - header, error);
+    if (checked) mb_file_close(file);
+    return checked;
 }
 
 void mb_file_close(mb_file *file) {
     for (int i = 0; i < file->count; i++) free(file->tensors[i].name);
     free(file->tensors);
-    free(file->program);
+    free(file->program), free(file->checksum);
     if (file->map) munmap(file->map, file->size);
     *file = (mb_file){0};
 }

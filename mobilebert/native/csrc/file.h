@@ -20,7 +20,7 @@ typedef struct {
     size_t size;
     mb_tensor *tensors;
     int count;
-    char *program; /* of the metadata */
+    char *program, *checksum; /* of the metadata */
 } mb_file;
 
 /* Opens and checks: what is described lies within the file. `error` has MB_ERROR_SIZE bytes. */

@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #if defined(__x86_64__)
 #define PAUSE() __builtin_ia32_pause()
@@ -20,6 +21,7 @@ enum { LOOKS = 4000 };
 
 struct mb_pool {
     int threads;
+    pid_t process;
     pthread_t *started; /* [threads - 1] */
     pthread_mutex_t lock;
     pthread_cond_t work_is_there;
@@ -90,6 +92,7 @@ mb_pool *mb_pool_open(int threads) {
     mb_pool *pool = calloc(1, sizeof *pool);
     if (!pool) return NULL;
     pool->threads = 1;
+    pool->process = getpid();
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->work_is_there, NULL);
     pool->started = calloc((size_t)threads, sizeof *pool->started);
@@ -109,6 +112,7 @@ mb_pool *mb_pool_open(int threads) {
 
 void mb_pool_close(mb_pool *pool) {
     if (!pool) return;
+    if (!mb_pool_is_here(pool)) pool->threads = 1;
     pool->is_closing = 1;
     announce(pool);
     for (int thread = 1; thread < pool->threads; thread++) pthread_join(pool->started[thread - 1], NULL);
@@ -119,3 +123,5 @@ void mb_pool_close(mb_pool *pool) {
 }
 
 int mb_pool_threads(const mb_pool *pool) { return pool->threads; }
+
+int mb_pool_is_here(const mb_pool *pool) { return pool->threads == 1 || pool->process == getpid(); }

@@ -10,6 +10,9 @@ mb_pool *mb_pool_open(int threads);
 void mb_pool_close(mb_pool *pool);
 int mb_pool_threads(const mb_pool *pool);
 
+/* Whether this process has the threads: a child of fork() has not. */
+int mb_pool_is_here(const mb_pool *pool);
+
 /* Calls work(context, thread) on every thread, and returns when all of them have. One caller at a time. */
 void mb_pool_run(mb_pool *pool, void (*work)(void *context, int thread), void *context);
 

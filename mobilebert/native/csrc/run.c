@@ -396,6 +396,8 @@ mb_status mb_run(mb_model *m, int count, const int32_t *lengths, const int32_t *
     int tokens = 0;
     mb_status status = check(m, count, lengths, ids, types, options, &tokens, error);
     if (status) return status;
+    if (!mb_pool_is_here(m->pool))
+        return mb_fail(error, MB_NO_THREADS, "the model was opened before fork(); open it again in this process");
     pthread_mutex_lock(&m->lock);
     if (!m->run && (m->run = calloc(1, sizeof *m->run))) m->run->model = m;
     Run *run = m->run;
