@@ -374,15 +374,15 @@ def measure(args: argparse.Namespace, folder: Path) -> dict:
     installed = {dist.metadata["Name"] for dist in metadata.distributions()}
     return {
         "command": " ".join(["python benchmarks/inference.py", *sys.argv[1:]]),
-        "cpu": _cpu(), "threads": args.threads, "load_average": os.getloadavg()[0], "gemm_gflops": max(gemm),
+        "cpu": cpu(), "threads": args.threads, "load_average": os.getloadavg()[0], "gemm_gflops": max(gemm),
         "python": platform.python_version(),
         "versions": {name: metadata.version(name) for name in libraries if name in installed},
         "engines": engines,
     }  # fmt: skip
 
 
-def _cpu() -> str:
-    flags = process.this_cpu().flags
+def cpu() -> str:
+    flags = process.thiscpu().flags
     features = [flag for flag in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8") if flag in flags]
     return f"{process.cpu_name() or 'unknown'}, {os.cpu_count()} processors, {' '.join(features)}"
 

@@ -203,6 +203,9 @@ static mb_status check_contents(const mb_file *file, const char *path, const cha
         return mb_fail(error, MB_BAD_FILE, "%s: has no program or no checksum; write it with export.py --format native", path);
     checksum(file, data, size, found);
     if (!strcmp(found, file->checksum)) return MB_OK;
+#ifdef MB_IGNORE_CHECKSUM /* so that a fuzzer comes further than this */
+    return MB_OK;
+#endif
     return mb_fail(error, MB_BAD_FILE, "%s: is damaged: its contents have the checksum %s, not %.32s", path, found, file->checksum);
 }
 
