@@ -382,7 +382,7 @@ def measure(args: argparse.Namespace, folder: Path) -> dict:
 
 
 def cpu() -> str:
-    flags = process.thiscpu().flags
+    flags = process.this_cpu().flags
     features = [flag for flag in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8") if flag in flags]
     return f"{process.cpu_name() or 'unknown'}, {os.cpu_count()} processors, {' '.join(features)}"
 
