@@ -17,7 +17,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 
-from inference import INPUTS, batch_of, cpu, make_models, made_from, make_runner
+from inference import INPUTS, batch_of, cpu, made_from, make_models, make_runner
 
 from mobilebert.base import cli
 from mobilebert.base.errors import InputError
@@ -91,7 +91,9 @@ def main() -> None:
             for batch in batches_for(how, data.lengths[part]):
                 inputs = {key: data.batch(part[batch])[key] for key in INPUTS}
                 if how == "padded":
-                    inputs = {key: np.pad(value, ((0, 0), (0, LENGTH - value.shape[1]))) for key, value in inputs.items()}
+                    inputs = {
+                        key: np.pad(value, ((0, 0), (0, LENGTH - value.shape[1]))) for key, value in inputs.items()
+                    }
                 batches.append(inputs)
             begin = time.perf_counter()
             for inputs in batches:

@@ -29,10 +29,14 @@ def load_or_build() -> ctypes.CDLL:
         compiled, linked = folder / "layer_train.o", folder / "layer_train.so"
         c_library.run(compiler, *_FLAGS, "-c", str(FOLDER / SOURCE), "-o", str(compiled))
         # Paddle's own OpenMP library, named at the link: a second one's waiting threads would fight with its threads.
-        c_library.run(compiler, "-shared", str(compiled), str(threads), f"-Wl,-rpath,{threads.parent}", "-o", str(linked))
+        c_library.run(
+            compiler, "-shared", str(compiled), str(threads), f"-Wl,-rpath,{threads.parent}", "-o", str(linked)
+        )
         return linked
 
-    return c_library.load_or_build(Path(SOURCE).stem, FOLDER, build, [str(threads), *_FLAGS], is_for_this_processor=True)
+    return c_library.load_or_build(
+        Path(SOURCE).stem, FOLDER, build, [str(threads), *_FLAGS], is_for_this_processor=True
+    )
 
 
 def paddle_library(name: str) -> Path:

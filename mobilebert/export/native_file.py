@@ -40,9 +40,7 @@ def write(variant: Variant, path: Path) -> None:
     """Write a model: float32, and what the variant has in int8 or bfloat16."""
     writer = _Writer(variant)
     lines = [writer.line(operation) for operation in variant.program.operations]
-    lines += [
-        f"output {output.name} {output.value} {output.start} {output.stop}" for output in variant.program.outputs
-    ]
+    lines += [f"output {output.name} {output.value} {output.start} {output.stop}" for output in variant.program.outputs]
     save_tensors(path, writer.tensors, "\n".join(lines))
 
 

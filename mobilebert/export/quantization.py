@@ -21,8 +21,8 @@ import paddle
 
 from mobilebert.export.paddle_graph import compute
 from mobilebert.export.program import Attention, Linear, Operation, Positions, Program, Scale
-from mobilebert.model.config import MobileBertConfig
 from mobilebert.export.variant import Quantization, QuantizedWeight
+from mobilebert.model.config import MobileBertConfig
 
 LEAST_WEIGHT_SIZE = 4096  # smaller matrices (a head's last product) are not worth an error
 BALANCE = 0.5  # of the activation's range that moves into the weight

@@ -8,7 +8,6 @@ import functools
 import os
 import subprocess
 import weakref
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,12 +127,10 @@ class NativeModel:
         results = [np.empty((rows[output.per_token], output.columns), np.float32) for output in self.outputs]
         pointers = (ctypes.c_void_p * len(results))(*(result.ctypes.data for result in results))
         error = ctypes.create_string_buffer(_ERROR_SIZE)
-        if self._library.mb_run(
-            self._model, len(lengths), lengths, ids, types, ctypes.byref(options), pointers, error
-        ):
+        if self._library.mb_run(self._model, len(lengths), lengths, ids, types, ctypes.byref(options), pointers, error):
             raise InputError(_text(error))
         return results
 
 
-def _text(error: Sequence) -> str:
+def _text(error: "ctypes.Array[ctypes.c_char]") -> str:
     return error.value.decode(errors="replace")

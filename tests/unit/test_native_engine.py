@@ -137,11 +137,18 @@ def test_many_threads_get_the_answers_of_one(exported):
     predictor = Predictor(exported)
     assert predictor.engine.name == "native"
     rng = np.random.default_rng(0)
-    rows = [(np.array([n]), rng.integers(1, CHECKPOINT_SIZES["vocab_size"], n), np.zeros(n)) for n in rng.integers(1, 60, 200)]
+    rows = [
+        (np.array([n]), rng.integers(1, CHECKPOINT_SIZES["vocab_size"], n), np.zeros(n))
+        for n in rng.integers(1, 60, 200)
+    ]
     alone = [predictor.engine.model.run(*row) for row in rows]
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(lambda row: predictor.engine.model.run(*row), rows * 8))
-    assert all(np.array_equal(a, b) for one, two in zip(alone * 8, together, strict=True) for a, b in zip(one, two, strict=True))
+    assert all(
+        np.array_equal(a, b)
+        for one, two in zip(alone * 8, together, strict=True)
+        for a, b in zip(one, two, strict=True)
+    )
 
 
 def test_int8_needs_no_text_and_the_export_has_what_a_c_program_needs(checkpoint, tmp_path):
@@ -249,7 +256,9 @@ def test_a_child_of_fork_is_told_to_open_the_model_again(exported):
         "try: model.run(one, one, zero)\n"
         "except Exception as error: print(error, flush=True); os._exit('before fork' not in str(error))"
     )
-    done = subprocess.run([sys.executable, "-c", code, exported / NATIVE_FILE], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code, exported / NATIVE_FILE], capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -258,7 +267,7 @@ def test_a_file_that_is_cut_off_or_no_file(exported, tmp_path):
     path = tmp_path / NATIVE_FILE
     for size in (0, 7, 8, 100, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:size])
-        with pytest.raises(InputError, match="safetensors|cut off"):
+        with pytest.raises(InputError, match=r"safetensors|cut off"):
             NativeModel(path)
     with pytest.raises(InputError, match="No such file"):
         NativeModel(tmp_path / "nothing")

@@ -59,9 +59,7 @@ class NativeEngine(Engine):
         holes = ~seen & there & seen.any(1)[:, None]
         # The token behind a text is padding, but the last token of the text reads it.
         behind = np.where(lengths < length, np.take_along_axis(ids, (lengths % length)[:, None], 1)[:, 0], -1)
-        results = self.model.run(
-            lengths, ids[there], types[there], ~holes[there] if holes.any() else None, behind
-        )
+        results = self.model.run(lengths, ids[there], types[there], ~holes[there] if holes.any() else None, behind)
         return [
             self._padded(result, there, lead) if output.per_token else result.reshape(*lead[:-1], -1)
             for result, output in zip(results, self.model.outputs, strict=True)
