@@ -1,8 +1,8 @@
 """Compiles C once with the machine's compiler and finds the result again.
 
 Built files lie in ``~/.cache/mobilebert`` (``XDG_CACHE_HOME`` moves it), one for each state of the sources, the
-compiler and whatever else they are made of. A file's name carries its content's sha256: what is loaded is what was built,
-and nobody else could have put it there.
+compiler and whatever else they are made of. A file's name carries its content's sha256: what is loaded is what was
+built, and nobody else could have put it there.
 """
 
 import contextlib

@@ -15,11 +15,11 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 sys.path.insert(0, str(ROOT / "tests"))
 
-from support.native import CASES, PRECISIONS, write_model
+from support.native import CASES, PRECISIONS, write_model  # noqa: E402
 
-from mobilebert.base import cli
-from mobilebert.model.heads import HEADS
-from mobilebert.native import build
+from mobilebert.base import cli  # noqa: E402
+from mobilebert.model.heads import HEADS  # noqa: E402
+from mobilebert.native import build  # noqa: E402
 
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g")
 EXAMPLES = """\
