@@ -1,7 +1,9 @@
 """From a checkpoint to a folder that runs without it: fold, write, check, measure, describe."""
 
+import logging
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,14 +19,16 @@ from mobilebert.export.folder import new_folder
 from mobilebert.export.plan import ExportPlan
 from mobilebert.export.quantization import made_up_batches, quantize
 from mobilebert.export.samples import Samples, read_samples
-from mobilebert.export.targets import TARGETS, Target
+from mobilebert.export.targets import TARGETS, Target, native
 from mobilebert.export.variant import Variant
-from mobilebert.inference.engines import Engine
+from mobilebert.inference.engines import ENGINES, Engine
 from mobilebert.inference.manifest import ONNX_OPSET, Manifest
 from mobilebert.inference.source import reading_settings
 from mobilebert.model import weights
 
 __all__ = ["ExportPlan", "export"]
+
+_log = logging.getLogger(__name__)
 
 CALIBRATION_ROWS = 128
 
@@ -39,6 +43,9 @@ def export(plan: ExportPlan) -> Manifest:
     for module in (module for target in plan.targets for module in target.LIBRARIES):
         if find_spec(module) is None:
             raise extras.missing(module)
+    if plan.format == "all" and not ENGINES[native.ENGINE].is_available():
+        _log.warning("no native engine: it needs a C compiler; all other formats are written")
+        plan = replace(plan, without=(native.NAME,))
     with outputs.lock_beside(plan.out):
         checkpoint = load_checkpoint(plan.model, plan.head)
         max_seq_length = _max_seq_length(plan, checkpoint)

@@ -26,6 +26,7 @@ class ExportPlan:
         portable: write the ONNX file with the standard's operators only.
         max_seq_length: tokens; None takes what the model was trained with, or 384, or all positions of the model.
         force: replace ``out`` where it is an earlier export.
+        without: formats that "all" leaves out.
     """
 
     model: str
@@ -39,6 +40,7 @@ class ExportPlan:
     portable: bool = False
     max_seq_length: int | None = None
     force: bool = False
+    without: tuple[str, ...] = ()
 
     def __post_init__(self):
         if self.format not in formats():
@@ -70,7 +72,8 @@ class ExportPlan:
     @property
     def targets(self) -> list[Target]:
         """The formats to write."""
-        return list(TARGETS.values()) if self.format == "all" else [TARGETS[self.format]]
+        names = TARGETS if self.format == "all" else [self.format]
+        return [TARGETS[name] for name in names if name not in self.without]
 
     @property
     def sources(self) -> Sequence[str]:

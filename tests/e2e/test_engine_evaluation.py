@@ -164,7 +164,7 @@ def test_the_engine_reads_its_own_files_not_the_checkpoint(place, tmp_path):
         ("qa", "sst2-all", ("--engine", "paddle"), "its head is sequence-classification, but question-answering is"),
         ("sst2", "qa-all", ("--engine", "paddle"), "its head is question-answering, but sequence-classification is"),
         ("qa", "qa-onnx", (), "without its checkpoint; evaluate it with --engine onnxruntime"),
-        ("qa", "qa-onnx", ("--engine", "onnx"), "--engine: expected one of onnxruntime, paddle"),
+        ("qa", "qa-onnx", ("--engine", "onnx"), "--engine: expected one of native, onnxruntime, paddle"),
         ("qa", "qa-onnx", ("--engine", "onnxruntime", "--threads", "0"), "--threads 0: expected at least 1"),
     ],
 )  # fmt: skip

@@ -10,6 +10,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from support.models import forget_digests, save_checkpoint, save_checkpoints_and_text
 
+from mobilebert.export.targets import TARGETS
 from mobilebert.base import extras
 from mobilebert.data.collate import INPUT_NAMES
 from mobilebert.export.export import ExportPlan, export
@@ -39,9 +40,10 @@ def test_all_formats(checkpoints, tmp_path, run_script):
     )  # fmt: skip
     assert code == 0
     models = ["model.json", "model.onnx", "model.pdiparams", "model.safetensors"]
+    models += TARGETS["native"].files()
     assert names(out) == sorted(["README.md", "config.json", "export.json", *models, *TOKENIZER])
     manifest = json.loads((out / "export.json").read_text())
-    assert set(manifest["errors"]) == {"onnxruntime", "paddle", "dygraph"}
+    assert set(manifest["errors"]) == {"onnxruntime", "paddle", "native", "dygraph"}
     assert all(0 < error < 1e-5 for error in manifest["errors"].values())
     checksum = hashlib.sha256((checkpoints / "qa" / "model.safetensors").read_bytes()).hexdigest()
     assert manifest["source_sha256"] == checksum
@@ -49,7 +51,7 @@ def test_all_formats(checkpoints, tmp_path, run_script):
     assert checksum in card
     assert f"| model.onnx | {(out / 'model.onnx').stat().st_size / 1e6:.2f} |" in card
     assert f"| onnxruntime | {manifest['errors']['onnxruntime']:.1e} |" in card
-    assert "question-answering for onnxruntime, paddle, dygraph" in output
+    assert "question-answering for onnxruntime, paddle, native, dygraph" in output
     assert "fp32: exact_match" in output
     assert not list(tmp_path.glob(".*"))
 

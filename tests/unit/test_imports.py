@@ -18,6 +18,7 @@ LEVELS = {
     "model": 1,
     "data": 2,
     "accel": 3,
+    "native": 3,
     "train": 4,
     "inference": 4,
     "convert": 5,
@@ -30,7 +31,7 @@ LEVELS = {
 }
 # `train` has not heard of MobileBERT.
 ONLY_LEVEL_0 = {"train"}
-WITHOUT_PADDLE = ("base", "process", "text", "data", "model.config")
+WITHOUT_PADDLE = ("base", "process", "text", "data", "native", "model.config")
 REFERENCE = {"torch", "transformers"}
 
 

@@ -173,7 +173,7 @@ def test_errors(folder, tmp_path):
         Predictor(folder / "lm").answer(QUESTION, CONTEXT)
     with pytest.raises(InputError, match=r"was not exported for paddle \(only for onnxruntime\); export again"):
         Predictor(folder / "lm", engine="paddle")
-    with pytest.raises(InputError, match="engine 'tflite': expected one of onnxruntime, paddle"):
+    with pytest.raises(InputError, match="engine 'tflite': expected one of native, onnxruntime, paddle"):
         Predictor(folder / "qa", engine="tflite")
     with pytest.raises(InputError, match="`threads=0`: expected at least 1"):
         Predictor(folder / "qa", threads=0)
@@ -202,7 +202,9 @@ def test_the_best_engine_is_chosen(folder, tmp_path):
 
     checkpoint = folder / "checkpoint" / "classes"
     export(ExportPlan(str(checkpoint), tmp_path / "paddle", format="paddle"))
-    assert engine(folder / "classes") == "OnnxRuntimeEngine"
+    export(ExportPlan(str(checkpoint), tmp_path / "onnx"))
+    assert engine(folder / "classes") == "NativeEngine"
+    assert engine(tmp_path / "onnx") == "OnnxRuntimeEngine"
     assert engine(tmp_path / "paddle") == "PaddleEngine"
     assert engine(checkpoint) == "DygraphEngine"
 

@@ -176,16 +176,16 @@ def test_the_demo_and_the_folder_know_them(checkpoint, tmp_path, toys):
 
 def test_all_formats_are_written_together(checkpoint, tmp_path, toys):
     manifest = export(ExportPlan(str(checkpoint), tmp_path / "out", format="all"))
-    assert manifest.engines == ["onnxruntime", "paddle", "toy", "dygraph"]
+    assert manifest.engines == ["onnxruntime", "paddle", "native", "toy", "dygraph"]
     results = [Predictor(tmp_path / "out", engine=name).classify("good film") for name in manifest.engines]
     scores = np.array([list(result.scores.values()) for result in results])
     assert np.abs(scores - scores[0]).max() < 1e-5
 
 
 def test_without_the_line_they_are_unknown(checkpoint, tmp_path, run_script):
-    with pytest.raises(InputError, match=r"`format=toy`: expected one of onnx, paddle, all"):
+    with pytest.raises(InputError, match=r"`format=toy`: expected one of onnx, paddle, native, all"):
         ExportPlan(str(checkpoint), tmp_path / "out", format="toy")
-    with pytest.raises(InputError, match="engine 'toy': expected one of onnxruntime, paddle, dygraph, openvino"):
+    with pytest.raises(InputError, match="engine 'toy': expected one of native, onnxruntime, paddle, dygraph, openvino"):
         Predictor(checkpoint, engine="toy")
     code, _, errors = run_script("predict", "classify", "--model", checkpoint, "--engine", "toy", "--text", "good")
     assert code == 2 and "toy" in errors
