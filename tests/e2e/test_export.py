@@ -10,11 +10,11 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from support.models import forget_digests, save_checkpoint, save_checkpoints_and_text
 
-from mobilebert.export.targets import TARGETS
 from mobilebert.base import extras
 from mobilebert.data.collate import INPUT_NAMES
 from mobilebert.export.export import ExportPlan, export
 from mobilebert.export.fold.writer import Writer
+from mobilebert.export.targets import TARGETS
 from mobilebert.inference.predictor import Predictor
 from mobilebert.model.heads import HEADS
 from mobilebert.text.tokenizer import MobileBertTokenizer
