@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from mobilebert import __version__, process
 from mobilebert.base import cli, extras
+from mobilebert.base.errors import InputError
 
 EXAMPLES = """\
   %(prog)s > doctor.txt   (to attach to a question)
@@ -97,8 +98,13 @@ def _paddle() -> Iterator[tuple[str, str]]:
         yield "matrix products", f"{rate:.0f} GFLOP/s of about {nominal:.0f} (float32, {chosen.threads} threads)"
 
     from mobilebert.accel import native
+    from mobilebert.native import library
 
     yield "encoder layer", native.describe()
+    try:
+        yield "native engine", ", ".join(library.kernel_sets())
+    except InputError as error:
+        yield "native engine", str(error)
 
 
 def _version(module: str) -> str:
