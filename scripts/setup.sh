@@ -207,7 +207,7 @@ fi
 "$venv/bin/python" -W ignore -c 'import paddle' >>"$log" 2>&1 ||
     fail "Paddle is installed but does not start: $(tail -n 1 "$log"); see $log"
 # Ahead of its first use; without a C compiler the other engines serve.
-"$venv/bin/python" -W ignore -c 'from mobilebert.native.library import library; library()' >>"$log" 2>&1 || true
+"$venv/bin/python" -W ignore -c 'from mobilebert.native_engine.library import library; library()' >>"$log" 2>&1 || true
 wanted_stamp "$version" "$extent" >"$stamp"
 if [[ $extent == full ]]; then
     rm -f "$minimal"

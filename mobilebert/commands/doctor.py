@@ -98,7 +98,7 @@ def _paddle() -> Iterator[tuple[str, str]]:
         yield "matrix products", f"{rate:.0f} GFLOP/s of about {nominal:.0f} (float32, {chosen.threads} threads)"
 
     from mobilebert.accel import native
-    from mobilebert.native import library
+    from mobilebert.native_engine import library
 
     yield "encoder layer", native.describe()
     try:

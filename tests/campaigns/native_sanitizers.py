@@ -19,7 +19,7 @@ from support.native import CASES, PRECISIONS, write_model  # noqa: E402
 
 from mobilebert.base import cli  # noqa: E402
 from mobilebert.model.heads import HEADS  # noqa: E402
-from mobilebert.native import build  # noqa: E402
+from mobilebert.native_engine import build  # noqa: E402
 
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g")
 EXAMPLES = """\

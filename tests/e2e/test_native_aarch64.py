@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from support.native import PRECISIONS, write_model
 
-from mobilebert.native import build
+from mobilebert.native_engine import build
 
 SOURCE = build.FOLDER / "test" / "engine_test.c"
 # int8: a value at the edge of two steps may round to either, where a product of floats before it was summed otherwise.

@@ -18,7 +18,7 @@ LEVELS = {
     "model": 1,
     "data": 2,
     "accel": 3,
-    "native": 3,
+    "native_engine": 3,
     "train": 4,
     "inference": 4,
     "convert": 5,
@@ -31,7 +31,7 @@ LEVELS = {
 }
 # `train` has not heard of MobileBERT.
 ONLY_LEVEL_0 = {"train"}
-WITHOUT_PADDLE = ("base", "process", "text", "data", "native", "model.config")
+WITHOUT_PADDLE = ("base", "process", "text", "data", "native_engine", "model.config")
 REFERENCE = {"torch", "transformers"}
 
 

@@ -21,7 +21,7 @@ from mobilebert.inference.manifest import NATIVE_FILE
 from mobilebert.inference.predictor import Predictor
 from mobilebert.model.config import MobileBertConfig
 from mobilebert.model.heads import HEADS
-from mobilebert.native.library import NativeModel, kernel_sets
+from mobilebert.native_engine.library import NativeModel, kernel_sets
 
 LENGTHS = (1, 7, 64, 65, 130)
 # Largest errors relative to the largest output; of few bits for models whose random weights hide nothing.
@@ -249,7 +249,7 @@ def test_a_damaged_file_is_refused(exported, tmp_path):
 
 def test_a_child_of_fork_is_told_to_open_the_model_again(exported):
     code = (
-        "import os, sys, numpy as np; from mobilebert.native.library import NativeModel; "
+        "import os, sys, numpy as np; from mobilebert.native_engine.library import NativeModel; "
         "model = NativeModel(sys.argv[1], 2); one = np.array([1]); zero = np.array([0]); model.run(one, one, zero); "
         "child = os.fork();\n"
         "if child: sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"

@@ -23,7 +23,7 @@ _FOR_C = ("mobilebert.h", "example.c")  # beside the library, for programs in C
 def write(variant: "Variant", folder: Path) -> None:
     """Write ``native.safetensors``, and the library with its header and an example."""
     from mobilebert.export import native_file
-    from mobilebert.native import build
+    from mobilebert.native_engine import build
 
     native_file.write(variant, folder / NATIVE_FILE)
     build.save(folder / library_name())

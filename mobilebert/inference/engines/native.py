@@ -18,13 +18,13 @@ class NativeEngine(Engine):
     """Runs ``native.safetensors``. Nothing is computed for padding: its outputs are 0."""
 
     name = "native"
-    library = "mobilebert.native"
+    library = "mobilebert.native_engine"
     weight_files = (NATIVE_FILE,)
     made_with = "`format=native`"
     skips_padding = True
 
     def __init__(self, folder: Path, head: str, outputs: Sequence[str], options: EngineOptions):
-        from mobilebert.native.library import NativeModel
+        from mobilebert.native_engine.library import NativeModel
 
         self.outputs = list(outputs)
         self.head = head
@@ -37,7 +37,7 @@ class NativeEngine(Engine):
     @classmethod
     def is_available(cls) -> bool:
         """Whether the library is built, or can be."""
-        from mobilebert.native.library import library
+        from mobilebert.native_engine.library import library
 
         try:
             library()

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from mobilebert.base.errors import InputError, first_line
-from mobilebert.native import build
+from mobilebert.native_engine import build
 
 _ERROR_SIZE = 512
 _Ints = np.ctypeslib.ndpointer(np.int32, flags="C")
