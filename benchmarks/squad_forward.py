@@ -17,9 +17,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 
+from mobilebert.base import cli  # isort: skip (before the rest: refuses other Pythons)
+
 from inference import INPUTS, batch_of, cpu, made_from, make_models, make_runner
 
-from mobilebert.base import cli
 from mobilebert.base.errors import InputError
 from mobilebert.data.collate import PackedDataset
 from mobilebert.data.qa.features import build_features
