@@ -74,7 +74,7 @@ def main() -> None:
     if not Path(args.data).exists():
         raise InputError(f"{args.data}: no such file")
     rows = build_features(
-        read_squad(args.data), MobileBertTokenizer.from_pretrained(args.vocab),
+        read_squad(args.data)[0], MobileBertTokenizer.from_pretrained(args.vocab),
         max_seq_length=LENGTH, doc_stride=STRIDE, is_training=False,
     )  # fmt: skip
     data = PackedDataset(rows, 0)
