@@ -12,13 +12,12 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 
 from mobilebert.base import cli  # isort: skip (before the rest: refuses other Pythons)
 
+import numpy as np
 from inference import INPUTS, batch_of, cpu, made_from, make_models, make_runner
 
 from mobilebert.base.errors import InputError

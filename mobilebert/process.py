@@ -3,7 +3,7 @@
 Paddle reads these settings once, while it loads; left alone it takes one thread, and on AMD CPUs the slow path of its
 bundled math library. So whoever imports anything of this package has ``setup`` called just before Paddle is imported
 (``watch``), and not earlier. What the user has set in the environment is never changed, a GPU build with a visible GPU
-is left alone, and ``MOBILEBERT_SETUP=0`` leaves everything alone. Measurements: docs/performance.md.
+is left alone, and ``MOBILEBERT_SETUP=0`` leaves everything alone. Measurements: docs/performance-notes.md.
 """
 
 import contextlib

@@ -2,7 +2,7 @@
 
 ``modeling.fast_path`` asks ``find`` before each run of the embeddings and of the encoder. What is not claimed here runs
 in modeling.py. Of what is, float32 runs in C (native.py) where a compiler is at hand, all else in NumPy and Paddle
-(reference.py). Docs: docs/performance.md.
+(reference.py). Docs: docs/performance-notes.md.
 
     B batch   S tokens   E embedding_size   H hidden_size   A attention heads
 """

@@ -3,7 +3,7 @@
 The same function as ``modeling.MobileBertLayer``, arranged for what Paddle does well on a CPU: large products, and
 element-wise operations between tensors of *one shape*. Slow there, hence avoided: broadcasting (NumPy spreads a vector
 over the rows, on the same memory), sums over rows (a product with ones instead), ``softmax`` and ``dropout`` (NumPy
-again). docs/performance.md has the measurements.
+again). docs/performance-notes.md has the measurements.
 
     N tokens of the batch, B * S   H hidden_size   D true_hidden_size   A attention heads   d = D / A
 

@@ -95,8 +95,10 @@ def noted(place, name):
 
 
 def test_questions_over_documents(command, place):
-    """On a reader with random weights: the answers are whatever they are, the commands and the files are the page's."""
-    best = save_checkpoint(place / "outputs/quickstart/training/best", "question-answering", max_position_embeddings=512)
+    """On a reader with random weights: the answers are whatever they are, the commands and files are the page's."""
+    best = save_checkpoint(
+        place / "outputs/quickstart/training/best", "question-answering", max_position_embeddings=512
+    )
     shutil.copytree(best, place / "task/squadv1")
     (place / "outputs/quickstart/data").mkdir()
     write_long_squad(place / "outputs/quickstart/data/dev.json")
