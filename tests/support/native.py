@@ -1,7 +1,10 @@
 """Toy models for the native engine."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from unittest.mock import patch
+
+import numpy as np
 
 from mobilebert.export import native_file, quantization
 from mobilebert.export.fold import fold
@@ -40,3 +43,47 @@ def write_model(folder: Path, precision: str, head: str = "question-answering", 
             variant = Variant(program, bfloat16=precision == "bf16")
         native_file.write(variant, path)
     return path
+
+
+def rescale_channels(state: Mapping[str, np.ndarray], config: MobileBertConfig, spread: float, seed: int = 0):
+    """The parameters of the same function with channels whose activations differ by up to ``spread``; float64.
+
+    For NoNorm, ReLU and bottlenecks with a shared query and key, as the released models have them.
+    """
+    state = {name: np.asarray(value, np.float64) for name, value in state.items()}
+    rng = np.random.default_rng(seed)
+
+    def multiply(name: str, factor: np.ndarray, rows: bool = False) -> None:
+        state[name] = state[name] * (factor[:, None] if rows else factor)
+
+    def make(prefix: str, factor: np.ndarray) -> None:  # what a layer and its norm give
+        for name in ("dense.weight", "dense.bias", "LayerNorm.bias"):
+            multiply(f"{prefix}.{name}", factor)
+
+    def factors(width: int) -> np.ndarray:
+        return spread ** rng.uniform(-0.5, 0.5, width)
+
+    stream = factors(config.hidden_size)
+    for name in ("weight", "bias"):
+        multiply(f"mobilebert.embeddings.LayerNorm.{name}", stream)
+    for index in range(config.num_hidden_layers):
+        layer = f"mobilebert.encoder.layer.{index}"
+        for name in ("bottleneck.input.dense", "bottleneck.attention.dense", "attention.self.value"):
+            multiply(f"{layer}.{name}.weight", 1 / stream, rows=True)
+        inner = factors(config.intra_bottleneck_size)
+        for name in ("weight", "bias"):
+            multiply(f"{layer}.attention.output.LayerNorm.{name}", inner)
+        for part in (*(f"{layer}.ffn.{i}" for i in range(config.num_feedforward_networks - 1)), layer):
+            hidden = factors(config.intermediate_size)
+            multiply(f"{part}.intermediate.dense.weight", hidden)
+            multiply(f"{part}.intermediate.dense.bias", hidden)
+            multiply(f"{part}.intermediate.dense.weight", 1 / inner, rows=True)
+            multiply(f"{part}.output.dense.weight", 1 / hidden, rows=True)
+            make(f"{part}.output", inner)
+        multiply(f"{layer}.output.bottleneck.dense.weight", 1 / inner, rows=True)
+        make(f"{layer}.output.bottleneck", stream)
+    for name in ("qa_outputs", "classifier", "mobilebert.pooler.dense"):
+        if f"{name}.weight" in state and state[f"{name}.weight"].shape[0] == len(stream):
+            multiply(f"{name}.weight", 1 / stream, rows=True)
+            break
+    return state

@@ -5,22 +5,26 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from support.models import CHECKPOINT_SIZES, save_checkpoint
-from support.native import CASES, make_program, write_model
+from support.models import CHECKPOINT_SIZES, FAST_PATH_SIZES, randomise, save_checkpoint
+from support.native import CASES, make_program, rescale_channels, write_model
 
 from mobilebert.base.errors import InputError
-from mobilebert.export import native_file
+from mobilebert.export import native_file, quantization
 from mobilebert.export.export import ExportPlan, export
+from mobilebert.export.fold import fold
 from mobilebert.export.paddle_graph import compute
+from mobilebert.export.quantization import made_up_batches, quantize
 from mobilebert.inference import engines
 from mobilebert.inference.manifest import NATIVE_FILE
 from mobilebert.inference.predictor import Predictor
 from mobilebert.model.config import MobileBertConfig
 from mobilebert.model.heads import HEADS
+from mobilebert.model.weights import model_state
 from mobilebert.native_engine.library import NativeModel, kernel_sets
 
 LENGTHS = (1, 7, 64, 65, 130)
@@ -93,6 +97,33 @@ def test_int8_products_are_the_same_numbers_in_every_set(tmp_path, monkeypatch):
         results[kernels] = NativeModel(path).run(lengths, ids, types)[0]
     for kernels in {"avx2", "avxvnni", "avx512", "vnni"} & results.keys():
         assert np.abs(results[kernels] - results["portable"]).max() < 1e-2 * np.abs(results["portable"]).max()
+
+
+def test_channels_of_very_different_size_keep_int8s_error(monkeypatch):
+    monkeypatch.setattr(quantization, "LEAST_WEIGHT_SIZE", 1)
+    config = MobileBertConfig(**FAST_PATH_SIZES)
+    state = model_state(randomise(HEADS["question-answering"](config)))
+    batch = {name: np.stack([texts(config, (64,))[0][0]] * 2) for name in ("input_ids",)}
+    batch |= {"attention_mask": np.ones_like(batch["input_ids"]), "token_type_ids": np.zeros_like(batch["input_ids"])}
+
+    def errors(parameters):
+        """Of the function itself, of int8 with channels evened out, and of int8 as it comes."""
+        program = fold(config, parameters, "question-answering", divide=False)
+        wanted = compute(fold(config, state, "question-answering"), [batch], "float64")[0]["start_logits"]
+        evened, few_bits = quantize(program, made_up_batches(config, False))
+        found = []
+        for one, quantized in ((program, None), (evened, few_bits), (program, quantize(program)[1])):
+            weights = dict(one.weights)
+            for name, weight in quantized.weights.items() if quantized else ():
+                weights[name] = weight.values * weight.scale.astype(float)
+            value = compute(replace(one, weights=weights), [batch], "float64")[0]["start_logits"]
+            found.append(np.abs(value - wanted).max() / np.abs(wanted).max())
+        return found
+
+    plain, rescaled = errors(state), errors(rescale_channels(state, config, 1e4))
+    assert rescaled[0] < 1e-9, "the rescaled model is another function"
+    assert rescaled[1] < 3 * plain[1]
+    assert rescaled[2] > 3 * rescaled[1]
 
 
 @pytest.fixture(scope="module")
