@@ -198,7 +198,7 @@ def _least_peak(
 
 
 def _reach(weight: np.ndarray) -> np.ndarray:
-    """[in, out] -> [in]: the largest part of each input's weights in the range of a column, which has a scale of its own."""
+    """[in, out] -> [in]: the largest share that each input has of a column's range; a column has a scale of its own."""
     return np.abs(weight / np.maximum(np.abs(weight).max(axis=0), np.finfo(float).tiny)).max(axis=1)
 
 
