@@ -1,8 +1,8 @@
 """int8 on channels of very different size: a trained model whose NoNorm channels are rescaled, the function unchanged.
 
 Every channel of the stream between layers, of the stream within a layer, and of the feed-forward networks is multiplied
-by a factor of its own, and what reads it divided by that. In float32 the model stays the same function; int8 as it comes
-loses it. Both are exported for the native engine, and measured on labelled text.
+by a factor of its own, and what reads it divided by that. In float32 the model stays the same function; int8 as it
+comes loses it. Both are exported for the native engine, and measured on labelled text.
 """
 
 import argparse
