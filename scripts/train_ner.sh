@@ -7,6 +7,8 @@
 #                                                            any flag of run_ner.py; 2 forward passes a step of 32
 #   INIT_FROM=output_mnli/best bash scripts/train_ner.sh train.conll dev.conll
 #                                                            begin with the encoder of another task's model
+#   bash scripts/train_ner.sh train.conll dev.conll --recipe ner_sample --config_name CONFIG --tokenizer_name VOCAB
+#                                                            begin with random weights
 #   GPUS=0,1 bash scripts/train_ner.sh train.conll dev.conll
 #   MODEL=FOLDER OUTPUT=FOLDER bash scripts/train_ner.sh train.conll dev.conll
 #                                                            another checkpoint (weight/paddle), another place
@@ -19,7 +21,9 @@ if [[ -z ${2:-} || $1 == -* || $2 == -* ]]; then
 fi
 train=$1 dev=$2
 shift 2
-if [[ -n ${INIT_FROM:-} ]]; then
+if [[ " $* " == *" --config_name"* ]]; then
+    source_flags=() # random weights
+elif [[ -n ${INIT_FROM:-} ]]; then
     source_flags=(--init_from "$INIT_FROM")
 else
     source_flags=(--model_name_or_path "${MODEL:-weight/paddle}")
@@ -29,7 +33,7 @@ launch run_ner.py \
     --global_batch_size 32 \
     --train_file "$train" \
     --dev_file "$dev" \
-    "${source_flags[@]}" \
+    ${source_flags[@]+"${source_flags[@]}"} \
     --output_dir "${OUTPUT:-output_ner}" \
     --do_train --do_eval \
     "$@"

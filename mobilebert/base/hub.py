@@ -41,6 +41,11 @@ WEIGHT_FILES = (
 )
 
 _PICKLES = "pytorch_model*"
+# How to come to the folders that commands read unless told otherwise.
+_MAKE = {
+    "weight/torch": "bash scripts/download_weights.sh fetches it",
+    "weight/paddle": "bash scripts/download_weights.sh, then python convert.py, make it",
+}
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
@@ -69,8 +74,11 @@ def resolve(folder_or_name: str | os.PathLike, patterns: Sequence[str]) -> Path:
     if folder.exists():
         raise InputError(f"{name}: a file, but a folder is expected; give the folder that holds it")
     # "weight/paddle" has the form of a hub name too; where weight/ exists, a path was meant.
-    if not _NAME.fullmatch(name) or ("/" in name and folder.parent.is_dir()):
-        raise InputError(f"{name}: no such folder; check the path, or convert or train the model first")
+    is_path = name.startswith("output") or folder.parent.is_dir()  # a training's folder, though it is not there yet
+    if not _NAME.fullmatch(name) or ("/" in name and is_path):
+        raise InputError(
+            f"{name}: no such folder; {_MAKE.get(name, 'check the path, or convert or train the model first')}"
+        )
     endpoint = _endpoint()
     try:
         _, sizes = _list_files(name, patterns, endpoint, by_hand="a folder, and give that folder")

@@ -90,9 +90,12 @@ def compare(
         InputError: a folder cannot be loaded, or both hold different models.
     """
     torch_folder, paddle_folder = Path(torch_folder), Path(paddle_folder)
-    for folder in (torch_folder, paddle_folder):
+    for folder, how in (
+        (torch_folder, "bash scripts/download_weights.sh fetches one"),
+        (paddle_folder, "convert.py makes one"),
+    ):
         if not folder.is_dir():
-            raise InputError(f"{folder}: no such folder; convert a checkpoint with convert.py first")
+            raise InputError(f"{folder}: no such folder; {how}")
     # transformers builds whatever the configuration asks for.
     weights.check_size(MobileBertConfig.from_pretrained(torch_folder), hf.read(torch_folder), str(torch_folder))
     config = MobileBertConfig.from_pretrained(paddle_folder)

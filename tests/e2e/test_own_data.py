@@ -103,7 +103,7 @@ def test_questions_over_documents(command, place):
     (place / "outputs/quickstart/data").mkdir()
     write_long_squad(place / "outputs/quickstart/data/dev.json")
     one, many = [succeed(command, words) for words in page_commands("outputs/quickstart/training/best")]
-    assert "1957" in one and "%" in one
+    assert "1880" in one and "%" in one
     answers = [json.loads(line) for line in (place / "outputs/quickstart/answers.jsonl").read_text().splitlines()]
     assert len(answers) == 4 and many
     (code,) = (body for language, body in documents.FENCE.findall(PAGE) if language == "python" and "qas" in body)
@@ -116,7 +116,7 @@ def test_questions_over_documents(command, place):
 
 
 def test_a_classifier_from_the_table_to_its_export(command, done, place):
-    train, one, many, export = run_section(command, done, "tickets")
+    train, one, many, export, native = run_section(command, done, "tickets")
     said = PAGE.split("```text\n")[1].split("```")[0].splitlines()
     assert len(said) == 6 and all(line in train.splitlines() for line in said)
     output = place / "outputs/own/tickets"
@@ -129,7 +129,7 @@ def test_a_classifier_from_the_table_to_its_export(command, done, place):
     text = (output / "confusion.txt").read_text()
     assert text == (output / "best" / "confusion.txt").read_text() and all(line in train for line in text.splitlines())
     assert (output / "confusion.png").read_bytes().startswith(b"\x89PNG")
-    assert "%" in one and "400 texts" in many and "accuracy" in export
+    assert "%" in one and "400 texts" in many and "accuracy" in export and "int8: accuracy" in native
 
     own = noted(place, "tickets")
     assert own["text_columns"] == ["ticket"] and own["label_column"] == "team"

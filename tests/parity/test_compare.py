@@ -151,7 +151,7 @@ def test_a_looser_tolerance_is_taken(changed, run_script):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--paddle", "nowhere"), "nowhere: no such folder; convert a checkpoint with convert.py first"),
+        (("--paddle", "nowhere"), "nowhere: no such folder; convert.py makes one"),
         (("--torch", "nowhere"), "nowhere: no such folder"),
         (("--lengths", "33"), "length 33: the model has 32 positions"),
         (("--lengths", "0"), "length 0: expected at least 1 token"),

@@ -1,8 +1,9 @@
 /* Token ids in, a head's outputs out:
  *
- *     cc example.c -o example ./libmobilebert-$(uname -m).so -Wl,-rpath,'$ORIGIN' && ./example native.safetensors 101 2054 102
+ *     cc example.c -o example ./libmobilebert-$(uname -m).so -Wl,-rpath,'$ORIGIN' && ./example native.safetensors 2 5 3
  *
- * The tokenizer is not in the library: ids come from tokenizer.json, with any library that reads it.
+ * The tokenizer is not in the library: ids come from tokenizer.json, with any library that reads it ([CLS] is 101 and
+ * [SEP] 102 with the released vocabulary, 2 and 3 with those that this repository makes).
  */
 
 #include <stdio.h>
