@@ -150,18 +150,23 @@ static int make_value(const Line *line, mb_op *op, int width, int per_text) {
     return value->name != NULL || fail(line, "no memory for", name);
 }
 
+/* An id has to have a row in every table that it may be looked up in. */
+static void narrow(int *rows, const mb_table *table) {
+    if (!*rows || table->rows < *rows) *rows = table->rows;
+}
+
 static int read_words(const Line *line, mb_op *op) {
     if (!read_table(line, 2, &op->tables[0])) return 0;
     op->trigram = !strcmp(line->words[3], "trigram");
-    line->model->words = op->tables[0]->rows;
+    narrow(&line->model->words, op->tables[0]);
     return make_value(line, op, op->tables[0]->width * (op->trigram ? 3 : 1), 0);
 }
 
 static int read_positions(const Line *line, mb_op *op) {
     if (!read_table(line, 2, &op->tables[0]) || !read_table(line, 3, &op->tables[1])) return 0;
     if (op->tables[0]->width != op->tables[1]->width) return fail(line, "tables of two widths:", line->words[3]);
-    line->model->longest = op->tables[0]->rows;
-    line->model->types = op->tables[1]->rows;
+    narrow(&line->model->longest, op->tables[0]);
+    narrow(&line->model->types, op->tables[1]);
     return make_value(line, op, op->tables[0]->width, 0);
 }
 
@@ -202,14 +207,16 @@ static int read_attention(const Line *line, mb_op *op) {
     mb_value *query = &m->values[op->inputs[0]], *key = &m->values[op->inputs[1]], *value = &m->values[op->inputs[2]];
     op->heads = atoi(line->words[5]);
     if (op->heads < 1 || op->heads > query->width || query->width % op->heads || query->width != key->width ||
-        query->width != value->width || key->per_text || value->per_text || key->packed_as || value->packed_as)
+        query->width != value->width || key->per_text || value->per_text)
         return fail(line, "an attention of strange sizes:", line->words[1]);
+    if (key == value || key->heads || value->heads) return fail(line, "shares its key or value:", line->words[1]);
     /* Where the query comes out of a product of few bits, bfloat16 adds little to its error. */
     const mb_op *maker = &m->ops[query->made_by];
     int few_bits = maker->kind == OP_LINEAR && maker->weight->type != MB_F32;
     op->type = few_bits && m->kernels->has_bf16 && query->width / op->heads % 2 == 0 ? MB_BF16 : MB_F32;
-    key->packed_as = AS_KEYS, key->packed_type = op->type, key->heads = op->heads;
-    if (op->type == MB_BF16) value->packed_as = AS_VALUES, value->packed_type = op->type, value->heads = op->heads;
+    key->heads = value->heads = op->heads;
+    key->packed_as = AS_KEYS, key->packed_type = op->type;
+    if (op->type == MB_BF16) value->packed_as = AS_VALUES, value->packed_type = op->type;
     return make_value(line, op, query->width, query->per_text);
 }
 

@@ -43,7 +43,8 @@ typedef struct {
     int slot;
     mb_reading packed_as; /* besides */
     mb_type packed_type;
-    int heads, packed_slot, packed_until; /* of what is packed; the last operation that reads that */
+    int heads; /* of the one attention whose key or value it is; 0: none */
+    int packed_slot, packed_until; /* of what is packed; the last operation that reads that */
 } mb_value;
 
 typedef struct {
@@ -95,7 +96,7 @@ struct mb_model {
     mb_slot *slots;
     mb_result *results;
     int op_count, value_count, segment_count, slot_count, result_count;
-    int longest, words, types, widest; /* rows of the tables; columns of the widest value */
+    int longest, words, types, widest; /* rows of the shortest tables; columns of the widest value */
     mb_weight *weights; /* [op_count] */
     mb_table *tables;   /* [2 * op_count] */
     int weight_count, table_count;
