@@ -15,6 +15,7 @@
  */
 
 #include <assert.h>
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -236,7 +237,7 @@ static void soften(const mb_attention *a, const Scratch *s, int rows, float *sum
         float *row = s->scores + r * s->stride;
         for (size_t t = a->tokens; t < s->stride; t++) row[t] = -INFINITY;
         for (int t = 0; a->mask && t < a->tokens; t++)
-            if (!a->mask[t]) row[t] = -INFINITY;
+            if (!a->mask[t]) row[t] = -FLT_MAX; /* where none is seen, all are alike */
         F best = load(row);
         for (size_t t = LANES; t < s->stride; t += LANES) best = max2(best, load(row + t));
         F peak = all(largest(best)), sum = zero();

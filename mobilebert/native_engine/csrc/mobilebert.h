@@ -44,7 +44,7 @@ typedef struct {
 
 /* What padded batches of other libraries have, and texts alone have not. Each may be NULL. */
 typedef struct {
-    const uint8_t *mask;   /* [sum of lengths] 0: no other token sees this one */
+    const uint8_t *mask;   /* [sum of lengths] 0: no other token sees this one; in a text of 0 alone all are seen, alike */
     const int32_t *behind; /* [count] the id that stands behind a text (of [PAD]), which its last token reads; -1: none */
 } mb_options;
 

@@ -213,7 +213,8 @@ static void put_keys(const Tile *tile, const mb_value *key) {
     }
 }
 
-/* Values in bfloat16, two tokens of a column side by side: [B][tokens of the text's panels / 2][width][2]. */
+/* Values in bfloat16, two tokens of a column side by side: [B][tokens of the text's panels / 2][width][2].
+ * What stands behind a text's last token is multiplied by a weight of next to 0: it must be a number, and no earlier run's. */
 static void put_values(const Tile *tile, const mb_value *value) {
     const Run *run = tile->run;
     size_t width = (size_t)value->width, panel = (size_t)run->model->kernels->panel;
@@ -224,6 +225,10 @@ static void put_values(const Tile *tile, const mb_value *value) {
         size_t at = run->first_panel[text] * panel + (size_t)(t - run->starts[text]);
         uint16_t *to = values + at / 2 * width * 2 + at % 2;
         for (size_t i = 0; i < width; i++) to[2 * i] = bf16_of(row[i]);
+        if (t + 1 < run->starts[text + 1]) continue;
+        size_t pair = at / 2 + 1, pairs = run->first_panel[text + 1] * panel / 2;
+        for (size_t i = 0; i < width && at % 2 == 0; i++) to[2 * i + 1] = 0;
+        memset(values + pair * width * 2, 0, (pairs - pair) * width * 2 * sizeof *values);
     }
 }
 
@@ -317,8 +322,6 @@ static int grow_slots(mb_model *m, mb_place place, size_t *room, size_t rows) {
         free(slot->memory);
         slot->memory = aligned_alloc(ALIGNMENT, rounded(rows * slot->row_bytes));
         if (!slot->memory) return 0;
-        /* What stands behind a text's last token is multiplied by a weight of 0: it must be a number. */
-        if (place == IN_PANELS) memset(slot->memory, 0, rounded(rows * slot->row_bytes));
     }
     *room = rows;
     return 1;
