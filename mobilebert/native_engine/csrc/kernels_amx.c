@@ -80,8 +80,13 @@ static void tile_block(const mb_product *p, int first, int column) {
         if (w->type == MB_INT8) scale = load(w->scale + column + half), init = *(const Iu *)(w->init + column + half);
         for (int r = 0; r < rows; r++) {
             F value = load(sums + r * TWO + half);
-            if (w->type == MB_INT8) value = __builtin_convertvector((I)value + init, F) * (scale * p->row_scale[first + r]);
-            put(p, first + r, column + half, value + bias);
+            if (w->type == MB_INT8) { /* in so many words: gcc fuses a sum in some of a loop's copies and not in others */
+                F factor = scale * p->row_scale[first + r];
+                value = (F)_mm512_fmadd_ps((__m512)__builtin_convertvector((I)value + init, F), (__m512)factor, (__m512)bias);
+            } else {
+                value += bias;
+            }
+            put(p, first + r, column + half, value);
         }
     }
 }
