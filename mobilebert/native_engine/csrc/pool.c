@@ -112,12 +112,13 @@ mb_pool *mb_pool_open(int threads) {
 
 void mb_pool_close(mb_pool *pool) {
     if (!pool) return;
-    if (!mb_pool_is_here(pool)) pool->threads = 1;
-    pool->is_closing = 1;
-    announce(pool);
-    for (int thread = 1; thread < pool->threads; thread++) pthread_join(pool->started[thread - 1], NULL);
-    pthread_cond_destroy(&pool->work_is_there);
-    pthread_mutex_destroy(&pool->lock);
+    if (mb_pool_is_here(pool)) { /* elsewhere the condition would be waited for until sleepers leave it that are not there */
+        pool->is_closing = 1;
+        announce(pool);
+        for (int thread = 1; thread < pool->threads; thread++) pthread_join(pool->started[thread - 1], NULL);
+        pthread_cond_destroy(&pool->work_is_there);
+        pthread_mutex_destroy(&pool->lock);
+    }
     free(pool->started);
     free(pool);
 }
