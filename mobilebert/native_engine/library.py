@@ -92,7 +92,8 @@ class NativeModel:
         name = os.fsencode(Path(path))
         if self._library.mb_open(name, threads or 0, ctypes.byref(self._model), error):
             raise InputError(f"{path}: {_text(error)}")
-        weakref.finalize(self, self._library.mb_close, self._model)
+        closing = weakref.finalize(self, self._library.mb_close, self._model)
+        closing.atexit = False  # a daemon thread may be running it then
         shown = [self._library.mb_output_at(self._model, i) for i in range(self._library.mb_outputs(self._model))]
         self.outputs = [Output(one.name.decode(), one.columns, bool(one.per_token)) for one in shown]
         self.kernels = self._library.mb_kernels_name(self._model).decode()
@@ -118,8 +119,14 @@ class NativeModel:
 
         Raises:
             InputError: what the model has no row for.
+            ValueError: arrays of other sizes.
         """
         lengths, ids, types = (np.ascontiguousarray(array, np.int32) for array in (lengths, ids, types))
+        tokens = (int(lengths.sum(dtype=np.int64)),)
+        shapes = {"ids": tokens, "types": tokens, "mask": tokens, "behind": lengths.shape}
+        for (name, shape), array in zip(shapes.items(), (ids, types, mask, behind), strict=True):
+            if array is not None and array.shape != shape:  # the library reads as many as `lengths` says
+                raise ValueError(f"{name}: of shape {array.shape}, not {shape}")
         seen = None if mask is None else np.ascontiguousarray(mask, np.uint8)
         after = None if behind is None else np.ascontiguousarray(behind, np.int32)
         options = _Options(*(None if array is None else array.ctypes.data for array in (seen, after)))
