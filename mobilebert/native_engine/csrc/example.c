@@ -21,11 +21,11 @@ int main(int count, char **words) {
     }
     for (int i = 0; i < length; i++) ids[i] = atoi(words[i + 2]);
     if (mb_open(words[1], 0, &model, error)) {
-        fprintf(stderr, "error: %s\n", error);
+        fprintf(stderr, "error: %s: %s\n", words[1], error);
         return 1;
     }
-    float *outputs[8] = {0};
-    int results = mb_outputs(model) < 8 ? mb_outputs(model) : 8;
+    int results = mb_outputs(model);
+    float **outputs = calloc(results, sizeof *outputs);
     for (int i = 0; i < results; i++)
         outputs[i] = calloc((size_t)length * mb_output_at(model, i).columns, sizeof(float));
     int status = mb_run(model, 1, &length, ids, NULL, NULL, outputs, error);
@@ -37,6 +37,7 @@ int main(int count, char **words) {
         printf("\n");
     }
     for (int i = 0; i < results; i++) free(outputs[i]);
+    free(outputs);
     mb_close(model);
     return status != 0;
 }

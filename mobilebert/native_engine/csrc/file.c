@@ -197,33 +197,33 @@ static void checksum(const mb_file *file, const char *data, size_t size, char te
     snprintf(text, 33, "%016llx%016llx", (unsigned long long)sum, (unsigned long long)numbered);
 }
 
-static mb_status check_contents(const mb_file *file, const char *path, const char *data, size_t size, char *error) {
+static mb_status check_contents(const mb_file *file, const char *data, size_t size, char *error) {
     char found[33];
     if (!file->program || !file->checksum)
-        return mb_fail(error, MB_BAD_FILE, "%s: has no program or no checksum; write it with export.py --format native", path);
+        return mb_fail(error, MB_BAD_FILE, "has no program or no checksum; write it with export.py --format native");
     checksum(file, data, size, found);
     if (!strcmp(found, file->checksum)) return MB_OK;
 #ifdef MB_IGNORE_CHECKSUM /* so that a fuzzer comes further than this */
     return MB_OK;
 #endif
-    return mb_fail(error, MB_BAD_FILE, "%s: is damaged: its contents have the checksum %s, not %.32s", path, found, file->checksum);
+    return mb_fail(error, MB_BAD_FILE, "is damaged: its contents have the checksum %s, not %.32s", found, file->checksum);
 }
 
 mb_status mb_file_open(mb_file *file, const char *path, char *error) {
     *file = (mb_file){0};
     struct stat status;
     int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (descriptor < 0) return mb_fail(error, MB_NO_FILE, "%s: %s", path, strerror(errno));
+    if (descriptor < 0) return mb_fail(error, MB_NO_FILE, "%s", strerror(errno));
     if (fstat(descriptor, &status) || !S_ISREG(status.st_mode) || status.st_size < 8) {
         close(descriptor);
-        return mb_fail(error, MB_BAD_FILE, "%s: is no safetensors file", path);
+        return mb_fail(error, MB_BAD_FILE, "is no safetensors file");
     }
     file->size = (size_t)status.st_size;
     file->map = mmap(NULL, file->size, PROT_READ, MAP_PRIVATE, descriptor, 0);
     close(descriptor);
     if (file->map == MAP_FAILED) {
         file->map = NULL;
-        return mb_fail(error, MB_NO_FILE, "%s: %s", path, strerror(errno));
+        return mb_fail(error, MB_NO_FILE, "%s", strerror(errno));
     }
     const unsigned char *bytes = file->map;
     uint64_t header = 0;
@@ -233,9 +233,9 @@ mb_status mb_file_open(mb_file *file, const char *path, char *error) {
     if (!is_whole || !take_header(&reader, file, reader.end, file->size - 8 - header)) {
         size_t at = (size_t)(reader.at - (const char *)bytes);
         mb_file_close(file);
-        return mb_fail(error, MB_BAD_FILE, "%s: its header is not that of a model's file, or the file is cut off (byte %zu)", path, at);
+        return mb_fail(error, MB_BAD_FILE, "its header is not that of a model's file, or the file is cut off (byte %zu)", at);
     }
-    mb_status checked = check_contents(file, path, reader.end, file->size - 8 - header, error);
+    mb_status checked = check_contents(file, reader.end, file->size - 8 - header, error);
     if (checked) mb_file_close(file);
     return checked;
 }

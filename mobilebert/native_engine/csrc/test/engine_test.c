@@ -12,7 +12,7 @@
 
 #include "../mobilebert.h"
 
-enum { TEXTS = 5, LONGEST = 130, MAX_OUTPUTS = 8 };
+enum { TEXTS = 5, LONGEST = 130 };
 
 static uint64_t state;
 
@@ -25,13 +25,13 @@ static uint32_t draw(uint32_t below) {
 static int run(mb_model *model, int words, int print, char *error) {
     static const int32_t wanted[TEXTS] = {1, 7, 64, 65, LONGEST};
     int32_t lengths[TEXTS], ids[TEXTS * LONGEST];
-    int tokens = 0, longest = mb_longest(model), count = mb_outputs(model) < MAX_OUTPUTS ? mb_outputs(model) : MAX_OUTPUTS;
+    int tokens = 0, longest = mb_longest(model), count = mb_outputs(model);
     for (int b = 0; b < TEXTS; b++) {
         lengths[b] = wanted[b] < longest ? wanted[b] : longest;
         for (int t = 0; t < lengths[b]; t++) ids[tokens++] = (int32_t)((t * 7 + b) % words);
     }
-    float *outputs[MAX_OUTPUTS];
-    size_t sizes[MAX_OUTPUTS];
+    float **outputs = calloc((size_t)count, sizeof *outputs);
+    size_t *sizes = calloc((size_t)count, sizeof *sizes);
     for (int i = 0; i < count; i++) {
         mb_output output = mb_output_at(model, i);
         sizes[i] = (size_t)(output.per_token ? tokens : TEXTS) * output.columns;
@@ -42,6 +42,7 @@ static int run(mb_model *model, int words, int print, char *error) {
         for (size_t j = 0; print && !status && j < sizes[i]; j++) printf("%.9g\n", outputs[i][j]);
         free(outputs[i]);
     }
+    free(outputs), free(sizes);
     return status;
 }
 
