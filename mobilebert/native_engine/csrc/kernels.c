@@ -10,15 +10,22 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Some are not asked where the compiler did not know their kernels. */
+/* A compiler that does not know some kernels does not know their names either. */
 #pragma GCC diagnostic ignored "-Wunused-function"
 static int has_avx2(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+#ifdef MB_HAS_AVX512
 static int has_avx512(void) {
     return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 }
+#endif
+#ifdef MB_HAS_VNNI
 static int has_vnni(void) { return has_avx512() && __builtin_cpu_supports("avx512vnni"); }
+#endif
+#ifdef MB_HAS_BF16
 static int has_bf16(void) { return has_vnni() && __builtin_cpu_supports("avx512bf16"); }
+#endif
+#ifdef MB_HAS_AMX
 /* The system gives a process the tiles when it asks (Linux 5.16). */
 static int has_amx(void) {
     unsigned a = 7, b, c = 0, d;
@@ -27,6 +34,7 @@ static int has_amx(void) {
     int has_all = (d >> 22 & 1) && (d >> 24 & 1) && (d >> 25 & 1); /* bf16, tiles, int8 */
     return has_all && !syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18 /* XTILEDATA */);
 }
+#endif
 /* gcc 12 does not know the name: leaf 7, part 1, bit 4 of eax. */
 static int has_avxvnni(void) {
     unsigned a = 7, b, c = 1, d;
