@@ -250,6 +250,8 @@ BROKEN = {
     "a missing tensor": (lambda header: header.pop("layer0.query.weight"), "no such tensor: layer0.query.weight"),
     "a line cut off": (in_program(" relu ", " "), "is cut off: linear"),
     "heads that do not divide": (in_program(".value 4", ".value 5"), "an attention of strange sizes"),
+    "one value as key and value": (in_program(".key layer0.value 4", ".key layer0.key 4"), "shares its key"),
+    "a value of two attentions": (in_program(".key layer1.value 4", ".key layer0.value 4"), "shares its key"),
     "columns that are not there": (in_program("qa_outputs 1 2", "qa_outputs 1 3"), "no such columns"),
 }
 
@@ -262,6 +264,23 @@ def test_a_broken_file_is_refused_in_one_line(fault, exported, tmp_path):
     with pytest.raises(InputError, match=message) as caught:
         NativeModel(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["words", "positions"])
+def test_rows_are_those_of_the_shortest_table(kind, exported, tmp_path):
+    path = shutil.copyfile(exported / NATIVE_FILE, tmp_path / NATIVE_FILE)
+
+    def add_a_longer_table(header: dict) -> None:
+        program = header["__metadata__"]["program"]
+        line = next(one for one in program.splitlines() if one.startswith(f"{kind} "))
+        header["long"] = {"dtype": "F32", "shape": [4096, 1], "data_offsets": [0, 4 * 4096]}
+        longer = "words more long -" if kind == "words" else "positions more long long"
+        header["__metadata__"]["program"] = program.replace(line, f"{line}\n{longer}")
+
+    edit_header(path, add_a_longer_table)
+    model, length = NativeModel(path), 1 if kind == "words" else 65
+    with pytest.raises(InputError, match="has the id 4095" if kind == "words" else "has 65 tokens"):
+        model.run(np.array([length]), np.full(length, 4095 if kind == "words" else 1), np.zeros(length))
 
 
 def test_a_damaged_file_is_refused(exported, tmp_path):
@@ -280,17 +299,30 @@ def test_a_damaged_file_is_refused(exported, tmp_path):
 
 def test_a_child_of_fork_is_told_to_open_the_model_again(exported):
     code = (
-        "import os, sys, numpy as np; from mobilebert.native_engine.library import NativeModel; "
+        "import os, sys, time, numpy as np; from mobilebert.native_engine.library import NativeModel; "
         "model = NativeModel(sys.argv[1], 2); one = np.array([1]); zero = np.array([0]); model.run(one, one, zero); "
-        "child = os.fork();\n"
+        "time.sleep(0.1); child = os.fork();\n"
         "if child: sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
         "try: model.run(one, one, zero)\n"
-        "except Exception as error: print(error, flush=True); os._exit('before fork' not in str(error))"
+        "except Exception as error: told = str(error); print(told, flush=True)\n"
+        "del model; os._exit('before fork' not in told)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, exported / NATIVE_FILE], capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_program_may_end_while_a_thread_runs_a_model(exported):
+    code = (
+        "import sys, threading, time, numpy as np; from mobilebert.native_engine.library import NativeModel\n"
+        "model = NativeModel(sys.argv[1], 2); lengths = np.full(400, 60); ids = np.ones(400 * 60, int)\n"
+        "def run():\n    while True: model.run(lengths, ids, 0 * ids)\n"
+        "for _ in range(2): threading.Thread(target=run, daemon=True).start()\n"
+        "time.sleep(0.3)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, exported / NATIVE_FILE], timeout=60)
+    assert done.returncode == 0
 
 
 def test_a_file_that_is_cut_off_or_no_file(exported, tmp_path):
@@ -336,6 +368,64 @@ def test_input_that_the_model_has_no_row_for(lengths, ids, types, message, expor
     with pytest.raises(InputError, match=message):
         model.run(np.array(lengths), np.array(ids), np.array(types))
     assert np.isfinite(model.run(np.array([1]), np.array([1]), np.array([0]))[0]).all()
+
+
+def test_arrays_of_other_sizes_than_the_lengths_say(exported):
+    model, ids = NativeModel(exported / NATIVE_FILE), np.ones(4, int)
+    for changed in (
+        {"lengths": np.array([60, 60])},
+        {"ids": ids.reshape(2, 2)},
+        {"types": ids[1:]},
+        {"mask": ids[1:] > 0},
+        {"behind": ids},
+    ):
+        with pytest.raises(ValueError, match="of shape"):
+            model.run(**{"lengths": np.array([3, 1]), "ids": ids, "types": 0 * ids, **changed})
+
+
+@pytest.mark.parametrize("precision", LIMITS)
+def test_a_run_leaves_nothing_for_the_next(precision, tmp_path, monkeypatch):
+    """Not even where it ran into infinity, and where the next run's texts end in the middle of a panel."""
+    path, words = write_model(tmp_path, precision, **CASES["tiles"]), make_program(**CASES["tiles"])[0].vocab_size
+    data = bytearray(path.read_bytes())
+    size = int.from_bytes(data[:8], "little")
+    name = "words.scale" if precision == "int8" else "words"
+    first, last = json.loads(data[8 : 8 + size])[name]["data_offsets"]
+    row = (last - first) // words
+    data[8 + size + last - row : 8 + size + last] = np.full(row // 4, 3e38, "<f4").tobytes()
+    path.write_bytes(data)
+    edit_header(path, lambda header: None)
+    lengths, ids = np.array([5, 40]), np.arange(45) % 20
+    seen = ids != 7
+    seen[:5] = False  # all alike
+    masked = []
+    for kernels in KERNEL_SETS:
+        monkeypatch.setenv("MOBILEBERT_KERNELS", kernels)
+        model = NativeModel(path, threads=2)
+        fresh = [model.run(lengths, ids, 0 * ids, mask) for mask in (None, seen)]
+        assert all(np.isfinite(value).all() for values in fresh for value in values)
+        masked.append(np.concatenate(fresh[1]))
+        huge = np.full(180, words - 1)
+        assert not np.isfinite(model.run(np.full(3, 60), huge, 0 * huge)[0]).all()
+        again = [model.run(lengths, ids, 0 * ids, mask) for mask in (None, seen)]
+        assert np.array_equal(fresh, again), kernels
+    assert all(np.abs(one - masked[0]).max() < LIMITS[precision] * np.abs(masked[0]).max() for one in masked)
+
+
+@pytest.mark.parametrize("precision", LIMITS)
+def test_a_text_has_the_same_numbers_wherever_it_stands(precision, tmp_path, monkeypatch):
+    path = write_model(tmp_path, precision, **CASES["tiles"])
+    rng = np.random.default_rng(0)
+    text = rng.integers(0, 20, 45)
+    for kernels in KERNEL_SETS:
+        monkeypatch.setenv("MOBILEBERT_KERNELS", kernels)
+        models = [NativeModel(path, threads) for threads in (1, 2, 3)]
+        alone = models[0].run(np.array([45]), text, 0 * text)
+        for before in range(1, 40):
+            ids = np.concatenate([rng.integers(0, 20, before), text, text[:3]])
+            found = models[before % 3].run(np.array([before, 45, 3]), ids, 0 * ids)
+            for one, two in zip(alone, found, strict=True):
+                assert np.array_equal(one, two[before:-3]), (kernels, before)
 
 
 def test_kernels_that_are_not_there(exported, monkeypatch):
