@@ -43,7 +43,9 @@ def export(plan: ExportPlan) -> Manifest:
     for module in (module for target in plan.targets for module in target.LIBRARIES):
         if find_spec(module) is None:
             raise extras.missing(module)
-    if plan.format == "all" and not ENGINES[native.ENGINE].is_available():
+    if plan.format in ("all", native.NAME) and not ENGINES[native.ENGINE].is_available():
+        if plan.format == native.NAME:
+            raise InputError("`format=native` needs a C compiler (Debian and Ubuntu: apt install gcc)")
         _log.warning("no native engine: it needs a C compiler; all other formats are written")
         plan = replace(plan, without=(native.NAME,))
     with outputs.lock_beside(plan.out):

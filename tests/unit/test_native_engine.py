@@ -25,7 +25,7 @@ from mobilebert.inference.predictor import Predictor
 from mobilebert.model.config import MobileBertConfig
 from mobilebert.model.heads import HEADS
 from mobilebert.model.weights import model_state
-from mobilebert.native_engine.library import NativeModel, kernel_sets
+from mobilebert.native_engine.library import NativeModel, kernel_sets, library
 
 LENGTHS = (1, 7, 64, 65, 130)
 # Largest errors relative to the largest output; of few bits for models whose random weights hide nothing.
@@ -368,6 +368,18 @@ def test_input_that_the_model_has_no_row_for(lengths, ids, types, message, expor
     with pytest.raises(InputError, match=message):
         model.run(np.array(lengths), np.array(ids), np.array(types))
     assert np.isfinite(model.run(np.array([1]), np.array([1]), np.array([0]))[0]).all()
+
+
+def test_no_compiler(checkpoint, exported, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    library.cache_clear()
+    with pytest.raises(InputError, match="no C compiler found"):
+        Predictor(exported)
+    with pytest.raises(InputError, match="needs a C compiler"):
+        export(ExportPlan(str(checkpoint), tmp_path / "native", format="native"))
+    assert not (tmp_path / "native").exists()
 
 
 def test_arrays_of_other_sizes_than_the_lengths_say(exported):
