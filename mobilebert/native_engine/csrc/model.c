@@ -2,6 +2,7 @@
 
 #include "model.h"
 
+#include <locale.h>
 #include <math.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -194,7 +195,9 @@ static int read_vectors(const Line *line, mb_op *op) {
             return 0;
     if (!op->vectors[0] || (op->kind == OP_LAYER_NORM && !op->vectors[1])) return fail(line, "a vector is missing:", "-");
     if (op->kind == OP_LAYER_NORM) {
-        op->epsilon = strtof(line->words[5], NULL);
+        locale_t plain = newlocale(LC_NUMERIC_MASK, "C", (locale_t)0); /* a caller's may want a decimal comma */
+        op->epsilon = plain ? strtof_l(line->words[5], NULL, plain) : 0;
+        if (plain) freelocale(plain);
         if (!(op->epsilon > 0 && op->epsilon < 1)) return fail(line, "a strange epsilon:", line->words[5]);
     }
     return make_value(line, op, input->width, input->per_text);
