@@ -14,7 +14,7 @@ from mobilebert.tasks.model import load_exported, run_of
 from mobilebert.tasks.plan import RunPlan
 from mobilebert.tasks.qa import QaFiles, QuestionAnswering
 
-ENGINES = ("onnxruntime", "paddle", "dygraph")
+ENGINES = ("native", "onnxruntime", "paddle", "dygraph")
 LABELS = {"id2label": {0: "negative", 1: "positive"}}
 
 
