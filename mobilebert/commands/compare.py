@@ -1,9 +1,10 @@
 """Do PyTorch and Paddle compute the same function? Layer by layer, head by head; exit code 1 where they do not."""
 
 import argparse
+from importlib.util import find_spec
 from typing import NoReturn
 
-from mobilebert.base import cli, digests
+from mobilebert.base import cli, digests, extras
 from mobilebert.base.errors import InputError
 from mobilebert.model.config import HEAD_CLASSES
 
@@ -55,6 +56,8 @@ def main() -> int:
     from mobilebert.base import plots
     from mobilebert.verify import model as verify
 
+    if args.peer != "paddlenlp" and find_spec("transformers") is None:
+        raise extras.missing("transformers")  # before a folder is missed that nobody could compare
     if args.verify:
         for folder in (args.torch, args.paddle):
             digests.check_all(folder)

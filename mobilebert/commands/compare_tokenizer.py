@@ -25,7 +25,11 @@ def parse_args() -> argparse.Namespace:
     source = group.add_mutually_exclusive_group()
     source.add_argument("--vocab", metavar="FILE", help="vocab.txt")
     source.add_argument(
-        "--tokenizer", "--tokenizer_name", metavar="DIR", help="folder with a tokenizer's files, or a model's name"
+        "--tokenizer",
+        "--tokenizer_name",
+        "--model",
+        metavar="DIR",
+        help="folder with a tokenizer's files, or a model's name",
     )
     group.add_argument(
         "--peer", choices=("transformers", "paddlenlp"), default="transformers",
