@@ -56,8 +56,9 @@ def main() -> int:
     from mobilebert.base import plots
     from mobilebert.verify import model as verify
 
-    if args.peer != "paddlenlp" and find_spec("transformers") is None:
-        raise extras.missing("transformers")  # before a folder is missed that nobody could compare
+    for module in ("torch", "transformers") if args.peer == "transformers" else ():
+        if find_spec(module) is None:
+            raise extras.missing(module)  # before a folder is missed that nobody could compare
     if args.verify:
         for folder in (args.torch, args.paddle):
             digests.check_all(folder)
