@@ -18,11 +18,10 @@ from mobilebert.base.errors import InputError
 from mobilebert.model.config import HEAD_CLASSES, MobileBertConfig
 from mobilebert.model.modeling import (
     ACTIVATION_FUNCTIONS,
-    BaseModelOutputWithPooling,
     MobileBertModel,
     MobileBertPreTrainedModel,
-    ModelOutput,
 )
+from mobilebert.model.outputs import BaseModelOutputWithPooling, ModelOutput
 
 
 @dataclass

@@ -12,7 +12,7 @@ released weights: under mixed precision every norm and residual sum stays in flo
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -28,6 +28,7 @@ from mobilebert.base.errors import InputError
 from mobilebert.model import weights
 from mobilebert.model.config import MobileBertConfig
 from mobilebert.model.inputs import check_ids, check_length, check_token_types
+from mobilebert.model.outputs import BaseModelOutputWithPooling
 from mobilebert.model.precision import Linear, matmul
 from mobilebert.model.tensor_files import read_state
 
@@ -52,47 +53,6 @@ def fast_path(module: nn.Layer, inputs: Tensor, attention_bias: Tensor | None = 
     if not paddle.in_dynamic_mode():  # a trace wants the operations written here
         return None
     return import_module("mobilebert.accel.dispatch").find(module, inputs, attention_bias)
-
-
-@dataclass
-class ModelOutput:
-    """Named outputs that can also be read like transformers' ModelOutput: by key, by position, by unpacking.
-
-    Positions count the fields that are set; ``None`` fields are passed over.
-    """
-
-    def to_tuple(self) -> tuple:
-        """The fields that are set, in order."""
-        values = (getattr(self, f.name) for f in fields(self))
-        return tuple(value for value in values if value is not None)
-
-    def keys(self) -> list[str]:
-        """Names of the fields that are set, in order."""
-        return [f.name for f in fields(self) if getattr(self, f.name) is not None]
-
-    def __getitem__(self, key: str | int | slice):
-        if isinstance(key, str):
-            if key not in self.keys():
-                raise KeyError(key)
-            return getattr(self, key)
-        return self.to_tuple()[key]
-
-    def __iter__(self):
-        return iter(self.to_tuple())
-
-    def __len__(self) -> int:
-        return len(self.to_tuple())
-
-
-@dataclass
-class BaseModelOutputWithPooling(ModelOutput):
-    """``last_hidden_state`` [B, S, H]; ``pooler_output`` [B, H]; ``hidden_states`` layers + 1 times [B, S, H];
-    ``attentions`` layers times [B, A, S, S] (after softmax and dropout)."""  # fmt: skip
-
-    last_hidden_state: Tensor | None = None
-    pooler_output: Tensor | None = None
-    hidden_states: tuple[Tensor, ...] | None = None
-    attentions: tuple[Tensor, ...] | None = None
 
 
 class NoNorm(nn.Layer):
