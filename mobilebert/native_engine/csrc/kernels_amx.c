@@ -5,6 +5,8 @@
 
 #include "kernels_avx512.h"
 
+#define SET mb_amx
+#define SET_NAME "amx"
 #define IS_OFFSET 1
 #define HAS_BF16 1
 
@@ -16,9 +18,15 @@ static inline F dot_bf16(F sum, I inputs, I columns) {
     return (F)_mm512_dpbf16_ps((__m512)sum, (__m512bh)inputs, (__m512bh)columns);
 }
 
-#include "kernels_body.h"
-
 enum { SIDE = 16, STEPS = 16, TWO = 2 * SIDE };
+
+static void tile_product(const mb_product *p);
+static void tile_attention(const mb_attention *a);
+#define BLOCK TWO
+#define PRODUCT tile_product
+#define ATTENTION tile_attention
+
+#include "kernels_body.h"
 
 /* All eight tiles of 16 rows of 64 bytes. */
 static void configure(void) {
@@ -132,13 +140,3 @@ static void tile_attention(const mb_attention *a) {
     }
     _tile_release();
 }
-
-const mb_kernels mb_amx = {.name = "amx",
-                           .panel = PANEL,
-                           .block = TWO,
-                           .is_offset = IS_OFFSET,
-                           .has_bf16 = HAS_BF16,
-                           .product = tile_product,
-                           .attention = tile_attention,
-                           .convert = convert,
-                           .layer_norm = layer_norm};

@@ -3,7 +3,8 @@
  * Whoever includes this has defined
  *     VECTOR_BYTES          16, 32 or 64
  *     VECTORS               vectors of a panel: 4 where there are 32 registers, 2 where there are 16
- *     SET, SET_NAME         the mb_kernels to define, and its name; without SET none is
+ *     SET, SET_NAME         the mb_kernels to define, and its name
+ *     BLOCK, PRODUCT, ATTENTION     where the set has its own in place of MB_BLOCK, product and attention
  *     IS_OFFSET, HAS_BF16   see mb_kernels
  * and, over  typedef float F / int32_t I  of VECTOR_BYTES,
  *     F  max2(F, F)         elementwise
@@ -339,14 +340,17 @@ static void layer_norm(int rows, int width, float epsilon, const float *weight, 
     }
 }
 
-#ifdef SET
+#ifndef BLOCK
+#define BLOCK MB_BLOCK
+#define PRODUCT product
+#define ATTENTION attention
+#endif
 const mb_kernels SET = {.name = SET_NAME,
                         .panel = PANEL,
-                        .block = MB_BLOCK,
+                        .block = BLOCK,
                         .is_offset = IS_OFFSET,
                         .has_bf16 = HAS_BF16,
-                        .product = product,
-                        .attention = attention,
+                        .product = PRODUCT,
+                        .attention = ATTENTION,
                         .convert = convert,
                         .layer_norm = layer_norm};
-#endif
