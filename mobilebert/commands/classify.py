@@ -107,8 +107,8 @@ def add_reading_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--cache_dir", metavar="DIR", default=".cache", help="of encoded examples; empty for none")
 
 
-def add_model_flags(group: argparse._ArgumentGroup) -> None:
-    """Where the model comes from."""
+def add_model_flags(group: argparse._ArgumentGroup, eval_batch_size: int = 64) -> None:
+    """Where the model comes from, and how many rows it evaluates at once where that is not said."""
     group.add_argument("--model_name_or_path", "--model", metavar="MODEL", help="a checkpoint's folder or hub name")
     group.add_argument(
         "--init_from", metavar="MODEL", help="a checkpoint of another task: keep its encoder, begin with a new head"
@@ -118,7 +118,11 @@ def add_model_flags(group: argparse._ArgumentGroup) -> None:
         "--tokenizer_name", metavar="TOKENIZER", help="a vocab.txt or a tokenizer's folder (default: the model's)"
     )
     group.add_argument(
-        "--eval_batch_size", metavar="N", type=int, default=64, help="examples in one forward pass of evaluation"
+        "--eval_batch_size",
+        metavar="N",
+        type=int,
+        default=eval_batch_size,
+        help="rows in one forward pass of evaluation",
     )
     digests.add_flag(group)
 

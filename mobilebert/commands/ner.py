@@ -3,7 +3,8 @@
 import argparse
 from typing import NoReturn
 
-from mobilebert.base import cli, digests
+from mobilebert.base import cli
+from mobilebert.commands.classify import add_model_flags
 from mobilebert.data.ner.schemes import SCHEMES
 from mobilebert.data.ner.sentences import ON_BAD_TAGS, TagRules
 from mobilebert.tasks.flags import add_engine_flags, add_training_flags, plan_from, settings_from, start_from
@@ -67,17 +68,7 @@ def parse_args() -> argparse.Namespace:
         "--doc_stride", metavar="TOKENS", type=int, help=f"tokens that neighbouring windows share {_NOTED.format(32)}"
     )
 
-    group = parser.add_argument_group("model: one of the first three")
-    group.add_argument("--model_name_or_path", "--model", metavar="MODEL", help="a checkpoint's folder or hub name")
-    group.add_argument(
-        "--init_from", metavar="MODEL", help="a checkpoint of another task: keep its encoder, begin with a new head"
-    )
-    group.add_argument("--config_name", metavar="CONFIG", help="a config.json or its folder: begin with random weights")
-    group.add_argument(
-        "--tokenizer_name", metavar="TOKENIZER", help="a vocab.txt or a tokenizer's folder (default: the model's)"
-    )
-    group.add_argument("--eval_batch_size", metavar="N", type=int, default=32, help="rows in one forward pass")
-    digests.add_flag(group)
+    add_model_flags(parser.add_argument_group("model: one of the first three"), eval_batch_size=32)
 
     add_engine_flags(parser)
     add_training_flags(parser, NER_RECIPES["ner"].settings)
