@@ -29,7 +29,7 @@ from mobilebert.export.program import (
     Vocabulary,
     Words,
 )
-from mobilebert.export.quantization import LEAST_WEIGHT_SIZE
+from mobilebert.export.quantization import LEAST_WEIGHT_SIZE, quantize_weight
 from mobilebert.export.variant import Variant
 
 FORMAT = "mobilebert-native-1"
@@ -126,8 +126,6 @@ class _Writer:
         return self._vector(name) if stored is None else self._int8(name, stored.values, stored.scale)
 
     def _weight(self, name: str, value: np.ndarray) -> str:
-        from mobilebert.export.quantization import quantize_weight
-
         name = f"{name}.matrix" if name not in self.weights else name
         if value.size < LEAST_WEIGHT_SIZE:
             self.tensors[name] = "F32", value.astype(np.float32)
