@@ -21,7 +21,7 @@ EXTRAS = {
     "train": ("visualdl", "matplotlib", "sklearn", "scipy"),
     "deploy": ("onnx", "onnxruntime"),
     "openvino": ("openvino",),
-    "pretrain": ("sentencex", "zstandard", "pyarrow"),
+    "pretrain": ("sentencex", "backports", "pyarrow"),
     "demo": ("starlette", "uvicorn"),
 }
 # Library -> the environment variable, read at its import, that keeps it from reporting.
