@@ -7,9 +7,11 @@ a second run adds to the files of the first.
 import logging
 import os
 import secrets
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +29,10 @@ from mobilebert.data.slices import Slice
 # is what the first does, whose name is of the systems on which it is the default. The second asks for a password too.
 _ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token"}
 _QUIET = {"RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+_PACKAGE = Path(__file__).parents[2]
 _STORE_BYTES = 100 << 20  # of shared memory: only the list of blocks is in it
 _LONGEST_FOLDER = 40  # characters: below it are sockets, whose paths may have 107
 _MOST_TASKS = 10_000  # parts of the list of blocks
-_TRIES = 5  # of a block, or part of the list, whose worker died
 
 
 def default_cores() -> int:
@@ -51,7 +53,8 @@ def cluster(address: str | None, cores: int | None) -> Iterator[Any]:
     """
     os.environ.update({name: value for name, value in _QUIET.items() if name not in os.environ})
     with ExitStack() as stack:
-        settings: dict[str, Any] = {"address": address}
+        # The machines have what this package needs, and get the package itself, so that it is the same on all.
+        settings: dict[str, Any] = {"address": address, "runtime_env": {"py_modules": [str(_PACKAGE)]}}
         if address is None:
             os.environ.update({**_ALONE, "RAY_AUTH_TOKEN": secrets.token_hex(32)})
             # What a killed run has left is removed first.
@@ -64,19 +67,39 @@ def cluster(address: str | None, cores: int | None) -> Iterator[Any]:
                 "object_store_memory": _STORE_BYTES,
                 "_temp_dir": str(folder),
             }
-        ray = extras.load("ray")
-        data = extras.load("ray.data")
-        for name in ("ray", "ray.data"):
-            logging.getLogger(name).setLevel(logging.ERROR)
+        ray = _quiet_ray()
         stack.enter_context(interrupt.cleaning(ray.shutdown))
+        stack.enter_context(redirect_stdout(sys.stderr))  # where Ray says that a machine was lost
         try:
-            ray.init(**settings, log_to_driver=False, logging_level=logging.ERROR)
+            with _silent_errors():  # Ray says there that it is told to be quiet
+                ray.init(**settings, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             where = "on this machine" if address is None else f"at {address}"
             raise InputError(f"Ray {where}: {first_line(error)}; is it running, and of the same version?") from None
         interrupt.renew()
-        data.DataContext.get_current().enable_progress_bars = False
-        yield ray
+        try:
+            yield ray
+        except ray.exceptions.RayError as error:
+            if "failed to import" in str(error):
+                raise InputError(
+                    f"Ray: {_last_line(error)} on a machine; install there what this package needs"
+                ) from None
+            if isinstance(error, ray.exceptions.RayTaskError):  # a mistake of our own
+                raise
+            raise InputError(f"Ray: {first_line(error)}; run it again, what is finished stays") from None
+
+
+def _quiet_ray() -> Any:
+    ray = extras.load("ray")
+    data = extras.load("ray.data")
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    data.DataContext.get_current().enable_progress_bars = False
+    return ray
+
+
+def _last_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[-1]
 
 
 def cut_files(ray, files: Mapping[str, Path], most_rows: int, columns: Sequence[str]) -> dict[str, list[Slice]]:
@@ -130,15 +153,50 @@ def answer_blocks(ray, job: Job, blocks: Sequence[Block], workers: int, threads:
     Raises:
         InputError: a worker says what is wrong.
     """
-    pool = ray.data.ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers)
-    data = ray.data.from_items(list(blocks), override_num_blocks=min(len(blocks), _MOST_TASKS))
-    results = data.map(
-        _Actor, fn_constructor_args=(job, threads), compute=pool, num_cpus=threads, max_task_retries=_TRIES
-    )
-    for result in results.iter_rows():
+    plan = job, list(blocks), workers, threads
+    for result in _from_afar(ray, *plan) if ray.util.client.ray.is_connected() else _results(*plan):
         if result["error"]:
             raise InputError(result["error"])
         bar.update(result["rows"])
+
+
+def _results(job: Job, blocks: Sequence[Block], workers: int, threads: int) -> Iterator[dict[str, Any]]:
+    """What the workers reply, as it comes."""
+    ray = _quiet_ray()
+    pool = ray.data.ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers)
+    data = ray.data.from_items(blocks, override_num_blocks=min(len(blocks), _MOST_TASKS))
+    yield from data.map(_Actor, fn_constructor_args=(job, threads), compute=pool, num_cpus=threads).iter_rows()
+
+
+class _Steward:
+    """A process within the cluster that has Ray Data do the blocks: it cannot be told from outside (ray://)."""
+
+    def __init__(self, *plan):
+        self.results = _results(*plan)
+
+    def next(self) -> list[dict[str, Any]]:
+        """The next reply; none at the end."""
+        return list(islice(self.results, 1))
+
+
+def _from_afar(ray, *plan) -> Iterator[dict[str, Any]]:
+    steward = ray.remote(num_cpus=0)(_Steward).remote(*plan)
+    while replies := ray.get(steward.next.remote()):
+        yield from replies
+
+
+@contextmanager
+def _silent_errors() -> Iterator[None]:
+    """Within, nothing comes out of standard error, by whatever language it is written."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _temporary() -> Path:

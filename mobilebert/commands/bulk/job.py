@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from mobilebert.data.tables import Table
 from mobilebert.inference.predictor import Predictor
 
 FORMATS = ("jsonl", "parquet")
+TRIES = ".tries"  # a byte for each time that a block was begun; hidden, and gone when it is finished
+_MOST_TRIES = 5
 FAILED = "_failed"  # the folder of the rows without a result; readers of a folder pass over such names
 # Rows that the model is given together: some hundred sort well by length, and their texts and outputs stay small.
 _CALL_ROWS = 256
@@ -102,6 +105,26 @@ class Job:
         target, failures = self.target(block), self.failures(block)
         if target.exists():
             return count_lines(failures)
+        with self._counted(block):
+            return self._answer(predictor, block, target, failures)
+
+    @contextmanager
+    def _counted(self, block: Block) -> Iterator[None]:
+        """Count how often a block is begun: Ray (2.60) begins one again for ever whose workers die of it."""
+        path = Path(self.output, f".{block.name}{TRIES}")
+        tries = path.stat().st_size if path.exists() else 0
+        if tries == _MOST_TRIES:
+            first, last = block.piece.first, block.piece.first + block.piece.rows - 1
+            raise InputError(
+                f"{block.piece.path}: rows {first} to {last}: {tries} workers died over them; is there too little memory? "
+                "fewer `workers` or `block_rows` need less"
+            )
+        with open(path, "ab") as handle:
+            handle.write(b".")
+        yield
+        path.unlink(missing_ok=True)
+
+    def _answer(self, predictor: Predictor, block: Block, target: Path, failures: Path) -> int:
         rows, failed = self._read(block)
         results: dict[int, dict[str, Any]] = {}
         for part in _by_length(rows):

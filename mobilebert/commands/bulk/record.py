@@ -9,7 +9,7 @@ from mobilebert.base import outputs
 from mobilebert.base.errors import InputError
 from mobilebert.base.files import write_json
 from mobilebert.base.records import read_record
-from mobilebert.commands.bulk.job import FAILED, Block, Job, count_lines
+from mobilebert.commands.bulk.job import FAILED, TRIES, Block, Job, count_lines
 from mobilebert.data.slices import Slice
 
 RECORD = "_bulk.json"  # readers of a folder pass over such names
@@ -58,6 +58,8 @@ def open_folder(job: Job, files: Mapping[str, Path], block_rows: int | None, ove
     new = Record(_settings(job, rows), {name: _facts(file) for name, file in files.items()})
     if old is not None:
         _compare(folder, old, new)
+    for tries in folder.glob(f".*{TRIES}"):
+        tries.unlink()
     if old != new:
         outputs.record(folder, ours)
         write_json(path, asdict(new))
