@@ -81,9 +81,8 @@ def cluster(address: str | None, cores: int | None) -> Iterator[Any]:
             yield ray
         except ray.exceptions.RayError as error:
             if "failed to import" in str(error):
-                raise InputError(
-                    f"Ray: {_last_line(error)} on a machine; install there what this package needs"
-                ) from None
+                last = str(error).strip().splitlines()[-1]
+                raise InputError(f"Ray: {last} on a machine; install there what this package needs") from None
             if isinstance(error, ray.exceptions.RayTaskError):  # a mistake of our own
                 raise
             raise InputError(f"Ray: {first_line(error)}; run it again, what is finished stays") from None
@@ -96,10 +95,6 @@ def _quiet_ray() -> Any:
         logging.getLogger(name).setLevel(logging.ERROR)
     data.DataContext.get_current().enable_progress_bars = False
     return ray
-
-
-def _last_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[-1]
 
 
 def cut_files(ray, files: Mapping[str, Path], most_rows: int, columns: Sequence[str]) -> dict[str, list[Slice]]:

@@ -116,8 +116,8 @@ class Job:
         if tries == _MOST_TRIES:
             first, last = block.piece.first, block.piece.first + block.piece.rows - 1
             raise InputError(
-                f"{block.piece.path}: rows {first} to {last}: {tries} workers died over them; is there too little memory? "
-                "fewer `workers` or `block_rows` need less"
+                f"{block.piece.path}: rows {first} to {last}: {tries} workers died over them; is there too little "
+                "memory? fewer `workers` or `block_rows` need less"
             )
         with open(path, "ab") as handle:
             handle.write(b".")
