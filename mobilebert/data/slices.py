@@ -7,6 +7,7 @@ error in the place of the row, and the others are read: of a million rows some a
 import csv
 import functools
 import os
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -174,7 +175,7 @@ def _records(
 def _lines(handle: BinaryIO, at: int, line: int) -> Iterator[tuple[int, int, bytes | None]]:
     """(first byte, number, text) of each line that is not empty; None for one that is too long to be held."""
     for number, start, text in _raw_lines(handle, at, line):
-        if text is None or text.strip():
+        if text is None or (text.removeprefix(BOM_UTF8) if start == 0 else text).strip():
             yield start, number, text
 
 
@@ -219,7 +220,7 @@ def _csv_head(path: str | Path) -> tuple[tuple[str, ...], str, int, int]:
     """(columns, what separates them, first byte behind the header, line of that)."""
     with _reading(path), _open(path) as handle:
         head = handle.read(_HEAD_BYTES)
-        mark = len(b"\xef\xbb\xbf") if head.startswith(b"\xef\xbb\xbf") else 0
+        mark = len(BOM_UTF8) if head.startswith(BOM_UTF8) else 0
         delimiter, is_named = csv_delimiter(head[mark:].decode(*_ENCODING))
         handle.seek(mark)
         at, line = mark, 1
