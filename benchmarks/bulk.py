@@ -1,7 +1,7 @@
 """mobilebert bulk beside predict.py --input on the same cores, and how its time and memory grow with the rows.
 
-Both are run as a user runs them, in processes of their own, and once more with two rows: the difference is the time of the
-rows without that of the start. Needs an environment with the extras deploy and ray.
+Both are run as a user runs them, in processes of their own, and once more with two rows: the difference is the time of
+the rows without that of the start. Needs an environment with the extras deploy and ray.
 """
 
 import argparse
@@ -22,12 +22,17 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from mobilebert.base import cli  # isort: skip (before the rest: refuses other Pythons)
 
 from mobilebert import process
+from mobilebert.commands.bulk.cluster import default_cores
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = """\
   %(prog)s rate --model outputs/big-reader-native
   %(prog)s growth --model outputs/reader-native --rows 10000 100000 1000000
 """
+HEADER = (
+    *("command", "rows", "the same answers", "seconds", "of the start", "rows a second without it", "of predict's"),
+    *("with the start", "MiB of the command", "of a worker halfway", "of a worker at most", "of all processes"),
+)
 _SAMPLE_SECONDS = 0.5
 
 
@@ -80,16 +85,15 @@ class Run:
 
 
 def processes() -> dict[int, tuple[int, float, str]]:
-    """Number -> (parent, MiB, name) of all processes."""
+    """Number -> (parent, MiB, name) of all processes; memory without what is mapped from files and shared."""
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            status = dict(
-                line.split(":\t", 1) for line in (folder / "status").read_text().splitlines() if ":\t" in line
-            )
+            lines = (folder / "status").read_text().splitlines()
+            status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
             name = (folder / "cmdline").read_text().replace("\0", " ")
-            pages = status.get("RssAnon", "0 kB")  # without what is mapped from files and shared
-            found[int(folder.name)] = int(status["PPid"]), int(pages.split()[0]) / 1024, name
+            size = int(status.get("RssAnon", "0 kB").split()[0]) / 1024
+            found[int(folder.name)] = int(status["PPid"]), size, name
         except (OSError, ValueError):
             continue
     return found
@@ -108,9 +112,7 @@ def measure(command: list[object]) -> Run:
                 while more := {pid for pid, (parent, *_) in there.items() if parent in family} - family:
                     family |= more
                 sizes = {pid: there[pid][1] for pid in family if pid in there}
-                workers = [
-                    sizes[pid] for pid in sizes if "_Actor" in there[pid][2] and ".__init__" not in there[pid][2]
-                ]
+                workers = [size for pid, size in sizes.items() if "(_Actor)" in there[pid][2]]
                 run.own = max(run.own, sizes.get(child.pid, 0.0))
                 run.together = max(run.together, sum(sizes.values()))
                 if workers:
@@ -130,34 +132,14 @@ def measure(command: list[object]) -> Run:
 
 def bulk(args: argparse.Namespace, rows: Path, output: Path, threads: int) -> Run:
     shutil.rmtree(output, ignore_errors=True)
-    command = [
-        sys.executable,
-        "-m",
-        "mobilebert",
-        "bulk",
-        "qa",
-        "--model",
-        args.model,
-        "--input",
-        rows,
-        "--output",
-        output,
-    ]
-    return measure([*command, "--id", "id", "--top_k", 1, "--block_rows", args.block_rows, "--threads", threads])
+    command = [sys.executable, "-m", "mobilebert", "bulk", "qa", "--model", args.model, "--input", rows]
+    command += ["--output", output, "--id", "id", "--top_k", 1, "--block_rows", args.block_rows, "--threads", threads]
+    return measure(command)
 
 
 def predict(args: argparse.Namespace, rows: Path, output: Path) -> Run:
     command = [sys.executable, "predict.py", "qa", "--model", args.model, "--input", rows, "--output", output]
-    return measure(
-        [
-            *command,
-            "--top_k",
-            1,
-            "--overwrite",
-            "--threads",
-            process.choose({}, process.this_cpu(), process.read_quota(), False, False).threads,
-        ]
-    )
+    return measure([*command, "--top_k", 1, "--overwrite", "--threads", default_cores()])
 
 
 def answers(path: Path) -> list[tuple[str, str]]:
@@ -170,50 +152,40 @@ def main() -> None:
     """Measure, print a table."""
     args = parse_args()
     os.environ["MOBILEBERT_QUIET"] = "1"
-    vocabulary = [
-        word for word in (Path(args.model) / "vocab.txt").read_text(encoding="utf-8").split() if word.isalnum()
-    ]
+    tokens = (Path(args.model) / "vocab.txt").read_text(encoding="utf-8").split()
+    vocabulary = [token for token in tokens if token.isalnum()]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(args.folder or temporary)
         folder.mkdir(exist_ok=True, parents=True)
         few = folder / "few.jsonl"
         write_rows(few, 2, args.words, vocabulary)
-        load = os.getloadavg()[0]
-        print(f"{process.cpu_name()}, {process.this_cpu().cores} cores, load {load:.1f} before\n")
-        print("| command | rows | seconds | start | rows a second, start excluded | of predict's | start included | "
-              "own MiB | a worker's MiB | halfway | together |")  # fmt: skip
-        print("| --- |" + " --- |" * 10)
+        print(f"{process.cpu_name()}, {process.this_cpu().cores} cores, load {os.getloadavg()[0]:.1f} before\n")
+        print(f"| {' | '.join(HEADER)} |\n|{' --- |' * len(HEADER)}")
         for count in args.rows:
             rows = folder / f"{count}.jsonl"
             write_rows(rows, count, args.words, vocabulary)
-            reference = None
+            reference, expected = None, folder / "predicted.jsonl"
             if args.command == "rate":
                 start = predict(args, few, folder / "few_predicted.jsonl").seconds
-                run = predict(args, rows, folder / "predicted.jsonl")
+                run = predict(args, rows, expected)
                 reference = count / (run.seconds - start), count / run.seconds
-                show("predict", count, run, start, reference)
+                show("predict", count, run, start, reference, "")
             for threads in args.threads:
                 start = bulk(args, few, folder / "few", threads).seconds
                 run = bulk(args, rows, folder / "answers", threads)
-                show(f"bulk, {threads} a worker", count, run, start, reference)
+                same = ""
                 if reference:
-                    same = sum(
-                        a == b
-                        for a, b in zip(answers(folder / "answers"), answers(folder / "predicted.jsonl"), strict=True)
-                    )
-                    print(f"| | {same} answers are predict's |" + " |" * 9)
+                    pairs = zip(answers(folder / "answers"), answers(expected), strict=True)
+                    same = f"{sum(found == wanted for found, wanted in pairs):,}"
+                show(f"bulk, threads of a worker: {threads}", count, run, start, reference, same)
 
 
-def show(name: str, count: int, run: Run, start: float, reference: tuple[float, float] | None) -> None:
+def show(name: str, count: int, run: Run, start: float, reference: tuple[float, float] | None, same: str) -> None:
     rates = count / (run.seconds - start), count / run.seconds
     ratios = [f"{rate / base:.2f}" for rate, base in zip(rates, reference, strict=True)] if reference else ["", ""]
-    cells = [name, f"{count:,}", f"{run.seconds:.1f}", f"{start:.1f}", f"{rates[0]:,.1f}", *ratios]
-    print(
-        "| "
-        + " | ".join([*cells, *(f"{size:.0f}" for size in (run.own, run.worker, run.halfway, run.together))])
-        + " |",
-        flush=True,
-    )
+    cells = [name, f"{count:,}", same, f"{run.seconds:.1f}", f"{start:.1f}", f"{rates[0]:,.1f}", *ratios]
+    cells += [f"{size:.0f}" for size in (run.own, run.halfway, run.worker, run.together)]
+    print(f"| {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":
