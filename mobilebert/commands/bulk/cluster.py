@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager, redirect_stdout
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from tqdm import tqdm
 
@@ -59,6 +60,7 @@ def cluster(address: str | None, cores: int | None) -> Iterator[Any]:
             os.environ.update({**_ALONE, "RAY_AUTH_TOKEN": secrets.token_hex(32)})
             # What a killed run has left is removed first.
             folder = stack.enter_context(temporary_beside(_temporary() / "mb", folder=True))
+            stack.enter_context(_own_home(folder / "home"))
             settings = {
                 "address": "local",
                 "num_cpus": cores or default_cores(),
@@ -180,6 +182,19 @@ def _from_afar(ray, *plan) -> Iterator[dict[str, Any]]:
     steward = ray.remote(num_cpus=0)(_Steward).remote(*plan)
     while replies := ray.get(steward.next.remote()):
         yield from replies
+
+
+@contextmanager
+def _own_home(folder: Path) -> Iterator[None]:
+    """Within, what is started has a home folder with the file in which Ray looks for the cloud that it runs in.
+
+    Where it finds none, Ray (2.60) asks the addresses of three clouds' services, with its reports switched off too.
+    """
+    folder.mkdir()
+    (folder / "ray_bootstrap_config.yaml").write_text("{}\n")
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    with mock.patch.dict(os.environ, HOME=str(folder), XDG_CACHE_HOME=cache):
+        yield
 
 
 @contextmanager
