@@ -115,10 +115,19 @@ def read(piece: Slice, columns: Sequence[str]) -> Iterator[tuple[int, Row]]:
     Yields:
         The row's place for messages (its line; of Parquet its number), and its cells in the order of ``columns``, or
         what is wrong with it. What is no text in JSON or Parquet is a ``JsonValue``.
+
+    Raises:
+        InputError: the file has other rows than when it was cut.
     """
-    if _kind(piece.path) == ".parquet":
-        yield from _parquet_rows(piece, columns)
-        return
+    count = 0
+    for row in (_parquet_rows if _kind(piece.path) == ".parquet" else _text_rows)(piece, columns):
+        yield row
+        count += 1
+    if count != piece.rows:
+        raise InputError(f"{piece.path}: has fewer rows than before; do not change it while it is read")
+
+
+def _text_rows(piece: Slice, columns: Sequence[str]) -> Iterator[tuple[int, Row]]:
     header = _csv_head(piece.path)[0] if _kind(piece.path) == ".csv" else ()
     with _open(piece.path) as handle:
         for _, line, content in _records(piece.path, handle, piece):
@@ -307,38 +316,32 @@ def _check_types(path: str | Path, schema, columns: Sequence[str]) -> None:
 
 
 def _parquet_rows(piece: Slice, columns: Sequence[str]) -> Iterator[tuple[int, Row]]:
-    done = 0
+    file, begin = _parquet(piece.path), 0
+    for group in range(file.metadata.num_row_groups):
+        end = begin + file.metadata.row_group(group).num_rows
+        low, high = max(piece.first, begin), min(piece.first + piece.rows, end)
+        if low < high:
+            batches = file.iter_batches(row_groups=[group], columns=list(dict.fromkeys(columns)), use_threads=False)
+            yield from _group_rows(piece.path, batches, columns, begin, range(low, high))
+        begin = end
+
+
+def _group_rows(path: str, batches, columns: Sequence[str], begin: int, wanted: range) -> Iterator[tuple[int, Row]]:
+    """Some rows of a group that begins with row ``begin`` and is read from there, up to what is damaged."""
+    at, end = wanted.start, begin
     try:
-        with _reading(piece.path):
-            for batch in _parquet_batches(piece, columns):
-                for row in zip(*(batch.column(name).to_pylist() for name in columns), strict=True):
-                    yield piece.first + done, [cell(value) for value in row]
-                    done += 1
+        with _reading(path):
+            for batch in batches:
+                begin, end = end, end + len(batch)
+                part = batch.slice(max(0, at - begin), max(0, min(wanted.stop, end) - at))
+                for row in zip(*(part.column(name).to_pylist() for name in columns), strict=True):
+                    yield at, [cell(value) for value in row]
+                    at += 1
+                if at == wanted.stop:
+                    return
     except InputError as error:
-        # What is damaged is a page or more of the file: the rows that were not had from it.
-        for number in range(done, piece.rows):
-            yield piece.first + number, error
-
-
-def _parquet_batches(piece: Slice, columns: Sequence[str]):
-    """Record batches with the slice's rows: of the groups of rows that have any, what is before it is thrown away."""
-    file = _parquet(piece.path)
-    groups, before, first = [], 0, None
-    for number in range(file.metadata.num_row_groups):
-        size = file.metadata.row_group(number).num_rows
-        if before < piece.first + piece.rows and before + size > piece.first:
-            groups.append(number)
-            first = before if first is None else first
-        before += size
-    skip, wanted = piece.first - (first or 0), piece.rows
-    for batch in file.iter_batches(row_groups=groups, columns=list(dict.fromkeys(columns)), use_threads=False):
-        part = batch.slice(min(skip, len(batch)), wanted)
-        skip -= min(skip, len(batch))
-        wanted -= len(part)
-        if len(part):
-            yield part
-        if wanted == 0:
-            return
+        for number in range(at, wanted.stop):
+            yield number, error
 
 
 def find(pattern: str) -> dict[str, Path]:

@@ -93,6 +93,14 @@ def test_slices_of_text_end_at_a_number_of_bytes(tmp_path, monkeypatch):
     assert sizes == [2, 2, 2, 2, 2] and len(found) == 10
 
 
+def test_a_file_that_lost_rows_is_noticed(tmp_path):
+    path = write(tmp_path / "a.jsonl", 5 * '{"text": "a"}\n')
+    (piece,) = cut(path, 10)
+    write(path, 4 * '{"text": "a"}\n')
+    with pytest.raises(InputError, match="fewer rows than before"):
+        list(read(piece, ("text",)))
+
+
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
