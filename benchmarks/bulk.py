@@ -23,6 +23,7 @@ from mobilebert.base import cli  # isort: skip (before the rest: refuses other P
 
 from mobilebert import process
 from mobilebert.commands.bulk.cluster import default_cores
+from mobilebert.inference.source import read_source
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = """\
@@ -44,7 +45,7 @@ def parse_args() -> argparse.Namespace:
         ("growth", "time and memory by the number of rows", [10_000, 100_000, 1_000_000]),
     ):
         one = commands.add_parser(command, help=what, description=what)
-        one.add_argument("--model", required=True, help="an export with a question answering head")
+        one.add_argument("--model", required=True, help="an export that answers questions or classifies texts")
         one.add_argument("--rows", type=int, nargs="+", default=rows)
         one.add_argument("--words", type=int, default=110 if command == "rate" else 12, help="of a context, on average")
         one.add_argument("--block_rows", type=int, default=128 if command == "rate" else 4096)
@@ -62,7 +63,8 @@ def write_rows(path: Path, rows: int, words: int, vocabulary: list[str]) -> None
                 " ".join(generator.choices(vocabulary, k=count))
                 for count in (8, generator.randint(words // 2, words + words // 2))
             )
-            handle.write(json.dumps({"id": str(number), "question": question, "context": context}) + "\n")
+            row = {"question": question, "context": context, "sentence": f"{question} {context}"}
+            handle.write(json.dumps({"id": str(number), **row}) + "\n")
 
 
 @dataclass
@@ -130,22 +132,28 @@ def measure(command: list[object]) -> Run:
     return run
 
 
+def task(model: str) -> list[str]:
+    """The words of a command for what a model does."""
+    if read_source(model).manifest.head == "question-answering":
+        return ["qa", "--top_k", "1"]
+    return ["classify", "--text_column", "sentence"]
+
+
 def bulk(args: argparse.Namespace, rows: Path, output: Path, threads: int) -> Run:
     shutil.rmtree(output, ignore_errors=True)
-    command = [sys.executable, "-m", "mobilebert", "bulk", "qa", "--model", args.model, "--input", rows]
-    command += ["--output", output, "--id", "id", "--top_k", 1, "--block_rows", args.block_rows, "--threads", threads]
-    return measure(command)
+    command = [sys.executable, "-m", "mobilebert", "bulk", *task(args.model), "--model", args.model, "--input", rows]
+    return measure([*command, "--output", output, "--id", "id", "--block_rows", args.block_rows, "--threads", threads])
 
 
 def predict(args: argparse.Namespace, rows: Path, output: Path) -> Run:
-    command = [sys.executable, "predict.py", "qa", "--model", args.model, "--input", rows, "--output", output]
-    return measure([*command, "--top_k", 1, "--overwrite", "--threads", default_cores()])
+    command = [sys.executable, "predict.py", *task(args.model), "--model", args.model, "--input", rows]
+    return measure([*command, "--output", output, "--overwrite", "--threads", default_cores()])
 
 
 def answers(path: Path) -> list[tuple[str, str]]:
     files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
     lines = (json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines())
-    return [(row["id"], row["answer"]) for row in lines]
+    return [(row["id"], row.get("answer", row.get("label"))) for row in lines]
 
 
 def main() -> None:

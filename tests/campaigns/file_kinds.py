@@ -23,10 +23,13 @@ from support.texts import make_tokenizer, write_squad, write_table, write_vocabu
 
 from mobilebert.base import outputs
 from mobilebert.base.files import file_digest
+from mobilebert.commands.bulk.job import Job
+from mobilebert.commands.bulk.record import open_folder
 from mobilebert.commands.predict.batch import answer_file
 from mobilebert.commands.predict.session import Model
 from mobilebert.convert.convert import convert
 from mobilebert.convert.formats import hf
+from mobilebert.data import slices
 from mobilebert.data.cache import cached_rows
 from mobilebert.data.classify.columns import find_columns
 from mobilebert.data.classify.examples import FileRules, read_examples
@@ -434,6 +437,30 @@ def predict(folder: Path) -> str:
     return (folder / "answers.jsonl").read_text()
 
 
+# -- mobilebert bulk
+
+
+def make_bulk(folder: Path) -> None:
+    lines = [{"text": f"{TEXT} {n}", "id": n} for n in range(20)]
+    (folder / "t.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    cells = "\n".join(f'{n};"{TEXT}, ""quoted""\nand on {n}"' for n in range(20))
+    (folder / "t.csv").write_text(f"id;text\n{cells}\n")
+    bulk_record(folder)
+
+
+def bulk_record(folder: Path) -> str:
+    job = Job("ner", "model", "native", {}, ("text",), "id", str(folder), "jsonl", "digest")
+    return repr(open_folder(job, {}, 7, False))
+
+
+def read_slices(folder: Path) -> str:
+    found = []
+    for name in ("t.jsonl", "t.csv"):
+        for piece in slices.cut(folder / name, 7, ("text",)):
+            found += [(piece, place, str(row)) for place, row in slices.read(piece, ("text", "id"))]
+    return repr(found) + bulk_record(folder)
+
+
 TOKENIZER = ("vocab.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 EXPORT = tuple(f"export/{name}" for name in ("export.json", "config.json", "tokenizer.json", "tokenizer_config.json"))
 CHECKPOINT = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
@@ -462,5 +489,6 @@ KINDS = {
     "class-report": Kind(("classes.json",), make_report_file, read_report_file),
     "glue": Kind(("STS-B/dev.tsv", "CoLA/dev.tsv"), make_glue, read_glue),
     "sentences": Kind(("s.conll", "s.conllu", "s.jsonl"), make_sentences, read_all_sentences),
+    "bulk": Kind(("t.jsonl", "t.csv", "_bulk.json", ".mobilebert.json"), make_bulk, read_slices),
     "predictions": Kind(("answers.jsonl", "questions.jsonl"), make_predictions, predict),
 }
