@@ -7,6 +7,7 @@ a second run adds to the files of the first.
 import logging
 import os
 import secrets
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -72,13 +73,17 @@ def cluster(address: str | None, cores: int | None) -> Iterator[Any]:
         ray = _quiet_ray()
         stack.enter_context(interrupt.cleaning(ray.shutdown))
         stack.enter_context(redirect_stdout(sys.stderr))  # where Ray says that a machine was lost
+        handlers = {int(number): signal.getsignal(number) for number in interrupt.SIGNALS}
         try:
             with _silent_errors():  # Ray says there that it is told to be quiet
                 ray.init(**settings, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        except SystemExit:  # Ray's own handler of SIGTERM, which is in force until here
+            interrupt.give_back(handlers)
+            signal.raise_signal(signal.SIGTERM)
+        except Exception as error:  # what it raises where a process does not start has no other base class
             where = "on this machine" if address is None else f"at {address}"
             raise InputError(f"Ray {where}: {first_line(error)}; is it running, and of the same version?") from None
-        interrupt.renew()
+        interrupt.give_back(handlers)
         try:
             yield ray
         except ray.exceptions.RayError as error:
