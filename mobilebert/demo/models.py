@@ -79,7 +79,7 @@ class Model:
         """For the page: name, task, precision, bytes, tokens of a row, labels, whether it takes pairs, examples."""
         manifest, rules = self.source.manifest, self.source.rules
         engines = [ENGINES[name] for name in manifest.engines if name in ENGINES]
-        weights = [self.source.folder / name for engine in engines for name in engine.weight_files]
+        weights = [self.source.folder / name for engine in engines for name in engine.weights_in(manifest)]
         return {
             "name": self.name,
             "task": manifest.head,

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from mobilebert.base.files import write_text
 from mobilebert.data.collate import INPUT_NAMES
+from mobilebert.export import hub_layout
 from mobilebert.export.checkpoint import Checkpoint
 from mobilebert.export.program import Output, Program
-from mobilebert.inference.manifest import MANIFEST, ONNX_FILE, PADDLE_PREFIX, Manifest
+from mobilebert.inference.manifest import MANIFEST, PADDLE_PREFIX, Manifest
 from mobilebert.inference.source import reading_settings
 
 CARD = "README.md"
@@ -37,7 +38,7 @@ def write(folder: Path, out: Path, manifest: Manifest, checkpoint: Checkpoint, p
     config = checkpoint.config
     takes_pairs = reading_settings(config, manifest.head).takes_pairs
     labels = config.id2label.values()
-    files = sorted(path for path in folder.iterdir() if path.name not in (MANIFEST, CARD))
+    files = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
     lines = [
         f"# {checkpoint.folder.name}, exported",
         "",
@@ -49,18 +50,25 @@ def write(folder: Path, out: Path, manifest: Manifest, checkpoint: Checkpoint, p
     ]
     if "onnxruntime" in manifest.engines:
         operators = "the ONNX standard's operators only" if manifest.portable else "with ONNX Runtime's own operators"
-        lines.append(f"- {ONNX_FILE}: opset {manifest.opset}, {operators}; {_PRECISIONS[manifest.quantization]}.")
+        lines.append(
+            f"- {manifest.onnx_file}: opset {manifest.opset}, {operators}; {_PRECISIONS[manifest.quantization]}."
+        )
         reads = "does not read" if manifest.quantization == "int8" else "reads"
-        lines.append(f"- OpenVINO {reads} {ONNX_FILE}.")
+        lines.append(f"- OpenVINO {reads} {manifest.onnx_file}.")
     lines += [
         *_interface(manifest, program, config.max_position_embeddings),
+        *hub_layout.notes(manifest.layout),
         f"- Texts are cut to {manifest.max_seq_length} tokens (answers and entities: to windows of so many).",
         f"- Source checkpoint's weights: sha256 {manifest.source_sha256}.",
         f"- Written with {', '.join(f'{name} {version}' for name, version in manifest.versions.items())}.",
         "",
         "| file | MB |",
         "| --- | --- |",
-        *(f"| {path.name} | {path.stat().st_size / 1e6:.2f} |" for path in files),
+        *(
+            f"| {name} | {path.stat().st_size / 1e6:.2f} |"
+            for name, path in files.items()
+            if path.name not in (MANIFEST, CARD)
+        ),
         "",
         "Largest error against the unfolded model in float64, relative to the largest output, over four batches:",
         "",
@@ -98,7 +106,7 @@ def _snippet(out: Path, manifest: Manifest, takes_pairs: bool | None, has_severa
 
 def _interface(manifest: Manifest, program: Program, positions: int) -> list[str]:
     """The inputs and outputs of the files, for other people's programs."""
-    names = {"onnxruntime": ONNX_FILE, "paddle": f"{PADDLE_PREFIX}.json"}
+    names = {"onnxruntime": manifest.onnx_file, "paddle": f"{PADDLE_PREFIX}.json"}
     files = " and ".join(name for engine, name in names.items() if engine in manifest.engines)
     if not files:
         return []

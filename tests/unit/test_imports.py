@@ -15,6 +15,7 @@ LEVELS = {
     "_aliases": 0,  # names modules of every level, and imports them when they are asked for
     "process": 1,
     "text": 1,
+    "web": 1,
     "model": 1,
     "data": 2,
     "accel": 3,
@@ -31,7 +32,7 @@ LEVELS = {
 }
 # `train` has not heard of MobileBERT.
 ONLY_LEVEL_0 = {"train"}
-WITHOUT_PADDLE = ("base", "process", "text", "data", "native_engine", "model.config")
+WITHOUT_PADDLE = ("base", "process", "text", "web", "data", "native_engine", "model.config")
 REFERENCE = {"torch", "transformers"}
 
 

@@ -18,8 +18,8 @@ TARGETS: dict[str, Target] = {
 
 
 def formats() -> list[str]:
-    """The values of ``--format``."""
-    return [*TARGETS, "all"]
+    """The values of ``--format``; ``"web"`` is ONNX with a page around it (``hub_layout``)."""
+    return [*TARGETS, "web", "all"]
 
 
 def quantizations() -> list[str]:

@@ -70,9 +70,10 @@ def load(
         raise InputError(
             f"{source.folder}: was not exported for {name} (only for {available}); export again with {chosen.made_with}"
         )
-    for file in chosen.weight_files:
+    for file in chosen.weights_in(manifest):
         regular(source.folder / file)
-    loaded = chosen(source.folder, manifest.head, manifest.outputs, EngineOptions(threads, precision))
+    options = EngineOptions(threads, precision, manifest.onnx_file)
+    loaded = chosen(source.folder, manifest.head, manifest.outputs, options)
     loaded.config = source.config
     return loaded
 
