@@ -33,7 +33,7 @@ def parse_args() -> argparse.Namespace:
     group = parser.add_argument_group("what to make")
     group.add_argument(
         "--format", choices=formats(), default="onnx",
-        help="web: a folder with a page, for any server of files; all: all formats, and the checkpoint itself for dygraph",
+        help="web: a page that any server of files serves; all: all others, and the checkpoint itself for dygraph",
     )  # fmt: skip
     group.add_argument(
         "--layout", choices=hub_layout.LAYOUTS, default="flat",

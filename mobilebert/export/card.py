@@ -38,7 +38,7 @@ def write(folder: Path, out: Path, manifest: Manifest, checkpoint: Checkpoint, p
     config = checkpoint.config
     takes_pairs = reading_settings(config, manifest.head).takes_pairs
     labels = config.id2label.values()
-    files = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in (MANIFEST, CARD)]
     lines = [
         f"# {checkpoint.folder.name}, exported",
         "",
@@ -50,9 +50,8 @@ def write(folder: Path, out: Path, manifest: Manifest, checkpoint: Checkpoint, p
     ]
     if "onnxruntime" in manifest.engines:
         operators = "the ONNX standard's operators only" if manifest.portable else "with ONNX Runtime's own operators"
-        lines.append(
-            f"- {manifest.onnx_file}: opset {manifest.opset}, {operators}; {_PRECISIONS[manifest.quantization]}."
-        )
+        precision = _PRECISIONS[manifest.quantization]
+        lines.append(f"- {manifest.onnx_file}: opset {manifest.opset}, {operators}; {precision}.")
         reads = "does not read" if manifest.quantization == "int8" else "reads"
         lines.append(f"- OpenVINO {reads} {manifest.onnx_file}.")
     lines += [
@@ -64,11 +63,7 @@ def write(folder: Path, out: Path, manifest: Manifest, checkpoint: Checkpoint, p
         "",
         "| file | MB |",
         "| --- | --- |",
-        *(
-            f"| {name} | {path.stat().st_size / 1e6:.2f} |"
-            for name, path in files.items()
-            if path.name not in (MANIFEST, CARD)
-        ),
+        *(f"| {path.relative_to(folder)} | {path.stat().st_size / 1e6:.2f} |" for path in files),
         "",
         "Largest error against the unfolded model in float64, relative to the largest output, over four batches:",
         "",

@@ -1,6 +1,6 @@
 """What runs in a browser: the page of the demo, and the module that answers where no server does.
 
-page.html, page.css, page.js, icon.svg    the page, served by demo/app.py or lying in a folder of `export.py --format web`
+page.html, page.css, page.js, icon.svg    the page: of demo/app.py, or in a folder of `export.py --format web`
 mobilebert.mjs, wordpiece.mjs, words.mjs  `Predictor` over transformers.js, in Node and in the browser
 local.mjs, worker.mjs                     the model behind the page of such a folder
 package.json, package-lock.json           what comes from npm, with digests; see ``packages``

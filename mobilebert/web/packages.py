@@ -25,18 +25,18 @@ _TIMEOUT_S = 900
 _MIT = """\
 Copyright (c) Microsoft Corporation. Notices of what it is built of: ThirdPartyNotices.txt in its repository.
 
-Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated documentation
-files (the "Software"), to deal in the Software without restriction, including without limitation the rights to use, copy,
-modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and to permit persons to whom the
-Software is furnished to do so, subject to the following conditions:
+Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated
+documentation files (the "Software"), to deal in the Software without restriction, including without limitation the
+rights to use, copy, modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and to permit
+persons to whom the Software is furnished to do so, subject to the following conditions:
 
 The above copyright notice and this permission notice shall be included in all copies or substantial portions of the
 Software.
 
 THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE
 WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR
-COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE,
-ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
+COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR
+OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
 """
 
 
@@ -55,9 +55,7 @@ def fetch() -> Path:
         return kept
     npm = shutil.which("npm")
     if npm is None:
-        raise InputError(
-            "`format=web` takes transformers.js from npm, which is not installed (Debian, Ubuntu: apt install npm)"
-        )
+        raise InputError("`format=web` takes transformers.js from npm; install it (Debian and Ubuntu: apt install npm)")
     with atomic_folder(kept) as folder:
         installed = folder / "installed"
         installed.mkdir()
@@ -81,11 +79,10 @@ def _install(npm: str, folder: Path) -> None:
             command, cwd=folder, env=environment, capture_output=True, text=True, check=True, timeout=_TIMEOUT_S
         )
     except subprocess.CalledProcessError as error:
-        raise InputError(
-            f"npm could not install what the page needs ({_reason(error.stderr)}); is there a network?"
-        ) from None
+        reason = _reason(error.stderr)
+        raise InputError(f"npm cannot install what the page needs ({reason}); is there a network?") from None
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise InputError(f"npm could not install what the page needs ({first_line(error)})") from None
+        raise InputError(f"npm cannot install what the page needs ({first_line(error)})") from None
 
 
 def _reason(printed: str) -> str:
