@@ -165,7 +165,7 @@ function showExamples(model) {
 }
 
 function showLength() {
-  const length = characters($("passage").value);
+  const length = limits.passage ? characters($("passage").value) : 0; // none before the models are known
   $("passage-note").textContent = length ? `${grouped(length)} of at most ${grouped(limits.passage)} characters` : "";
 }
 
@@ -198,6 +198,7 @@ function problem(values) {
 
 async function ask() {
   const model = selected();
+  if (!model) return; // not known yet
   const values = Object.fromEntries(FIELDS[task].map((field) => [field, $(field).value]));
   if (task === CLASSIFICATION && model.takes_pairs === false) values.pair = "";
   const wrong = problem(values);

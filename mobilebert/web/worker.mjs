@@ -2,7 +2,6 @@
 // this file; without cross-origin isolation (two headers of the server) WebAssembly has one thread.
 
 import { load } from "./mobilebert.mjs";
-import * as transformers from "./transformers.min.js";
 
 const HERE = new URL(".", import.meta.url).href;
 const RUNTIME = "ort-wasm-simd-threaded"; // without WebGPU: half the size of what transformers.js takes by itself
@@ -10,17 +9,22 @@ const FILE = "onnx/model_quantized.onnx";
 const LIMITS = { passage: 100_000, question: 1_000, text: 10_000 }; // characters, as of the demo's server
 const TOP_K = 4; // answers shown
 
-const { env } = transformers;
-env.allowRemoteModels = false;
-env.allowLocalModels = true;
-env.localModelPath = new URL(HERE).pathname; // of an address with its host only the model is found, not its tokenizer
-env.useBrowserCache = false; // which would keep a model that has been replaced
-env.useWasmCache = false;
-env.backends.onnx.wasm.wasmPaths = { mjs: `${HERE}${RUNTIME}.mjs`, wasm: `${HERE}${RUNTIME}.wasm` };
+/** transformers.js, told to fetch nothing from elsewhere. It is large: requests are heard before it is there. */
+async function start() {
+  const transformers = await import("./transformers.min.js");
+  const { env } = transformers;
+  env.allowRemoteModels = false;
+  env.allowLocalModels = true;
+  env.localModelPath = new URL(HERE).pathname; // of an address with its host only the model is found, not its tokenizer
+  env.useBrowserCache = false; // which would keep a model that has been replaced
+  env.useWasmCache = false;
+  env.backends.onnx.wasm.wasmPaths = { mjs: `${HERE}${RUNTIME}.mjs`, wasm: `${HERE}${RUNTIME}.wasm` };
+  return load(transformers, ".", { dtype: "q8" });
+}
 
 const json = async (name) => (await fetch(new URL(name, HERE))).json();
 const files = Promise.all([json("config.json"), json("export.json")]);
-const model = load(transformers, ".", { dtype: "q8" });
+const model = start();
 model.catch(() => {}); // said when it is asked
 const aborted = new Set();
 let last = Promise.resolve(); // requests are answered one by one
