@@ -88,10 +88,10 @@ def test_a_damaged_file_is_refused(checkpoint, tmp_path):
     with open(tmp_path / "hub" / "onnx" / "model.onnx", "r+b") as file:
         file.seek(1000)
         file.write(b"\x00\x01\x02\x03")
-    with pytest.raises(InputError, match="onnx/model.onnx: has another sha256"):
+    with pytest.raises(InputError, match=r"onnx/model\.onnx: has another sha256"):
         Predictor(tmp_path / "hub")
     (tmp_path / "hub" / "mobilebert.mjs").write_text("")
-    with pytest.raises(InputError, match="has another sha256|bytes instead of"):
+    with pytest.raises(InputError, match=r"has another sha256|bytes instead of"):
         digests.check_all(tmp_path / "hub")
 
 
@@ -100,7 +100,7 @@ def test_only_an_export_is_replaced(checkpoint, tmp_path):
     export(plan)
     export(plan)
     (tmp_path / "hub" / "onnx" / "mine.txt").write_text("mine")
-    with pytest.raises(InputError, match="holds onnx/mine.txt, which no export wrote"):
+    with pytest.raises(InputError, match=r"holds onnx/mine\.txt, which no export wrote"):
         export(plan)
 
 
