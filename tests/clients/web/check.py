@@ -208,11 +208,6 @@ class Check:
             found = page.evaluate(ANSWER, self.rows)
             page.evaluate(LOAD, {"folder": "big-reader-hub", "dtype": dtype})
             ratio = common.ratio(lambda: page.evaluate(ONE_ROW), self.work, "big-reader", float)
-            note = ""
-            if dtype is None:
-                page.evaluate(LOAD, {"folder": "big-reader-hub-int8", "dtype": dtype})
-                static = common.ratio(lambda: page.evaluate(ONE_ROW), self.work, "big-reader", float)
-                note = f"with ranges from calibration instead: time {static:.2f}"
         expected, close = (self.rows, CLOSE_FLOAT32) if dtype else (self.int8_rows, CLOSE)
         self.report(
             "transformers.js (Chromium)",
@@ -221,7 +216,6 @@ class Check:
             len(found),
             ratio=ratio,
             megabytes=(self.exports / "big-reader-hub" / "onnx" / files[0]).stat().st_size / 1e6,
-            note=note,
         )
         if dtype is None and self.equal_answers(found, self.rows, close) == len(found):
             raise AssertionError("int8 and float32 cannot be told apart")
