@@ -21,7 +21,7 @@ const TOKENS_PER_RUN = 1024; // padding included
 const HEADS = {
   ForQuestionAnswering: ["question-answering", "AutoModelForQuestionAnswering"],
   ForSequenceClassification: ["sequence-classification", "AutoModelForSequenceClassification"],
-  ForTokenClassification: ["token-classification", "AutoModelForTokenClassification"],
+  ForTokenClassification: ["token-classification", "AutoModel"], // its own class knows no MobileBERT (4.3.2)
 };
 const DEFAULTS = {
   maxSeqLength: 384,
