@@ -2,7 +2,7 @@
 //
 //   import * as transformers from "@huggingface/transformers";
 //   import { load } from "./mobilebert.mjs";
-//   const model = await load(transformers, "outputs/squad-hub");    // { dtype: "q8" } and other options of transformers.js
+//   const model = await load(transformers, "outputs/squad-hub");    // and { dtype: "q8" } or the like
 //   const [answer] = await model.answer(question, passage);         // { text, start, end, probability, score }
 //   const { label } = await model.classify("A joy to watch.");
 //
@@ -48,7 +48,10 @@ export async function load(transformers, folder, options = {}) {
   const config = await transformers.AutoConfig.from_pretrained(folder, options);
   const architecture = config.architectures?.[0] ?? "";
   const found = Object.keys(HEADS).find((suffix) => architecture.endsWith(suffix));
-  if (!found) throw new Error(`${folder}: architectures says ${architecture || "nothing"}; expected ${Object.keys(HEADS).join(", ")}`);
+  if (!found) {
+    const known = Object.keys(HEADS).join(", ");
+    throw new Error(`${folder}: architectures says ${architecture || "nothing"}; expected one that ends with ${known}`);
+  }
   const [head, automatic] = HEADS[found];
   const [tokenizer, network] = await Promise.all([
     transformers.AutoTokenizer.from_pretrained(folder, options),
@@ -81,7 +84,8 @@ export class Model {
       if (own in DEFAULTS) this.rules[own] = value;
     }
     const exported = tokenizer.config.model_max_length; // what export.py was told, or a number beyond all models
-    this.rules.maxSeqLength = Math.min(exported > 0 && exported <= this.positions ? exported : this.rules.maxSeqLength, this.positions);
+    if (exported > 0 && exported <= this.positions) this.rules.maxSeqLength = exported;
+    this.rules.maxSeqLength = Math.min(this.rules.maxSeqLength, this.positions);
   }
 
   /** The answers of `read`, best first. */
@@ -175,7 +179,7 @@ export class Model {
     if (this.head !== head) throw new Error(`this model's head is ${this.head}; only ${head} ${purpose}`);
   }
 
-  /** What a call says, and the rest as the folder has it. A stride that nobody asked for is a third of a row at most. */
+  /** What a call says, the rest as the folder has it. A stride that nobody asked for is a third of a row at most. */
   #settings(options) {
     const unknown = Object.keys(options).find((name) => !(name in DEFAULTS));
     if (unknown) throw new Error(`${unknown}: no option; expected ${Object.keys(DEFAULTS).join(", ")}`);
@@ -189,7 +193,7 @@ export class Model {
     return rules;
   }
 
-  /** [CLS] question [SEP] context [SEP], as often as it takes; `places` of the context's tokens, null of all others. */
+  /** [CLS] question [SEP] context [SEP], as often as it takes; `places` of the context's tokens, null of others. */
   #windows(question, passage, { maxSeqLength, docStride }) {
     const asked = this.tokenizer.encode(question).ids;
     const { ids, places } = this.tokenizer.encode(passage);
@@ -329,7 +333,8 @@ function answersOf({ spans, best }, passage, size, wholeWords) {
   for (const span of spans) {
     const [start, end] = placeOf(span);
     // Neighbouring windows offer a place twice: the better one stays.
-    if (!found.has(`${start} ${end}`)) found.set(`${start} ${end}`, { start, end, score: span.startLogit + span.endLogit });
+    const key = `${start} ${end}`;
+    if (!found.has(key)) found.set(key, { start, end, score: span.startLogit + span.endLogit });
   }
   const kept = [...found.values()].filter(({ start }, index) => index < size || start < 0);
   const shares = softmax(kept.map(({ score }) => score));

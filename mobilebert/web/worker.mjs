@@ -1,4 +1,4 @@
-// The model of a folder that `export.py --format web` wrote, and what page.js asks of it. All that is fetched lies beside
+// The model of a folder that `export.py --format web` wrote, and what page.js asks of it. What is fetched lies beside
 // this file; without cross-origin isolation (two headers of the server) WebAssembly has one thread.
 
 import { load } from "./mobilebert.mjs";
@@ -36,8 +36,9 @@ const ANSWERS = {
   "api/models": async (values, name) => ({ models: [describe(...(await files), name)], limits: LIMITS }),
   "api/answer": async ({ question, passage, allow_no_answer: allowNoAnswer }) => {
     const reading = await (await model).read(question, passage, { topK: TOP_K, allowNoAnswer, wholeWords: true });
-    const inPoints = ({ start, end, ...rest }) => ({ ...rest, start: points(passage, start), end: points(passage, end) });
-    const windows = reading.windows.map((bounds) => bounds.map((place) => points(passage, place)));
+    const place = (bound) => points(passage, bound);
+    const inPoints = ({ start, end, ...rest }) => ({ ...rest, start: place(start), end: place(end) });
+    const windows = reading.windows.map((bounds) => bounds.map(place));
     return { answers: reading.answers.map(inPoints), null_odds: reading.nullOdds, windows };
   },
   "api/classify": async ({ text, pair }) => {
@@ -47,8 +48,8 @@ const ANSWERS = {
   },
   "api/entities": async ({ document }) => {
     const found = await (await model).entities(document);
-    const inPoints = (entity) => ({ ...entity, start: points(document, entity.start), end: points(document, entity.end) });
-    return { entities: found.map(inPoints) };
+    const place = (bound) => points(document, bound);
+    return { entities: found.map((entity) => ({ ...entity, start: place(entity.start), end: place(entity.end) })) };
   },
 };
 

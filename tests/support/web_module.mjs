@@ -13,7 +13,8 @@ const config = json("config.json");
 const vocabulary = new Map(Object.entries(json("tokenizer.json").model.vocab));
 const tokenizer = { config: json("tokenizer_config.json"), get_vocab: () => vocabulary };
 
-const logit = (id, place, output) => Math.fround(((id * 7919 + place * 104729 + output * 1299709) % 1000003) / 100000 - 5);
+const logit = (id, place, output) =>
+  Math.fround(((id * 7919 + place * 104729 + output * 1299709) % 1000003) / 100000 - 5);
 
 async function run({ input_ids: { data, dims } }) {
   const [rows, tokens] = dims;

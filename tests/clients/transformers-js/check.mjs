@@ -1,4 +1,4 @@
-// transformers.js in Node: its pipelines load the hub's layout without options, and mobilebert.mjs answers as Predictor.
+// transformers.js in Node: pipelines load the hub's layout without options, and mobilebert.mjs answers as Predictor.
 
 import { execFile } from "node:child_process";
 import { readFile, stat } from "node:fs/promises";
@@ -33,7 +33,8 @@ async function countAnswers(model, rows) {
   for (const { question, context, text, start, end, probability } of rows) {
     const [found] = await model.answer(question, context);
     const place = [points(context, found.start), points(context, found.end)];
-    equal += found.text === text && place[0] === start && place[1] === end && Math.abs(found.probability - probability) < CLOSE;
+    const isThere = found.text === text && place[0] === start && place[1] === end;
+    equal += isThere && Math.abs(found.probability - probability) < CLOSE;
   }
   return equal;
 }
@@ -87,7 +88,8 @@ const classifier = await load(transformers, folderOf("classifier-hub"));
 let equal = 0;
 for (const { text, label, scores } of reviews) {
   const found = await classifier.classify(text);
-  equal += found.label === label && Object.keys(scores).every((name) => Math.abs(scores[name] - found.scores[name]) < CLOSE);
+  const isClose = (name) => Math.abs(scores[name] - found.scores[name]) < CLOSE;
+  equal += found.label === label && Object.keys(scores).every(isClose);
 }
 row({ tested: "mobilebert.mjs, classes, float32", equal, total: reviews.length });
 
