@@ -183,7 +183,7 @@ def test_all_formats_are_written_together(checkpoint, tmp_path, toys):
 
 
 def test_without_the_line_they_are_unknown(checkpoint, tmp_path, run_script):
-    with pytest.raises(InputError, match=r"`format=toy`: expected one of onnx, paddle, native, all"):
+    with pytest.raises(InputError, match=r"`format=toy`: expected one of onnx, paddle, native, web, all"):
         ExportPlan(str(checkpoint), tmp_path / "out", format="toy")
     with pytest.raises(InputError, match="engine 'toy': expected one of native, onnxruntime, paddle, dygraph"):
         Predictor(checkpoint, engine="toy")
