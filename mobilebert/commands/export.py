@@ -13,6 +13,7 @@ EXAMPLES = """\
   %(prog)s --model task/squadv1 --out outputs/squad-int8 --quantize int8 --calibration dev-v1.1.json
   %(prog)s --model task/sst2 --out outputs/sst2 --portable
   %(prog)s --model output_ner/best --out outputs/ner-int8 --quantize int8 --calibration dev.conll
+  %(prog)s --model task/sst2 --out outputs/sst2-phone --format litert --quantize dynamic-int8 --max_seq_length 128
 """
 
 
@@ -30,10 +31,12 @@ def parse_args() -> argparse.Namespace:
     group = parser.add_argument_group("what to make")
     group.add_argument(
         "--format", choices=formats(), default="onnx",
-        help="all: both, and the checkpoint itself for dygraph",
+        help="litert: .tflite for phones and browsers; all: the others, and the checkpoint itself for dygraph",
     )  # fmt: skip
     group.add_argument("--portable", action="store_true", help="ONNX with the standard's operators only")
-    group.add_argument("--quantize", choices=quantizations(), help="of the ONNX file; int8 needs --calibration")
+    group.add_argument(
+        "--quantize", choices=quantizations(), help="what fits the format; int8 of ONNX needs --calibration"
+    )
     group.add_argument(
         "--max_seq_length", metavar="TOKENS", type=int, help="tokens (default: 384, or what the model has)"
     )

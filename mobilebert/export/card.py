@@ -6,6 +6,7 @@ from pathlib import Path
 from mobilebert.base.files import write_text
 from mobilebert.data.collate import INPUT_NAMES
 from mobilebert.export.checkpoint import Checkpoint
+from mobilebert.export.litert_card import lines as litert_lines
 from mobilebert.export.program import Output, Program
 from mobilebert.inference.manifest import MANIFEST, ONNX_FILE, PADDLE_PREFIX, Manifest
 from mobilebert.inference.source import reading_settings
@@ -81,6 +82,7 @@ def write(folder: Path, out: Path, manifest: Manifest, checkpoint: Checkpoint, p
                 for precision, values in manifest.metrics.items()
             ),
         ]
+    lines += litert_lines(manifest, checkpoint)
     write_text(folder / CARD, "\n".join(lines) + "\n")
 
 

@@ -10,50 +10,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mobilebert.export.flat_tables import Table, table, to_bytes
-from mobilebert.export.program import (
-    Attention,
-    FirstToken,
-    LayerNorm,
-    Linear,
-    Output,
-    Positions,
-    Scale,
-    Words,
-)
-from mobilebert.export.variant import QuantizedWeight, Variant
+from mobilebert.export.litert_writer import GraphWriter
+from mobilebert.export.program import Attention, FirstToken, LayerNorm, Linear, Output, Positions, Scale, Words
+from mobilebert.export.variant import Variant
+from mobilebert.inference.manifest import LITERT_INPUTS
 
-# Input of the model -> the tensor's name, which is MediaPipe's and the Task Library's; in MediaPipe's usual order.
-INPUTS = {"input_ids": "ids", "token_type_ids": "segment_ids", "attention_mask": "mask"}
-IDENTIFIER = b"TFL3"
-METADATA_NAME = "TFLITE_METADATA"
-_TYPES = {"float32": 0, "float16": 1, "int32": 2, "bool": 6, "int8": 9}
-_RELU = 1
-# Operator -> its number, the kind of its options, and that kind's number in the union.
-_OPERATORS = {
-    "ADD": (0, "AddOptions", 11),
-    "CONCATENATION": (2, "ConcatenationOptions", 10),
-    "DEQUANTIZE": (6, "DequantizeOptions", 38),
-    "EMBEDDING_LOOKUP": (7, None, 0),
-    "FULLY_CONNECTED": (9, "FullyConnectedOptions", 8),
-    "LOGISTIC": (14, None, 0),
-    "MUL": (18, "MulOptions", 21),
-    "RELU": (19, None, 0),
-    "RESHAPE": (22, "ReshapeOptions", 17),
-    "SOFTMAX": (25, "SoftmaxOptions", 9),
-    "TANH": (28, None, 0),
-    "PAD": (34, "PadOptions", 22),
-    "TRANSPOSE": (39, "TransposeOptions", 26),
-    "MEAN": (40, "ReducerOptions", 27),
-    "SUB": (41, "SubOptions", 28),
-    "STRIDED_SLICE": (45, "StridedSliceOptions", 32),
-    "CAST": (53, "CastOptions", 37),
-    "EQUAL": (71, "EqualOptions", 53),
-    "RSQRT": (76, None, 0),
-    "BATCH_MATMUL": (126, "BatchMatMulOptions", 101),
-    "CUMSUM": (128, "CumsumOptions", 102),
-    "GELU": (150, "GeluOptions", 115),
-}
+_RELU = 1  # fused activation
 
 
 def build(variant: Variant, length: int, probability: str | None, describe: Callable[[Sequence[str]], bytes]) -> bytes:
@@ -70,23 +32,13 @@ def build(variant: Variant, length: int, probability: str | None, describe: Call
     return graph.to_bytes(outputs, describe(outputs))
 
 
-class _Graph:
+class _Graph(GraphWriter):
     """Writes a program, operation by operation."""
-
-    def __init__(self, variant: Variant, length: int):
-        self.program, self.variant, self.length = variant.program, variant, length
-        self.buffers: list[Table] = [table("Buffer")]  # the first is of tensors without constants
-        self.tensors: list[Table] = []
-        self.numbers: dict[str, int] = {}  # tensor's name -> its number
-        self.shapes: dict[str, tuple[int, ...]] = {}
-        self.codes: dict[tuple[str, int], int] = {}  # operator and version -> its number in this file
-        self.operators: list[Table] = []
-        self.size = 0
 
     def write(self, probability: str | None) -> list[str]:
         """All operations; gives the outputs' names."""
-        for name in INPUTS.values():
-            self.tensor(name, (1, self.length), "int32", signature=(1, -1))
+        for name in LITERT_INPUTS.values():
+            self.tensor(name, (1, self.length), "int32", shape_signature=(1, -1))
         self.op("RESHAPE", ["ids", self.constant("flat", [-1])], "ids.flat", (self.length,), "int32")
         self.op("RESHAPE", ["segment_ids", "flat"], "segment_ids.flat", (self.length,), "int32")
         self.op("CAST", ["mask"], "mask.float", (1, self.length), in_data_type=2, out_data_type=0)
@@ -101,124 +53,6 @@ class _Graph:
             self.op(probability, outputs[:1], "probability", self.shapes[outputs[0]], **options)
             outputs.insert(0, "probability")
         return outputs
-
-    def to_bytes(self, outputs: list[str], metadata: bytes) -> bytes:
-        """The file."""
-        self.buffers.append(table("Buffer", data=metadata))
-        inputs = list(INPUTS.values())
-        inside, outside = ([self.numbers[name] for name in names] for names in (inputs, outputs))
-        maps = [
-            [table("TensorMap", name=name, tensor_index=self.numbers[name]) for name in names]
-            for names in (inputs, outputs)
-        ]
-        codes = [
-            table(
-                "OperatorCode", deprecated_builtin_code=min(_OPERATORS[name][0], 127), version=version,
-                builtin_code=_OPERATORS[name][0],
-            )
-            for name, version in self.codes
-        ]  # fmt: skip
-        model = table(
-            "Model",
-            version=3,
-            operator_codes=codes,
-            subgraphs=[
-                table(
-                    "SubGraph", tensors=self.tensors, inputs=inside, outputs=outside, operators=self.operators,
-                    name="main",
-                )
-            ],
-            description="MobileBERT, written by mobilebert-paddle",
-            buffers=self.buffers,
-            metadata=[table("Metadata", name=METADATA_NAME, buffer=len(self.buffers) - 1)],
-            signature_defs=[
-                table(
-                    "SignatureDef", inputs=maps[0], outputs=maps[1], signature_key="serving_default", subgraph_index=0
-                )
-            ],
-        )  # fmt: skip
-        return to_bytes(model, IDENTIFIER, self.size + len(metadata) + 200 * len(self.tensors) + 100_000)
-
-    # -- tensors and operators
-
-    def tensor(self, name: str, shape: tuple[int, ...], dtype: str = "float32", buffer: int = 0, **more) -> str:
-        """Note a tensor; gives its name."""
-        signature = more.pop("signature", None)
-        if signature is not None:
-            more["shape_signature"] = signature
-        self.numbers[name], self.shapes[name] = len(self.tensors), shape
-        self.tensors.append(table("Tensor", shape=shape, type=_TYPES[dtype], buffer=buffer, name=name, **more))
-        return name
-
-    def constant(self, name: str, value: np.ndarray | np.generic | list, **more) -> str:
-        """Keep a constant, once; a list is int32. Gives its name."""
-        if name not in self.numbers:
-            array = np.array(value, np.int32) if isinstance(value, list) else np.asarray(value)
-            self.buffers.append(table("Buffer", data=array.tobytes()))
-            self.size += array.nbytes
-            self.tensor(name, array.shape, str(array.dtype), len(self.buffers) - 1, **more)
-        return name
-
-    def op(
-        self,
-        name: str,
-        inputs: Sequence[str],
-        output: str,
-        shape: tuple[int, ...],
-        dtype: str = "float32",
-        version: int = 1,
-        **options,
-    ) -> str:
-        """Append an operator; gives its output's name."""
-        _, kind, number = _OPERATORS[name]
-        self.tensor(output, shape, dtype)
-        fields = {
-            "opcode_index": self.codes.setdefault((name, version), len(self.codes)),
-            "inputs": [self.numbers[given] for given in inputs],
-            "outputs": [self.numbers[output]],
-        }
-        if kind is not None:
-            fields |= {"builtin_options_type": number, "builtin_options": table(kind, **options)}
-        self.operators.append(Table("Operator", fields))
-        return output
-
-    def weight(self, name: str, transposed: bool = False) -> str:
-        """A weight in float32, or as float16 that is widened when the model is loaded."""
-        value = self.program.weights[name]
-        value = value.T if transposed else value
-        if not (self.variant.half_weights and value.ndim == 2 and np.abs(value).max() < np.finfo(np.float16).max):
-            return self.constant(name, value.astype(np.float32))
-        if name not in self.numbers:
-            self.constant(f"{name}.half", value.astype(np.float16))
-            self.op("DEQUANTIZE", [f"{name}.half"], name, value.shape, version=3)
-        return name
-
-    def int8(self, name: str, values: np.ndarray, stored: QuantizedWeight) -> str:
-        """An int8 constant with one scale a row."""
-        scale = stored.scale.reshape(-1)
-        zeros = np.zeros(len(scale), np.int64)
-        quantization = table("QuantizationParameters", scale=scale, zero_point=zeros, quantized_dimension=0)
-        return self.constant(name, values, quantization=quantization)
-
-    def rows(self, name: str, ids: str, output: str) -> str:
-        """Rows of an embedding table, int8 or float32: [S] -> [S, width]."""
-        shape = (self.length, self.program.weights[name].shape[1])
-        stored = self.variant.quantization.tables.get(name)
-        if stored is None:
-            return self.op("EMBEDDING_LOOKUP", [ids, self.constant(name, self.program.weights[name].astype(np.float32))], output, shape)
-        return self.op("EMBEDDING_LOOKUP", [ids, self.int8(name, stored.values, stored)], output, shape, version=4)
-
-    def reshape(self, value: str, new_shape: list[int], output: str, shape: tuple[int, ...]) -> str:
-        """With -1 in the place of what depends on S."""
-        name = self.constant(f"shape.{'x'.join(map(str, new_shape))}", new_shape)
-        return self.op("RESHAPE", [value, name], output, shape, new_shape=new_shape)
-
-    def slice(self, value: str, begin: list[int], end: list[int], end_mask: int, output: str, shape: tuple[int, ...]) -> str:
-        """Rows and columns from ``begin`` to ``end``; where ``end_mask`` has an axis' bit, to its end."""
-        limits = [self.constant(f"at.{'.'.join(map(str, at))}", at) for at in (begin, end, [1] * len(begin))]
-        return self.op("STRIDED_SLICE", [value, *limits], output, shape, end_mask=end_mask, begin_mask=0)
-
-    # -- operations
 
     def write_words(self, op: Words) -> None:
         width = self.program.weights[op.table].shape[1]
@@ -252,15 +86,14 @@ class _Graph:
         value = op.output if fused or not steps else f"{op.output}.product"
         stored = self.variant.quantization.weights.get(op.weight)
         if stored is None:
-            weight, version = self.weight(op.weight, transposed=True), 1
+            weight, version = self.matrix(op.weight), 1
         else:
             # One scale a column; a runtime that knows version 1 only would take the first scale for all.
             weight, version = self.int8(op.weight, np.ascontiguousarray(stored.values.T), stored), 12
-        bias = op.bias
-        if bias is None:
+        if op.bias is None:
             bias = self.constant(f"zeros.{columns}", np.zeros(columns, np.float32))
         else:
-            bias = self.constant(bias, self.program.weights[bias].astype(np.float32))
+            bias = self.vector(op.bias)
         self.op(
             "FULLY_CONNECTED", [op.input, weight, bias], value, shape, version=version,
             fused_activation_function=_RELU if fused else 0, asymmetric_quantize_inputs=stored is not None,
@@ -283,9 +116,6 @@ class _Graph:
         if activation in ("silu", "swish"):
             return self.op("MUL", [value, self.op("LOGISTIC", [value], f"{output}.sigmoid", shape)], output, shape)
         return self.op({"relu": "RELU", "tanh": "TANH", "sigmoid": "LOGISTIC"}[activation], [value], output, shape)
-
-    def vector(self, name: str) -> str:
-        return self.constant(name, self.program.weights[name].astype(np.float32))
 
     def write_scale(self, op: Scale) -> None:
         shape = self.shapes[op.input]
@@ -327,9 +157,16 @@ class _Graph:
         self.op("ADD", [f"{op.output}.scores", "mask.4d"], f"{op.output}.masked", scores)
         self.op("SOFTMAX", [f"{op.output}.masked"], f"{op.output}.probabilities", scores, beta=1.0)
         shape = (1, op.num_heads, rows, width // op.num_heads)
-        self.op("BATCH_MATMUL", [f"{op.output}.probabilities", value], f"{op.output}.heads", shape, adj_x=False, adj_y=False)
+        self.op(
+            "BATCH_MATMUL", [f"{op.output}.probabilities", value], f"{op.output}.heads", shape, adj_x=False, adj_y=False
+        )
         order = self.constant("to_heads", [0, 2, 1, 3])
-        self.op("TRANSPOSE", [f"{op.output}.heads", order], f"{op.output}.4d", (1, rows, op.num_heads, width // op.num_heads))
+        self.op(
+            "TRANSPOSE",
+            [f"{op.output}.heads", order],
+            f"{op.output}.4d",
+            (1, rows, op.num_heads, width // op.num_heads),
+        )
         self.reshape(f"{op.output}.4d", [-1, width], op.output, (rows, width))
 
     def write_firsttoken(self, op: FirstToken) -> None:

@@ -1,7 +1,7 @@
 """What a LiteRT file says of itself: for MediaPipe Tasks' TextClassifier and the TF Lite Task Library.
 
-Both want a BERT's three inputs named, the tokenizer's vocabulary and the classes' names inside the file. The names stand in
-a FlatBuffer among the model's buffers; the texts are a zip behind the model, stored as they are.
+Both want a BERT's three inputs named, the tokenizer's vocabulary and the classes' names inside the file. The names
+stand in a FlatBuffer among the model's buffers; the texts are a zip behind the model, stored as they are.
 
 Source: mediapipe/tasks/metadata/metadata_schema.fbs.
 """
@@ -9,10 +9,15 @@ Source: mediapipe/tasks/metadata/metadata_schema.fbs.
 import io
 import zipfile
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from mobilebert import __version__
-from mobilebert.export.flat_tables import Table, table, to_bytes
-from mobilebert.export.litert_graph import INPUTS
+from mobilebert.base.errors import InputError
+from mobilebert.export.litert_tables import Table, table, to_bytes
+from mobilebert.inference.manifest import LITERT_INPUTS
+
+if TYPE_CHECKING:
+    from mobilebert.export.checkpoint import Checkpoint
 
 IDENTIFIER = b"M001"
 VOCABULARY, LABELS = "vocab.txt", "labels.txt"
@@ -33,15 +38,40 @@ _OUTPUTS = {
 }
 
 
-def metadata(name: str, head: str, outputs: Sequence[str], per_class: bool) -> bytes:
-    """The FlatBuffer.
+def probability(checkpoint: "Checkpoint") -> str | None:
+    """The operator that makes probabilities of a classifier's logits; None where they are none."""
+    config = checkpoint.config
+    is_number = config.problem_type == "regression" or (config.problem_type is None and config.num_labels == 1)
+    if checkpoint.head != "sequence-classification" or is_number:
+        return None
+    return "LOGISTIC" if config.problem_type == "multi_label_classification" else "SOFTMAX"
 
-    Args:
-        name: of the model.
-        head: a key of ``HEAD_CLASSES``.
-        outputs: names of the outputs, in order.
-        per_class: the last axis of each output is classes.
+
+def files(checkpoint: "Checkpoint") -> dict[str, list[str]]:
+    """The lines of the files behind the model: every token by its id, and the classes where there are some.
+
+    Raises:
+        InputError: one of them is more than a line.
     """
+    ids = checkpoint.tokenizer.get_vocab()
+    vocabulary = [""] * (max(ids.values()) + 1)
+    for token, number in ids.items():
+        vocabulary[number] = token
+    found = {VOCABULARY: vocabulary}
+    if checkpoint.head != "question-answering":
+        found[LABELS] = list(checkpoint.config.id2label.values())
+    for name, lines in found.items():
+        for line in lines:
+            if "\n" in line or "\r" in line:
+                raise InputError(
+                    f"{checkpoint.folder}: {line!r} has a line break, which {name} in a LiteRT file cannot"
+                )
+    return found
+
+
+def metadata(checkpoint: "Checkpoint", outputs: Sequence[str]) -> bytes:
+    """The FlatBuffer for outputs of these names, in order."""
+    name, head = checkpoint.folder.name, checkpoint.head
     labels = [table("AssociatedFile", name=LABELS, description="The classes, a line each.", type=_AXIS_LABELS)]
     vocabulary = table("AssociatedFile", name=VOCABULARY, description="The tokens, a line each.", type=_VOCABULARY)
     unit = table(
@@ -50,9 +80,10 @@ def metadata(name: str, head: str, outputs: Sequence[str], per_class: bool) -> b
     subgraph = table(
         "SubGraphMetadata",
         name=head,
-        input_tensor_metadata=[_tensor(name, _INPUTS[name]) for name in INPUTS.values()],
+        input_tensor_metadata=[_tensor(name, _INPUTS[name]) for name in LITERT_INPUTS.values()],
         output_tensor_metadata=[
-            _tensor(name, _OUTPUTS[name], **({"associated_files": labels} if per_class else {})) for name in outputs
+            _tensor(name, _OUTPUTS[name], **({} if head == "question-answering" else {"associated_files": labels}))
+            for name in outputs
         ],
         input_process_units=[unit],
     )

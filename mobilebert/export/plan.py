@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mobilebert.base.errors import InputError
 from mobilebert.export.folder import check_replaceable
-from mobilebert.export.targets import TARGETS, Target, formats, quantizations
+from mobilebert.export.targets import ALONE, TARGETS, Target, formats, quantizations
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,8 @@ class ExportPlan:
     Attributes:
         model: a checkpoint's folder or hub name.
         out: the folder to make.
-        format: a key of ``targets.TARGETS``, or ``"all"`` (all of them, and the checkpoint itself for dygraph).
+        format: a key of ``targets.TARGETS``, or ``"all"`` (all but ``targets.ALONE``, and the checkpoint itself for
+            dygraph).
         quantize: ``"int8"``, ``"dynamic-int8"``, ``"fp16"``, ``"bf16"`` or None; of the targets that can.
         calibration: text for int8's ranges, required by ONNX's ``"int8"``.
         evaluation: text with labels to measure on; None takes ``calibration``.
@@ -72,8 +73,9 @@ class ExportPlan:
     @property
     def targets(self) -> list[Target]:
         """The formats to write."""
-        names = TARGETS if self.format == "all" else [self.format]
-        return [TARGETS[name] for name in names if name not in self.without]
+        if self.format != "all":
+            return [TARGETS[self.format]]
+        return [target for name, target in TARGETS.items() if name not in (*ALONE, *self.without)]
 
     @property
     def sources(self) -> Sequence[str]:

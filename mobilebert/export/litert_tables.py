@@ -1,7 +1,7 @@
 """FlatBuffers without generated code: the tables of LiteRT's models and of their metadata that an export writes.
 
-``flatbuffers`` alone is needed, which ONNX Runtime brings. The generated classes of ``ai-edge-litert`` hold the same for
-models, and there are none for metadata that can be installed by itself.
+``flatbuffers`` alone is needed, which ONNX Runtime brings. The generated classes of ``ai-edge-litert`` hold the same
+for models, and there are none for metadata that can be installed by themselves.
 
 Source: tensorflow/compiler/mlir/lite/schema/schema.fbs, mediapipe/tasks/metadata/metadata_schema.fbs.
 """
@@ -22,7 +22,8 @@ _TABLES = {
     "Metadata": "name:str buffer:u32",
     "Tensor": "shape:[i32] type:i8 buffer:u32 name:str quantization:table is_variable:- sparsity:- "
     "shape_signature:[i32] has_rank:bool",
-    "QuantizationParameters": "min:- max:- scale:[f32] zero_point:[i64] details_type:- details:- quantized_dimension:i32",
+    "QuantizationParameters": "min:- max:- scale:[f32] zero_point:[i64] details_type:- details:- "
+    "quantized_dimension:i32",
     "Operator": "opcode_index:u32 inputs:[i32] outputs:[i32] builtin_options_type:u8 builtin_options:table",
     "SignatureDef": "inputs:[table] outputs:[table] signature_key:str reserved:- subgraph_index:u32",
     "TensorMap": "name:str tensor_index:u32",
