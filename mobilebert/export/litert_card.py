@@ -9,23 +9,34 @@ _PRECISIONS = {
     "fp16": "products' weights stored in float16, computed in float32",
     "dynamic-int8": "products and embeddings in int8, activations' ranges measured at run time, the rest in float32",
 }
-# Of MediaPipe 1.2.2's tokenizer; tests/clients/mediapipe runs both with and without the clean-up.
-_CLEAN_UP = [
-    "MediaPipe's tokenizer lower-cases ASCII letters only, keeps accents, zero-width characters and soft hyphens, and",
-    "takes a no-break space for a letter. BERT's does not, so clean texts before:",
-    "",
-    "```js",
-    "const clean = (text) =>",
-    '  text.normalize("NFD").replace(/[\\p{Mn}\\p{Cf}]/gu, "").replace(/\\s/gu, " ").toLowerCase();',
-    "```",
-    "",
-    "```python",
-    "def clean(text):",
-    '    decomposed = unicodedata.normalize("NFD", text)',
-    '    kept = (char for char in decomposed if unicodedata.category(char) not in ("Mn", "Cf"))',
-    '    return "".join(" " if char.isspace() else char for char in kept).lower()',
-    "```",
-]
+# Of MediaPipe 1.2.2's tokenizer; tests/clients/mediapipe runs it with and without the clean-up.
+_CLEAN_UP = """\
+MediaPipe's tokenizer lower-cases ASCII letters only, keeps accents and invisible characters (zero-width ones, soft hyphens,
+controls), and takes a no-break space for a letter; BERT's does none of that. Clean texts before:
+
+```js
+const clean = (text) =>
+  [...text.normalize("NFD").replace(/(?![\\t\\n\\r])[\\p{Mn}\\p{Cc}\\p{Cf}\\p{Co}\\uFFFD]/gu, "").replace(/\\s/gu, " ")]
+    .map((character) => character.toLowerCase())
+    .join("");
+```
+
+```python
+import unicodedata
+
+
+def clean(text):
+    dropped = ("Mn", "Cc", "Cf", "Co")
+    kept = [
+        character
+        for character in unicodedata.normalize("NFD", text)
+        if character in "\\t\\n\\r" or not (unicodedata.category(character) in dropped or character == "\\ufffd")
+    ]
+    return "".join(" " if character.isspace() else character.lower() for character in kept)
+```
+
+What remains: `[SEP]` and other special tokens, written in a text, are letters to MediaPipe.
+""".splitlines()
 
 
 def lines(manifest: Manifest, checkpoint: Checkpoint) -> list[str]:
