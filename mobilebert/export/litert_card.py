@@ -11,8 +11,8 @@ _PRECISIONS = {
 }
 # Of MediaPipe 1.2.2's tokenizer; tests/clients/mediapipe runs it with and without the clean-up.
 _CLEAN_UP = """\
-MediaPipe's tokenizer lower-cases ASCII letters only, keeps accents and invisible characters (zero-width ones, soft hyphens,
-controls), and takes a no-break space for a letter; BERT's does none of that. Clean texts before:
+MediaPipe's tokenizer lower-cases ASCII letters only, keeps accents and invisible characters (zero-width ones, soft
+hyphens, controls), and takes a no-break space for a letter; BERT's does none of that. Clean texts before:
 
 ```js
 const clean = (text) =>

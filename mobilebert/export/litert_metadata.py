@@ -64,7 +64,7 @@ def files(checkpoint: "Checkpoint") -> dict[str, list[str]]:
         for line in lines:
             if "\n" in line or "\r" in line:
                 raise InputError(
-                    f"{checkpoint.folder}: {line!r} has a line break, which {name} in a LiteRT file cannot"
+                    f"{checkpoint.folder}: {line!r} has a line break, which {name} in the file cannot have"
                 )
     return found
 

@@ -38,7 +38,7 @@ _OPERATORS = {
     "RSQRT": (76, None, 0),
     "BATCH_MATMUL": (126, "BatchMatMulOptions", 101),
     "CUMSUM": (128, "CumsumOptions", 102),
-    "GELU": (150, "GeluOptions", 115),
+    "GELU": (150, "GeluOptions", 116),
 }
 
 
