@@ -11,6 +11,7 @@ import os
 import shlex
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from mobilebert.data.qa.squad_json import read_squad
 
 ROOT = Path(__file__).parents[2]
 CLIENTS = Path(__file__).parent
+LITERT = ROOT / ".venv-clients" / "litert" / "bin" / "python"
 BASELINES = ("big-reader-onnx --model big-reader", "big-classifier-onnx --model big-classifier")
 REVIEWS = 600
 
@@ -121,7 +123,11 @@ def export(work: Path, line: str) -> None:
         if flag in flags:
             flags[flags.index(flag) + 1] = str(place / flags[flags.index(flag) + 1])
     folder.parent.mkdir(exist_ok=True)
-    call(sys.executable, "export.py", *flags, "--out", folder, "--force")
+    if "litert" in flags:  # whose library, which checks the file, is in its client's environment only; ours goes before
+        python, settings = LITERT, {"PYTHONPATH": sysconfig.get_path("purelib")}
+    else:
+        python, settings = sys.executable, {}
+    call(python, "export.py", *flags, "--out", folder, "--force", **settings)
     note.write_text(line, encoding="utf-8")
 
 
