@@ -66,7 +66,9 @@ def main() -> None:
         )
         close = sum(abs(one.score - row["score"]) < CLOSE for one, row in zip(got, rows, strict=True))
         # The control: what float32 gets all of, fewer bits must not, or nothing is compared.
-        if (close == len(rows)) != (title == "float32") or equal < (1 if title == "float32" else LEAST_INT8) * len(rows):
+        if (close == len(rows)) != (title == "float32") or equal < (1 if title == "float32" else LEAST_INT8) * len(
+            rows
+        ):
             failed.append(f"{title}: {equal} answers and {close} scores of {len(rows)} are equal")
         big = work / "exports" / f"big-{name}" / "model.tflite"
         interpreter, row = row_of_128(big)

@@ -75,7 +75,9 @@ def main() -> None:
                 # The first is the control: the clean-up has something to do.
                 require(counts[0] < 0.1 * len(rows) and counts[1] == len(rows), f"uncleaned and cleaned: {counts}")
             else:
-                require(LEAST_INT8 * len(rows) <= equal and close < len(rows), f"{title}: {equal} labels, {close} close")
+                require(
+                    LEAST_INT8 * len(rows) <= equal and close < len(rows), f"{title}: {equal} labels, {close} close"
+                )
         with open_classifier(exports / f"big-{name}") as classifier:
             ratio = common.ratio(lambda classifier=classifier: classifier.classify(LONG), work, "big-classifier")
         common.report(
