@@ -39,8 +39,6 @@ DECORATED = str.maketrans({"e": "e\u0301", "o": "\u00f6", "A": "\u00c0", "a": "a
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
-    extensions_map = {**http.server.SimpleHTTPRequestHandler.extensions_map, ".wasm": "application/wasm"}
-
     def log_message(self, *_: object) -> None:
         pass
 
