@@ -9,6 +9,7 @@ _PRECISIONS = {
     "fp16": "products' weights stored in float16, computed in float32",
     "dynamic-int8": "products and embeddings in int8, activations' ranges measured at run time, the rest in float32",
 }
+_LIBRARY_LENGTH = 384  # tokens that the TF Lite Task Library reads
 # Of MediaPipe 1.2.2's tokenizer; tests/clients/mediapipe runs it with and without the clean-up.
 _CLEAN_UP = """\
 MediaPipe's tokenizer lower-cases ASCII letters only, keeps accents and invisible characters (zero-width ones, soft
@@ -59,7 +60,10 @@ def lines(manifest: Manifest, checkpoint: Checkpoint) -> list[str]:
         "- vocab.txt and the classes are inside, as the metadata of TF Lite says it.",
     ]
     if manifest.head == "question-answering":
-        found.append("- Laid out as the TF Lite Task Library's BertQuestionAnswerer wants it, which reads 384 tokens.")
+        where = (
+            "as it is" if length == _LIBRARY_LENGTH else f"where it is exported with --max_seq_length {_LIBRARY_LENGTH}"
+        )
+        found.append(f"- The TF Lite Task Library's BertQuestionAnswerer takes it {where}.")
     if manifest.head != "sequence-classification":
         return found
     found += [
@@ -68,9 +72,9 @@ def lines(manifest: Manifest, checkpoint: Checkpoint) -> list[str]:
         + ("are the probabilities, the second the logits." if len(outputs) > 1 else "is the number."),
         "",
     ]
-    if not checkpoint.tokenizer.do_lower_case:
+    if not checkpoint.tokenizer.do_lower_case or checkpoint.tokenizer.strip_accents is False:
         return [
             *found,
-            "MediaPipe's tokenizer lower-cases ASCII letters, which this model's does not: tokenize yourself.",
+            "MediaPipe's tokenizer is for models without case and accents, which this one has: tokenize yourself.",
         ]
     return [*found, *_CLEAN_UP]

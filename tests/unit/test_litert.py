@@ -9,6 +9,7 @@ import shutil
 import sys
 import zipfile
 from importlib.util import find_spec
+from pathlib import Path
 from unittest.mock import Mock
 
 import numpy as np
@@ -329,6 +330,22 @@ def test_the_cards_clean_up_changes_nothing_for_us(exports):
     assert [tokenizer.tokenize(clean(text)) for text in texts] == [tokenizer.tokenize(text) for text in texts]
     assert sum(clean(text) != text for text in texts) > 30
     assert clean("Caf\u00e9\u00a0so\u00adft\u200b \u03a3") == "cafe soft \u03c3"
+
+
+def test_the_page_in_the_documents_cleans_as_the_card_does(exports):
+    card = (exports["sequence-classification"] / "README.md").read_text().split("```js\n")[1].split("```")[0]
+    documented = (Path(__file__).parents[2] / "docs" / "phones.md").read_text()
+    assert "".join(f"  {line}\n" for line in card.splitlines()) in documented
+
+
+def test_a_model_with_case_is_not_cleaned(monkeypatch, tmp_path):
+    litert.stand_in(monkeypatch)
+    head = "sequence-classification"
+    save_checkpoint(tmp_path / head, head, num_hidden_layers=1)
+    tokenizer = MobileBertTokenizer.from_pretrained(tmp_path / head, do_lower_case=False)
+    tokenizer.save_pretrained(tmp_path / head)
+    card = (exported(tmp_path, tmp_path / "out", head) / "README.md").read_text()
+    assert "tokenize yourself" in card and "def clean" not in card
 
 
 def test_the_card_names_inputs_outputs_and_who_reads_it(exports):
