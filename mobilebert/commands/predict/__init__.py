@@ -187,7 +187,7 @@ def _check(args: argparse.Namespace) -> None:
 def main() -> None:
     """Parse, and do what was asked."""
     args = parse_args()
-    os.environ.setdefault("MOBILEBERT_QUIET", "1")  # the line about threads is for training
+    os.environ.setdefault("MOBILEBERT_QUIET", "setup")  # the line about threads is for training
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a character
 
