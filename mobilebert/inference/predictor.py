@@ -119,6 +119,7 @@ class Predictor:
         verify: bool = False,
     ):
         self.source = source = read_source(folder)
+        source.warn()
         if verify:
             digests.check_all(source.folder)
         self.folder, self.config = source.folder, source.config

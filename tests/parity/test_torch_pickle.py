@@ -102,20 +102,23 @@ def test_a_view_of_what_is_not_there_is_refused(lie, tmp_path):
 
 @pytest.mark.parametrize("change", [b"\x81", b"\x92", b"R", b"b"])
 def test_a_pickle_changes_nothing_of_ours(change, tmp_path):
-    """GLOBAL torch._utils._rebuild_parameter, then NEWOBJ, NEWOBJ_EX, REDUCE or BUILD of it with what changes things."""
-    program = b"\x80\x02ctorch._utils\n_rebuild_parameter\n" + {
-        b"\x81": b")\x81.",
-        b"\x92": b")}\x92.",
-        b"R": b")R.",
-        b"b": b"N}X\t\x00\x00\x00_functionK\x01s\x86b.",
-    }[change]
+    """It names _rebuild_parameter, then comes NEWOBJ, NEWOBJ_EX, REDUCE or BUILD of it."""
+    program = (
+        b"\x80\x02ctorch._utils\n_rebuild_parameter\n"
+        + {
+            b"\x81": b")\x81.",
+            b"\x92": b")}\x92.",
+            b"R": b")R.",
+            b"b": b"N}X\t\x00\x00\x00_functionK\x01s\x86b.",
+        }[change]
+    )
     with zipfile.ZipFile(tmp_path / "x.bin", "w") as archive:
         archive.writestr("x/data.pkl", program)
     before = dict(torch_pickle._PARTS)
     function = before["torch._utils", "_rebuild_parameter"]._function
     with pytest.raises(InputError, match="refused, it is damaged or holds more than tensors"):
         torch_pickle.read(tmp_path / "x.bin")
-    assert torch_pickle._PARTS == before and before["torch._utils", "_rebuild_parameter"]._function is function
+    assert before == torch_pickle._PARTS and before["torch._utils", "_rebuild_parameter"]._function is function
 
 
 @pytest.fixture

@@ -195,7 +195,7 @@ def main() -> None:
     from mobilebert.commands.predict.session import AnsweringSession, ClassifyingSession, EntitySession, Model
     from mobilebert.inference.source import read_source
 
-    source = read_source(args.model)
+    source = read_source(args.model, HEADS[args.command])
     source.require(HEADS[args.command])
     model = Model(source, args.engine, args.threads, args.verify)
     if args.command == "qa" and args.input is not None:

@@ -22,14 +22,6 @@ _TRAININGS = {
     "global_step*": "is DeepSpeed's; merge it with the zero_to_fp32.py that DeepSpeed put beside it",
 }
 
-# Head -> the keys that it alone has, the richest first. `classifier` is missing here: three heads share that name.
-HEAD_KEYS = {
-    "pretraining": ("cls.predictions.bias", "cls.seq_relationship.weight"),
-    "masked-lm": ("cls.predictions.bias",),
-    "next-sentence": ("cls.seq_relationship.weight",),
-    "question-answering": ("qa_outputs.weight",),
-}
-
 
 def detect(folder: Path) -> bool:
     """See ``formats.Format``."""
