@@ -206,7 +206,7 @@ def log_to_console() -> None:
 
 
 def notice(line: str) -> None:
-    """Print on standard error what was set up and how; not with ``MOBILEBERT_QUIET=1`` or ``=setup``, nor in a worker."""
+    """Print on standard error what was set up and how; not with ``MOBILEBERT_QUIET`` 1 or setup, nor in a worker."""
     if os.environ.get("MOBILEBERT_QUIET") != "setup":
         remark(line)
 

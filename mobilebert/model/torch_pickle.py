@@ -54,9 +54,9 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")  # colours of a terminal
 class _Storage(NamedTuple):
     """Where elements are; a tuple, which no pickle can set attributes of."""
 
-    dtype: "np.dtype | _Other"
+    dtype: np.dtype
     key: str
-    count: int
+    length: int
 
 
 class _Tensor(NamedTuple):
@@ -102,7 +102,7 @@ _PARTS: dict[tuple[str, str], Any] = {
     ("torch._utils", "_rebuild_parameter"): _Call(lambda tensor, *_: tensor),
     ("torch._utils", "_rebuild_parameter_with_state"): _Call(lambda tensor, *_: tensor),
     ("torch._utils", "_rebuild_tensor_v3"): _Call(lambda *view: view[6]),
-    ("torch._utils", "_rebuild_qtensor"): _Call(lambda storage, *_: storage.dtype),
+    ("torch._utils", "_rebuild_qtensor"): _Call(lambda other, *_: other),
     **{("torch", name): dtype for name, dtype in _TYPES.items()},
 }
 
@@ -119,9 +119,9 @@ class _Unpickler(pickle.Unpickler):
 
     def persistent_load(self, identity):
         kind, dtype, key, _, count, *view = identity
-        if kind != "storage" or not isinstance(dtype, np.dtype | _Other) or any(view):
+        if kind != "storage" or any(view):
             raise pickle.UnpicklingError(f"it refers to a {kind} outside of itself")
-        return _Storage(dtype, str(key), int(count))
+        return _Storage(dtype, str(key), int(count)) if isinstance(dtype, np.dtype) else dtype
 
 
 def read(path: Path) -> State:
@@ -256,7 +256,7 @@ def _storages(content: Any) -> list[_Storage]:
 def _array(view: _Tensor, data: np.ndarray) -> np.ndarray:
     """A view of the elements of its storage [N]."""
     _, offset, sizes, strides = view
-    if len(data) != view.storage.count or len(sizes) != len(strides) or min((offset, *sizes, *strides)) < 0:
+    if len(data) != view.storage.length or len(sizes) != len(strides) or min((offset, *sizes, *strides)) < 0:
         raise ValueError("a tensor does not fit what it is stored in")
     count = math.prod(sizes)
     if not count:

@@ -177,7 +177,7 @@ def test_a_class_by_name(name, hub_server, repositories, run_script):
 
 
 def test_a_classifier_that_nothing_tells_of_is_asked_for(hub_server):
-    with pytest.raises(InputError, match="classifier weights, but config.json does not say of which head"):
+    with pytest.raises(InputError, match=r"classifier weights, but config\.json does not say of which head"):
         Predictor(UNTOLD)
     assert read_source(UNTOLD, "token-classification").manifest.head == "token-classification"
 

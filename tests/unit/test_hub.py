@@ -150,13 +150,30 @@ def test_a_path_is_not_looked_up_on_the_hub(server, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "weight").mkdir()
     (tmp_path / "file").touch()
-    for path in ("weight/paddle", "./weight", "weight/a/b", "/nowhere", ".."):
-        if not Path(path).is_dir():
-            with pytest.raises(InputError, match="no such folder"):
-                hub.resolve(path, hub.CONFIG_FILES)
+    paths = "weight/paddle weight/a/b /nowhere ./x ../x outputs/foo/bar outputs/foo models/squad task/squadv1 out/x/"
+    for path in (*paths.split(), "output_squad/best", "mine/best", "mine/checkpoint-500", "squad v1", "~/x"):
+        with pytest.raises(InputError, match="no such folder; ") as caught:
+            hub.resolve(path, hub.CONFIG_FILES)
+        assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match="a file, but a folder is expected"):
         hub.resolve("file", hub.CONFIG_FILES)
     assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    "name", ["modelscope/x", "databricks/x", "runwayml/best-mobilebert", "tasksource/x", "savasy/x"]
+)
+def test_names_that_only_begin_like_folders_are_looked_up(name, server):
+    with pytest.raises(InputError, match="no such folder here and no such model on"):
+        hub.resolve(name, hub.CONFIG_FILES)
+    assert server.requests
+
+
+def test_a_name_that_may_be_a_folders_is_told_so_where_there_is_no_network(monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{free_port()}")
+    for name in ("squad", "someone/squad"):
+        with pytest.raises(InputError, match=f"^{name}: no such folder here, and cannot be fetched from http://127"):
+            hub.resolve(name, hub.CONFIG_FILES)
 
 
 def test_an_unknown_model_is_named(server, tmp_path):
