@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mobilebert.base import cli, hub
-from mobilebert.base.errors import InputError
+from mobilebert.base.errors import InputError, one_line
 from mobilebert.data.classify.columns import Columns
 from mobilebert.inference.manifest import MANIFEST, Manifest
 from mobilebert.model.config import CONFIG_NAME, HEAD_CLASSES, MobileBertConfig
@@ -103,9 +103,14 @@ class Source:
 
     def warn(self) -> None:
         """Say on standard error, once a process, what the model's training noted as a ``caution``."""
-        caution = self.config.task_params(self.manifest.head).get("caution")
-        if isinstance(caution, str) and caution.strip():
-            _warn(str(self.folder), caution.strip()[:_LONGEST_CAUTION])
+        if caution := caution_of(self.config, self.manifest.head):
+            _warn(str(self.folder), caution)
+
+
+def caution_of(config: MobileBertConfig, head: str) -> str | None:
+    """What a training noted to be said whenever its model is used."""
+    caution = config.task_params(head).get("caution")
+    return one_line(caution.strip()[:_LONGEST_CAUTION]) if isinstance(caution, str) and caution.strip() else None
 
 
 @functools.lru_cache(maxsize=256)
