@@ -66,8 +66,10 @@ def check(work: Path, client: str, version: str, first: str, exports: dict[str, 
         count = answers_equal if is_reader else classes_equal
         equal = count(load(folder, first), rows)
         wrong = count(with_inputs_swapped(load(folder, first)), rows[:100])
-        more: dict[str, Any] = {"megabytes": (folder / "model.onnx").stat().st_size / 1e6}
-        if big is not None:
+        more: dict[str, Any] = {}
+        if big is None:
+            more["note"] = "the small model alone"
+        else:
             model = work / "exports" / big
             more["megabytes"] = (model / "model.onnx").stat().st_size / 1e6
             more["ratio"] = ratio(run_row(load(model, first)), work, "big-reader" if is_reader else "big-classifier")

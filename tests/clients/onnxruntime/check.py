@@ -10,7 +10,7 @@ import plain
 
 EXPORTS = {
     "answers, float32": ("reader-onnx", "big-reader-onnx", 600),
-    "answers, int8": ("reader-onnx-int8", "big-reader-onnx-int8", 590),
+    "answers, int8": ("reader-onnx-int8", None, 590),
     "answers, dynamic int8": ("reader-onnx-dynamic", None, 590),
     "classes, float32": ("classifier-onnx", "big-classifier-onnx", 600),
 }

@@ -1,4 +1,4 @@
-"""OpenVINO, tokenizers and NumPy alone, with the lines of the card; and whether it reads what the card says it does not."""
+"""OpenVINO, tokenizers and NumPy alone, with the lines of the card; and does it read what the card says it does not?"""
 
 import sys
 from pathlib import Path
