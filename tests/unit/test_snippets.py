@@ -1,4 +1,4 @@
-"""The card's lines for ONNX Runtime alone, pasted and run, say what ``Predictor`` says; the others: ``tests/clients``."""
+"""The card's lines for ONNX Runtime, pasted and run, say what ``Predictor`` says; the others: ``tests/clients``."""
 
 import contextlib
 import io
