@@ -420,7 +420,7 @@ class MobileBertPreTrainedModel(nn.Layer):
         """Load config and weights from a folder, or from the hub where ``name_or_path`` is no folder.
 
         Reads Paddle's ``model.safetensors`` or ``model_state.pdparams``, and PyTorch's ``model.safetensors`` (known by
-        its header) or ``pytorch_model.bin`` (see ``torch_pickle.read_once``). What the checkpoint lacks (a new head) is
+        its header) or ``pytorch_model.bin`` (``torch_pickle``). What the checkpoint lacks (a new head) is
         freshly initialised and listed in ``model.load_report.initialised``.
 
         Args:

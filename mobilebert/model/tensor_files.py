@@ -402,7 +402,7 @@ def read_state(folder: Path) -> tuple[State, str]:
 
     if not has_file(folder, torch_pickle.PICKLE):
         raise InputError(f"{folder}: found neither {SAFETENSORS} nor {PDPARAMS} nor {torch_pickle.PICKLE}")
-    return torch_pickle.read_once(folder), "pt"
+    return torch_pickle.read_folder(folder), "pt"
 
 
 class _TensorUnpickler(pickle.Unpickler):

@@ -9,22 +9,19 @@ before                  five pickles: magic number, version, system, the tensors
 The pickle builds views and containers and nothing else: whatever else it names is refused, never run.
 """
 
-import hashlib
 import math
 import pickle
 import re
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from mobilebert.base import cli, digests
 from mobilebert.base.errors import InputError, first_line
-from mobilebert.base.files import atomic_folder, cache_folder, check_zip
+from mobilebert.base.files import check_zip
 from mobilebert.model import tensor_files
 from mobilebert.model.tensor_files import State
 
@@ -154,10 +151,10 @@ def read(path: Path) -> State:
     return State(tensors, taken_off=taken_off)
 
 
-def read_once(folder: Path) -> State:
-    """Read the ``pytorch_model.bin`` of a checkpoint's folder, from the second time on as safetensors from our cache.
+def read_folder(folder: Path) -> State:
+    """Read the ``pytorch_model.bin`` of a checkpoint's folder, one file or sharded.
 
-    The copy lies in ``~/.cache/mobilebert/checkpoints`` under the SHA-256 of what it was made of, and may be deleted.
+    A copy in safetensors would save nothing: to know that it is one of this file takes longer than reading the file.
 
     Returns:
         Tensors by plain key, all float16, float32 or float64, in PyTorch's layout.
@@ -168,21 +165,6 @@ def read_once(folder: Path) -> State:
     paths, _ = tensor_files.shard_paths(folder, PICKLE)
     if missing := next((path for path in paths if not path.exists()), None):
         raise InputError(f"{missing}: no such file; is the checkpoint complete?")
-    name = hashlib.sha256("".join(map(digests.digest, paths)).encode()).hexdigest()
-    copy = cache_folder() / "checkpoints" / name
-    if tensor_files.has_safetensors(copy):
-        with suppress(InputError):  # damaged: it is made again
-            digests.check(copy, "*", everything=True)
-            return State(tensor_files.read_safetensors(copy)[0])
-    state = read_folder(folder)
-    with suppress(OSError), atomic_folder(copy) as temporary:  # a cache that is full costs time, nothing else
-        tensor_files.save_state(state, temporary, "pt")
-        cli.remark(f"{folder / PICKLE}: converted to safetensors, once; kept in {copy}")
-    return state
-
-
-def read_folder(folder: Path) -> State:
-    """Read ``pytorch_model.bin``, one file or sharded; returns and raises as ``read_once``."""
     state = tensor_files.join_shards(folder, PICKLE, read)
     source = folder / PICKLE if (folder / PICKLE).exists() else folder
     return tensor_files.plain_keys(tensor_files.as_floats(state, "pt", source), source)

@@ -1,7 +1,6 @@
 """PyTorch's pickles without torch: what ``torch.load`` reads of the same files; strangers' are refused, not run."""
 
 import io
-import os
 import pickle
 import subprocess
 import sys
@@ -15,7 +14,7 @@ import torch
 from support.models import torch_model
 
 from mobilebert.base.errors import InputError
-from mobilebert.model import tensor_files, torch_pickle
+from mobilebert.model import torch_pickle
 from mobilebert.model.heads import HEADS
 
 ROOT = Path(__file__).parents[2]
@@ -122,56 +121,26 @@ def test_a_pickle_changes_nothing_of_ours(change, tmp_path):
 
 
 @pytest.fixture
-def checkpoint(tmp_path, monkeypatch):
-    """A checkpoint with nothing but a pickle, and an empty cache."""
+def checkpoint(tmp_path):
+    """A checkpoint with nothing but a pickle."""
     model = torch_model("question-answering", "float32")
     model.save_pretrained(tmp_path / "torch")
     (tmp_path / "torch" / "model.safetensors").unlink()
     torch.save(model.state_dict(), tmp_path / "torch" / "pytorch_model.bin")
-    monkeypatch.setattr(torch_pickle, "cache_folder", lambda: tmp_path / "cache")
-    monkeypatch.setenv("MOBILEBERT_QUIET", "setup")
     return tmp_path / "torch", model
 
 
-def test_a_pickle_is_converted_once(checkpoint, tmp_path, capsys, monkeypatch):
+def test_a_checkpoint_of_a_pickle_alone_is_the_model_that_was_saved(checkpoint):
     folder, model = checkpoint
-    first = HEADS["question-answering"].from_pretrained(folder)
-    said = capsys.readouterr().err
-    (copy,) = (tmp_path / "cache" / "checkpoints").iterdir()
-    assert said == f"{folder}/pytorch_model.bin: converted to safetensors, once; kept in {copy}\n"
-    monkeypatch.setattr(torch_pickle, "read", lambda path: pytest.fail("read a second time"))
-    second = HEADS["question-answering"].from_pretrained(folder)
-    assert capsys.readouterr().err == ""
+    loaded = HEADS["question-answering"].from_pretrained(folder)
     expected = {name: value.numpy() for name, value in model.state_dict().items()}
-    for loaded in (first, second):
-        assert not loaded.load_report.initialised
-        for name, value in loaded.named_parameters():
-            theirs = expected[name].T if name in loaded.load_report.transposed else expected[name]
-            np.testing.assert_array_equal(value.numpy(), theirs)
+    assert not loaded.load_report.initialised
+    for name, value in loaded.named_parameters():
+        theirs = expected[name].T if name in loaded.load_report.transposed else expected[name]
+        np.testing.assert_array_equal(value.numpy(), theirs)
 
 
-def test_another_pickle_is_not_taken_for_the_first_and_a_damaged_copy_is_made_again(checkpoint, tmp_path, capsys):
-    folder, model = checkpoint
-    before = tensor_files.read_state(folder)[0]["qa_outputs.bias"].copy()
-    (copy,) = (tmp_path / "cache" / "checkpoints").iterdir()
-    (copy / "model.safetensors").write_bytes((copy / "model.safetensors").read_bytes()[:-4] + b"abcd")
-    np.testing.assert_array_equal(tensor_files.read_state(folder)[0]["qa_outputs.bias"], before)
-    assert capsys.readouterr().err.count("converted to safetensors, once") == 2
-    with torch.no_grad():
-        model.qa_outputs.bias += 1
-    torch.save(model.state_dict(), folder / "pytorch_model.bin")
-    assert (tensor_files.read_state(folder)[0]["qa_outputs.bias"] == before + 1).all()
-    assert len(list((tmp_path / "cache" / "checkpoints").iterdir())) == 2
-
-
-def test_a_cache_that_cannot_be_written_is_done_without(checkpoint, tmp_path, capsys):
-    folder, _ = checkpoint
-    (tmp_path / "cache").write_text("a file where the folder should be")
-    assert "qa_outputs.bias" in tensor_files.read_state(folder)[0]
-    assert capsys.readouterr().err == ""
-
-
-def test_torch_is_not_needed(checkpoint, tmp_path):
+def test_torch_is_not_needed(checkpoint):
     """Where torch cannot be imported, as in a minimal environment."""
     folder, _ = checkpoint
     program = (
@@ -179,7 +148,6 @@ def test_torch_is_not_needed(checkpoint, tmp_path):
         "from pathlib import Path; from mobilebert.model.tensor_files import read_state\n"
         f"print(len(read_state(Path({str(folder)!r}))[0]))"
     )
-    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "other")}
-    outcome = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True)
+    outcome = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert outcome.returncode == 0, outcome.stderr
     assert int(outcome.stdout) == len(torch.load(folder / "pytorch_model.bin"))
