@@ -53,6 +53,7 @@ class Model:
             raise InputError(
                 f"{source.folder}: its head is {source.manifest.head}; the page needs {' or '.join(TASKS)}"
             )
+        source.warn()
         self.source, self.name = source, name
         noted, where = source.config.task_params(source.manifest.head), source.folder / CONFIG_NAME
         self.examples = as_record(noted, _Noted, where, "correct it, or take the examples out").examples

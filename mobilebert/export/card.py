@@ -5,11 +5,12 @@ from pathlib import Path
 
 from mobilebert.base.files import write_text
 from mobilebert.data.collate import INPUT_NAMES
-from mobilebert.export import hub_layout
+from mobilebert.export import hub_layout, snippets
 from mobilebert.export.checkpoint import Checkpoint
+from mobilebert.export.litert_card import lines as litert_lines
 from mobilebert.export.program import Output, Program
 from mobilebert.inference.manifest import MANIFEST, PADDLE_PREFIX, Manifest
-from mobilebert.inference.source import reading_settings
+from mobilebert.inference.source import caution_of, reading_settings
 
 CARD = "README.md"
 _IN_FLOAT = "attention, residual sums and the head's last product in float32"
@@ -36,7 +37,7 @@ def write(folder: Path, out: Path, manifest: Manifest, checkpoint: Checkpoint, p
         manifest, checkpoint, program: what it holds, whence, and the inputs and outputs.
     """
     config = checkpoint.config
-    takes_pairs = reading_settings(config, manifest.head).takes_pairs
+    rules = reading_settings(config, manifest.head, manifest.max_seq_length).override()
     labels = config.id2label.values()
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in (MANIFEST, CARD)]
     lines = [
@@ -44,7 +45,8 @@ def write(folder: Path, out: Path, manifest: Manifest, checkpoint: Checkpoint, p
         "",
         f"MobileBERT for {manifest.head}: {config.num_hidden_layers} layers, labels {', '.join(labels)}.",
         "",
-        *_snippet(out, manifest, takes_pairs, config.problem_type == "multi_label_classification"),
+        *([f"**Take care: it {caution}.**", ""] if (caution := caution_of(config, manifest.head)) else []),
+        *_snippet(out, manifest, rules.takes_pairs, config.problem_type == "multi_label_classification"),
         "",
         f"- Engines: {', '.join(manifest.engines)}.",
     ]
@@ -52,8 +54,6 @@ def write(folder: Path, out: Path, manifest: Manifest, checkpoint: Checkpoint, p
         operators = "the ONNX standard's operators only" if manifest.portable else "with ONNX Runtime's own operators"
         precision = _PRECISIONS[manifest.quantization]
         lines.append(f"- {manifest.onnx_file}: opset {manifest.opset}, {operators}; {precision}.")
-        reads = "does not read" if manifest.quantization == "int8" else "reads"
-        lines.append(f"- OpenVINO {reads} {manifest.onnx_file}.")
     lines += [
         *_interface(manifest, program, config.max_position_embeddings),
         *hub_layout.notes(manifest.layout),
@@ -84,6 +84,8 @@ def write(folder: Path, out: Path, manifest: Manifest, checkpoint: Checkpoint, p
                 for precision, values in manifest.metrics.items()
             ),
         ]
+    lines += litert_lines(manifest, checkpoint)
+    lines += snippets.sections(folder, out, manifest, config, rules)
     write_text(folder / CARD, "\n".join(lines) + "\n")
 
 

@@ -86,6 +86,7 @@ class _Export:
         self.precision = hub_layout.main_precision(plan.arrangement, plan.quantize)
         self.state = weights.model_state(checkpoint.model)
         self.program = fold(checkpoint.config, self.state, checkpoint.head)
+        self.exact = Variant(self.program, checkpoint=checkpoint, max_seq_length=max_seq_length)
         self.names = [output.name for output in self.program.outputs]
         self.engines: list[str] = []
         self.errors: dict[str, float] = {}
@@ -97,7 +98,7 @@ class _Export:
         inputs = check.check_inputs(checkpoint.config, self.program.choices)
         reference = check.make_reference(checkpoint, inputs)
         check.check_fold(self.program, reference)
-        plain = Variant(self.program, portable=self.plan.portable)
+        plain = replace(self.exact, portable=self.plan.portable)
         for precision in hub_layout.precisions(self.plan.arrangement, self.plan.quantize):
             variant = self._variant(precision, calibration)
             for target in self.plan.targets:
@@ -132,15 +133,18 @@ class _Export:
         if precision is None:
             return None
         if precision == "fp16":
-            return Variant(self.program, half_weights=True, portable=self.plan.portable)
+            return replace(self.exact, half_weights=True, portable=self.plan.portable)
         if precision == "bf16":
-            return Variant(self.program, bfloat16=True)
+            return replace(self.exact, bfloat16=True)
         exact = fold(self.checkpoint.config, self.state, self.checkpoint.head, divide=False)
         if precision == "dynamic-int8":
-            return Variant(*quantize(exact, None))
-        if calibration is not None:
-            return Variant(*quantize(exact, calibration.batches(CALIBRATION_ROWS)))
-        return Variant(*quantize(exact, made_up_batches(self.checkpoint.config, self.program.choices)))
+            batches = None
+        elif calibration is not None:
+            batches = calibration.batches(CALIBRATION_ROWS)
+        else:
+            batches = made_up_batches(self.checkpoint.config, self.program.choices)
+        program, quantization = quantize(exact, batches)
+        return replace(self.exact, program=program, quantization=quantization)
 
     def _measure(
         self, target: Target, engine: Engine, evaluation: Samples, precision: str | None
@@ -149,7 +153,7 @@ class _Export:
         if precision is None:
             return {} if evaluation.score is None else {"fp32": evaluation.measure(engine.run)[0]}
         with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
-            target.write(Variant(self.program), Path(scratch))
+            target.write(self.exact, Path(scratch))
             exact = target.load(Path(scratch), self.checkpoint.head, self.names)
             metrics = evaluation.measure(exact.run, engine.run)
         return dict(zip(("fp32", precision), metrics, strict=True))

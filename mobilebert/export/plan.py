@@ -8,7 +8,7 @@ from pathlib import Path
 from mobilebert.base.errors import InputError
 from mobilebert.export import hub_layout
 from mobilebert.export.folder import check_replaceable
-from mobilebert.export.targets import TARGETS, Target, formats, quantizations
+from mobilebert.export.targets import ALONE, TARGETS, Target, formats, quantizations
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class ExportPlan:
     Attributes:
         model: a checkpoint's folder or hub name.
         out: the folder to make.
-        format: a key of ``targets.TARGETS``, ``"web"`` (ONNX, in a page) or ``"all"`` (all of ``TARGETS``, and the
+        format: a key of ``targets.TARGETS``, ``"web"`` (ONNX, in a page) or ``"all"`` (all but ``targets.ALONE``, and the
             checkpoint itself for dygraph).
         layout: ``"flat"``, or ``"hub"`` for transformers.js, of ``"onnx"``.
         quantize: ``"int8"``, ``"dynamic-int8"``, ``"fp16"``, ``"bf16"`` or None; of the targets that can.
@@ -89,8 +89,9 @@ class ExportPlan:
     @property
     def targets(self) -> list[Target]:
         """The formats to write."""
-        names = TARGETS if self.format == "all" else ["onnx" if self.format == "web" else self.format]
-        return [TARGETS[name] for name in names if name not in self.without]
+        if self.format != "all":
+            return [TARGETS["onnx" if self.format == "web" else self.format]]
+        return [target for name, target in TARGETS.items() if name not in (*ALONE, *self.without)]
 
     @property
     def sources(self) -> Sequence[str]:

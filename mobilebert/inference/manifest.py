@@ -21,6 +21,9 @@ HUB_FILES = {
     "fp16": "onnx/model_fp16.onnx",
 }
 NATIVE_FILE = "native.safetensors"  # not model.safetensors, which a checkpoint beside it has
+LITERT_FILE = "model.tflite"
+# Input of every model -> its name in a LiteRT file, which is MediaPipe's and the TF Lite Task Library's.
+LITERT_INPUTS = {"input_ids": "ids", "token_type_ids": "segment_ids", "attention_mask": "mask"}
 ONNX_OPSET = 20  # the first with Gelu
 PADDLE_PREFIX = "model"  # model.json and model.pdiparams
 FORMAT = 1

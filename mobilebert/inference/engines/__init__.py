@@ -12,6 +12,7 @@ from mobilebert.base.errors import InputError
 from mobilebert.base.files import regular
 from mobilebert.inference.engines.base import Engine, EngineOptions
 from mobilebert.inference.engines.dygraph import DygraphEngine
+from mobilebert.inference.engines.litert import LiteRtEngine
 from mobilebert.inference.engines.native import NativeEngine
 from mobilebert.inference.engines.onnx_runtime import OnnxRuntimeEngine
 from mobilebert.inference.engines.open_vino import OpenVinoEngine
@@ -31,6 +32,7 @@ ENGINES: dict[str, type[Engine]] = {
         PaddleEngine,
         DygraphEngine,
         OpenVinoEngine,
+        LiteRtEngine,
     )
 }
 
