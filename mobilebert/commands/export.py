@@ -34,8 +34,8 @@ def parse_args() -> argparse.Namespace:
     group = parser.add_argument_group("what to make")
     group.add_argument(
         "--format", choices=formats(), default="onnx",
-        help="litert: .tflite for phones and browsers; web: a page that any server of files serves; all: the others, and "
-        "the checkpoint itself for dygraph",
+        help="litert: .tflite for phones and browsers; web: a page that any server of files serves; all: the others, "
+        "and the checkpoint itself for dygraph",
     )  # fmt: skip
     group.add_argument(
         "--layout", choices=hub_layout.LAYOUTS, default="flat",

@@ -18,8 +18,8 @@ class ExportPlan:
     Attributes:
         model: a checkpoint's folder or hub name.
         out: the folder to make.
-        format: a key of ``targets.TARGETS``, ``"web"`` (ONNX, in a page) or ``"all"`` (all but ``targets.ALONE``, and the
-            checkpoint itself for dygraph).
+        format: a key of ``targets.TARGETS``, ``"web"`` (ONNX, in a page) or ``"all"`` (all but ``targets.ALONE``,
+            and the checkpoint itself for dygraph).
         layout: ``"flat"``, or ``"hub"`` for transformers.js, of ``"onnx"``.
         quantize: ``"int8"``, ``"dynamic-int8"``, ``"fp16"``, ``"bf16"`` or None; of the targets that can.
         calibration: text for int8's ranges, required by ONNX's ``"int8"``.
