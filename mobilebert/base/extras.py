@@ -21,6 +21,7 @@ EXTRAS = {
     "train": ("visualdl", "matplotlib", "sklearn", "scipy"),
     "deploy": ("onnx", "onnxruntime"),
     "openvino": ("openvino",),
+    "litert": ("ai_edge_litert", "flatbuffers"),
     "demo": ("starlette", "uvicorn"),
     "ray": ("ray", "pyarrow"),
 }

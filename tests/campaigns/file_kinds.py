@@ -12,12 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import paddle
-from support.models import save_checkpoint
+from support.models import forget_digests, save_checkpoint
 from support.table_models import save_reader
 from support.texts import make_tokenizer, write_squad, write_table, write_vocabulary
 
@@ -59,6 +60,9 @@ from mobilebert.train import Evaluation, Hooks, Start, TrainSettings, train
 # What readers import when they need it; here it is done once, before the forks.
 for module in ("matplotlib.figure", "onnxruntime", "paddle.inference", "torch", "visualdl"):
     import_module(module)
+HAS_LITERT = find_spec("ai_edge_litert") is not None
+if HAS_LITERT:
+    import_module("ai_edge_litert.interpreter")
 
 TEXT = "Ada Lovelace wrote the first program in 1843 . Où ? 東京"
 
@@ -204,6 +208,12 @@ def make_export(format: str) -> Callable[[Path], None]:
 
 def read_export(engine: str) -> Callable[[Path], str]:
     return lambda folder: answer(folder / "export", engine)
+
+
+def make_unguarded_litert(folder: Path) -> None:
+    """Without digests, so that LiteRT is what finds the damage."""
+    make_export("litert")(folder)
+    forget_digests(folder / "export")
 
 
 def replace_export(folder: Path) -> None:
@@ -492,3 +502,5 @@ KINDS = {
     "bulk": Kind(("t.jsonl", "t.csv", "_bulk.json", ".mobilebert.json"), make_bulk, read_slices),
     "predictions": Kind(("answers.jsonl", "questions.jsonl"), make_predictions, predict),
 }
+if HAS_LITERT:  # pip install '.[litert]'
+    KINDS["litert-export"] = Kind((*EXPORT, "export/model.tflite"), make_unguarded_litert, read_export("litert"), 4)

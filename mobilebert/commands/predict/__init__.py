@@ -209,7 +209,7 @@ def _check(args: argparse.Namespace) -> None:
 def main() -> None:
     """Parse, and do what was asked."""
     args = parse_args()
-    os.environ.setdefault("MOBILEBERT_QUIET", "1")  # the line about threads is for training
+    os.environ.setdefault("MOBILEBERT_QUIET", "setup")  # the line about threads is for training
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a character
 
@@ -217,7 +217,7 @@ def main() -> None:
     from mobilebert.commands.predict.session import AnsweringSession, ClassifyingSession, EntitySession, Model
     from mobilebert.inference.source import read_source
 
-    source = read_source(args.model)
+    source = read_source(args.model, HEADS[args.command])
     source.require(HEADS[args.command])
     model = Model(source, args.engine, args.threads, args.verify)
     if args.command == "qa" and args.input is not None:
