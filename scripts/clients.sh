@@ -35,6 +35,8 @@ if ((!$#)); then
     done
 fi
 export MOBILEBERT_PYTHON=$PYTHON MOBILEBERT_QUIET=${MOBILEBERT_QUIET:-1}
+# Nothing is reported to anybody; mobilebert/base/extras.py says of whom.
+export ORT_DISABLE_TELEMETRY=1 HF_HUB_DISABLE_TELEMETRY=1
 
 # `install CLIENT`: its environment, unless the same requirements are installed; $RUN is then what runs its check.
 install() {
