@@ -13,8 +13,16 @@ needs_everything=true
 source "$(dirname "$0")/_common.sh"
 
 work=${OUTPUT:-outputs/clients}
+anew=false
 if [[ ${1:-} == --anew ]]; then
+    anew=true
     shift
+fi
+for client in "$@"; do
+    [[ $client != -* ]] || fail "unknown argument $client; see bash scripts/clients.sh --help"
+    [[ -d tests/clients/$client ]] || fail "$client: no such client; they are the folders of tests/clients/"
+done
+if $anew; then
     renew_folder "$work" models exports reference rows quickstart own classifier-training
 else
     renew_folder "$work"
@@ -27,6 +35,8 @@ if ((!$#)); then
     done
 fi
 export MOBILEBERT_PYTHON=$PYTHON MOBILEBERT_QUIET=${MOBILEBERT_QUIET:-1}
+# Nothing is reported to anybody; mobilebert/base/extras.py says of whom.
+export ORT_DISABLE_TELEMETRY=1 HF_HUB_DISABLE_TELEMETRY=1
 
 # `install CLIENT`: its environment, unless the same requirements are installed; $RUN is then what runs its check.
 install() {
@@ -53,6 +63,12 @@ install() {
     fi
 }
 
+for client in "${clients[@]}"; do
+    if grep -qs -e '--format litert' "tests/clients/$client/exports.txt"; then
+        install litert # what writes these files checks them with it
+        break
+    fi
+done
 "$PYTHON" tests/clients/prepare.py "$work" "${clients[@]}"
 mkdir -p "$work/rows"
 failed=()

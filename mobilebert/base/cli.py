@@ -206,8 +206,14 @@ def log_to_console() -> None:
 
 
 def notice(line: str) -> None:
-    """Print on standard error what was set up and how; not with ``MOBILEBERT_QUIET=1``, nor in a worker process."""
-    if os.environ.get("MOBILEBERT_QUIET", "0") in ("", "0") and multiprocessing.parent_process() is None:
+    """Print on standard error what was set up and how; not with ``MOBILEBERT_QUIET`` 1 or setup, nor in a worker."""
+    if os.environ.get("MOBILEBERT_QUIET") != "setup":
+        remark(line)
+
+
+def remark(line: str) -> None:
+    """Print on standard error what a user should know, whatever the command; not with ``MOBILEBERT_QUIET=1``."""
+    if os.environ.get("MOBILEBERT_QUIET", "0") in ("", "0", "setup") and multiprocessing.parent_process() is None:
         print(one_line(line), file=sys.stderr)
 
 

@@ -22,10 +22,16 @@ EXTRAS = {
     "deploy": ("onnx", "onnxruntime"),
     "openvino": ("openvino",),
     "pretrain": ("sentencex", "backports", "pyarrow"),
+    "litert": ("ai_edge_litert", "flatbuffers"),
     "demo": ("starlette", "uvicorn"),
+    "ray": ("ray", "pyarrow"),
 }
-# Library -> the environment variable, read at its import, that keeps it from reporting.
-_SWITCHES = {"onnxruntime": "ORT_DISABLE_TELEMETRY", "huggingface_hub": "HF_HUB_DISABLE_TELEMETRY"}
+# Library -> the environment variable, read at its import, that keeps it from reporting, and its value.
+_SWITCHES = {
+    "onnxruntime": ("ORT_DISABLE_TELEMETRY", "1"),
+    "huggingface_hub": ("HF_HUB_DISABLE_TELEMETRY", "1"),
+    "ray": ("RAY_USAGE_STATS_ENABLED", "0"),
+}
 # OpenVINO's reporter has no variable, only the user's answer to its command opt_in_out, in this file.
 _OPENVINO_ANSWER = os.path.join("~", "intel", "openvino_telemetry")
 
@@ -35,7 +41,8 @@ def silence(library: str) -> None:
 
     ONNX Runtime (1.32) writes an id of the machine and a database of events below the home folder and sends them;
     OpenVINO (2026.4) writes an id and sends an event; huggingface_hub (2.4) asks the hub for a list of programs and
-    tells it which one it runs under. What the user has set in the environment, or answered OpenVINO, is left as it is.
+    tells it which one it runs under; Ray (2.60) reports on the machine and the libraries in use. What the user has set
+    in the environment, or answered OpenVINO, is left as it is.
     Matplotlib keeps its list of fonts in our cache instead of the home folder.
 
     Args:
@@ -44,7 +51,7 @@ def silence(library: str) -> None:
     if library == "matplotlib" and "MPLCONFIGDIR" not in os.environ:
         os.environ["MPLCONFIGDIR"] = str(cache_folder() / library)
     if library in _SWITCHES:
-        os.environ.setdefault(_SWITCHES[library], "1")
+        os.environ.setdefault(*_SWITCHES[library])
     elif library == "openvino" and not os.path.exists(os.path.expanduser(_OPENVINO_ANSWER)):
         sys.modules.setdefault("openvino_telemetry", None)  # as if not installed, which OpenVINO is prepared for
 

@@ -46,6 +46,12 @@ _MAKE = {
     "weight/torch": "bash scripts/download_weights.sh fetches it",
     "weight/paddle": "bash scripts/download_weights.sh, then python convert.py, make it",
 }
+# How people call their folders, and nobody on a hub: a path was meant, though nothing is there (yet).
+_FOLDER = re.compile(
+    r"(output\w*|models?|checkpoints?|weights?|tasks?|runs?|results?|exports?|exported|experiments?|saved|tmp|data)/.*"
+    r"|.*/(best|final|last|latest|training|evaluation|checkpoint.*|(step|epoch)[-_]?\d+)",
+    re.IGNORECASE,
+)
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
@@ -74,14 +80,14 @@ def resolve(folder_or_name: str | os.PathLike, patterns: Sequence[str]) -> Path:
     if folder.exists():
         raise InputError(f"{name}: a file, but a folder is expected; give the folder that holds it")
     # "weight/paddle" has the form of a hub name too; where weight/ exists, a path was meant.
-    is_path = name.startswith("output") or folder.parent.is_dir()  # a training's folder, though it is not there yet
-    if not _NAME.fullmatch(name) or ("/" in name and is_path):
+    is_path = "/" in name and (folder.parent.is_dir() or _FOLDER.fullmatch(name))
+    if not _NAME.fullmatch(name) or is_path:
         raise InputError(
             f"{name}: no such folder; {_MAKE.get(name, 'check the path, or convert or train the model first')}"
         )
     endpoint = _endpoint()
     try:
-        _, sizes = _list_files(name, patterns, endpoint, by_hand="a folder, and give that folder")
+        _, sizes = _list_files(name, patterns, endpoint)
     except _UnreachableError:
         if cached := _cached(name, patterns):
             return cached
@@ -113,7 +119,7 @@ def fetch_repo(name: str, patterns: Sequence[str], folder: str | os.PathLike) ->
     """
     folder = Path(folder)
     endpoint = _endpoint()
-    commit, sizes = _list_files(name, patterns, endpoint, by_hand=str(folder))
+    commit, sizes = _list_files(name, patterns, endpoint, folder)
     folder.mkdir(parents=True, exist_ok=True)
     _announce(name, {file: size for file, size in sizes.items() if not (folder / file).exists()}, str(folder))
     # The configuration last: a folder without one is not taken for a whole model.
@@ -128,15 +134,22 @@ def _announce(name: str, sizes: Mapping[str, int | None], place: str) -> None:
     if sizes:
         known = [size for size in sizes.values() if size is not None]
         amount = f", {megabytes(sum(known))}" if len(known) == len(sizes) else ""
-        cli.notice(f"fetching {len(sizes)} files of {name}{amount}, into {place}")
+        cli.remark(f"fetching {len(sizes)} files of {name}{amount}, into {place}")
 
 
 def _endpoint() -> str:
     return os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
 
 
-def _list_files(name: str, patterns: Sequence[str], endpoint: str, by_hand: str) -> tuple[str, dict[str, int | None]]:
-    """The commit, and the files wanted with their bytes (None: not told); ``by_hand``: where a user could put them."""
+def _list_files(
+    name: str, patterns: Sequence[str], endpoint: str, folder: Path | None = None
+) -> tuple[str, dict[str, int | None]]:
+    """The commit, and the files wanted with their bytes (None: not told).
+
+    Args:
+        name, patterns, endpoint: which, of what, where.
+        folder: where a user could put them; None where the name could have been a folder's.
+    """
     extras.silence("huggingface_hub")
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HTTPError, RepositoryNotFoundError
@@ -154,9 +167,10 @@ def _list_files(name: str, patterns: Sequence[str], endpoint: str, by_hand: str)
             f"{name}: no such folder here and no such model on {endpoint}; check the name (or set HF_TOKEN: private)"
         ) from None
     except (HTTPError, OSError, ValueError) as error:
+        tried, by_hand = ("", folder) if folder else ("no such folder here, and ", "a folder, and give that folder")
         raise _UnreachableError(
-            f"{name}: cannot be fetched from {endpoint} ({first_line(error)}); name a mirror with HF_ENDPOINT, or put "
-            f"config.json, vocab.txt and model.safetensors (or pytorch_model.bin) by hand into {by_hand}"
+            f"{name}: {tried}cannot be fetched from {endpoint} ({first_line(error)}); name a mirror with HF_ENDPOINT, "
+            f"or put config.json, vocab.txt and model.safetensors (or pytorch_model.bin) by hand into {by_hand}"
         ) from None
 
     sizes = {file.rfilename: file.size for file in info.siblings or []}

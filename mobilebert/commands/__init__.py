@@ -16,6 +16,7 @@ VERBS = {
     "pretrain-data": ("mobilebert.commands.pretrain_data", "make rows for pre-training out of text"),
     "export": ("mobilebert.commands.export", "make a fine-tuned checkpoint small and fast"),
     "predict": ("mobilebert.commands.predict", "ask a fine-tuned model: answers, classes and entities"),
+    "bulk": ("mobilebert.commands.bulk", "the same for tables of any size, on all cores or many machines"),
     "doctor": (
         "mobilebert.commands.doctor",
         "say what this machine and this installation are, to paste into a question",

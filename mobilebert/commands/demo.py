@@ -50,7 +50,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Parse, find models, serve until stopped."""
     args = parse_args()
-    os.environ.setdefault("MOBILEBERT_QUIET", "1")  # the line about threads is for training
+    os.environ.setdefault("MOBILEBERT_QUIET", "setup")  # the line about threads is for training
 
     from mobilebert.demo.models import find
 

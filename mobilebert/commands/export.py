@@ -6,13 +6,17 @@ from typing import NoReturn
 
 from mobilebert.base import cli, digests
 from mobilebert.base.errors import InputError
+from mobilebert.export import hub_layout
 from mobilebert.export.targets import formats, quantizations
 
 EXAMPLES = """\
   %(prog)s --model task/squadv1 --out outputs/squad --format all
   %(prog)s --model task/squadv1 --out outputs/squad-int8 --quantize int8 --calibration dev-v1.1.json
   %(prog)s --model task/sst2 --out outputs/sst2 --portable
+  %(prog)s --model task/sst2 --out outputs/sst2-hub --layout hub
+  %(prog)s --model task/squadv1 --out outputs/squad-web --format web
   %(prog)s --model output_ner/best --out outputs/ner-int8 --quantize int8 --calibration dev.conll
+  %(prog)s --model task/sst2 --out outputs/sst2-phone --format litert --quantize dynamic-int8 --max_seq_length 128
 """
 
 
@@ -30,10 +34,17 @@ def parse_args() -> argparse.Namespace:
     group = parser.add_argument_group("what to make")
     group.add_argument(
         "--format", choices=formats(), default="onnx",
-        help="all: both, and the checkpoint itself for dygraph",
+        help="litert: .tflite for phones and browsers; web: a page that any server of files serves; all: the others, "
+        "and the checkpoint itself for dygraph",
+    )  # fmt: skip
+    group.add_argument(
+        "--layout", choices=hub_layout.LAYOUTS, default="flat",
+        help="hub: where transformers.js looks for ONNX files, in float32, int8 and fp16",
     )  # fmt: skip
     group.add_argument("--portable", action="store_true", help="ONNX with the standard's operators only")
-    group.add_argument("--quantize", choices=quantizations(), help="of the ONNX file; int8 needs --calibration")
+    group.add_argument(
+        "--quantize", choices=quantizations(), help="what fits the format; int8 of ONNX needs --calibration"
+    )
     group.add_argument(
         "--max_seq_length", metavar="TOKENS", type=int, help="tokens (default: 384, or what the model has)"
     )
@@ -73,8 +84,8 @@ def main() -> None:
     plan = export.ExportPlan(**{**args, "out": Path(args["out"])})
     manifest = export.export(plan)
     cli.say(f"{plan.out}: {manifest.head} for {', '.join(manifest.engines)}")
-    for path in sorted(plan.out.iterdir()):
-        cli.say(f"  {path.stat().st_size / 1e6:8.2f} MB  {path.name}")
+    for path in sorted(path for path in plan.out.rglob("*") if path.is_file()):
+        cli.say(f"  {path.stat().st_size / 1e6:8.2f} MB  {path.relative_to(plan.out)}")
     for engine, error in manifest.errors.items():
         cli.say(f"  error of {engine}: {error:.1e} of the largest output")
     for precision, values in manifest.metrics.items():

@@ -94,7 +94,7 @@ def main() -> None:
     reading = ReadingSettings(**recipe.reading).override(**given)
     files = {kind: getattr(args, f"{kind}_file") for kind in ("train", "dev", "test") if getattr(args, f"{kind}_file")}
     run_task(
-        TokenClassification(NerFiles(files, rules), reading, given, args.label_all_tokens),
+        TokenClassification(NerFiles(files, rules), reading, given, args.label_all_tokens, recipe.caution),
         plan,
         settings_from(args, recipe.settings, parallel.world_size()),
         start_from(args),

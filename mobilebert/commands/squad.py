@@ -118,6 +118,7 @@ def main() -> None:
         args.n_best_size,
         args.on_bad_answer,
         args.keep_examples,
+        recipe.caution,
     )
     resolved = {flag: getattr(reading, name) for flag, name in _READING.items()}
     settings = settings_from(args, recipe.settings, parallel.world_size())

@@ -4,7 +4,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from paddle import nn
@@ -12,10 +12,11 @@ from paddle import nn
 from mobilebert.base import digests, hub, outputs
 from mobilebert.base.errors import InputError, one_line
 from mobilebert.base.files import atomic_folder
-from mobilebert.convert.formats import FORMATS, Format, hf
+from mobilebert.convert.formats import FORMATS, Format
 from mobilebert.inference.manifest import MANIFEST
 from mobilebert.model import weights
 from mobilebert.model.config import CONFIG_NAME, MobileBertConfig
+from mobilebert.model.head_of import detect_head, with_head
 from mobilebert.model.heads import HEADS
 from mobilebert.model.tensor_files import PDPARAMS, SAFETENSORS, State
 from mobilebert.model.weights import LoadReport
@@ -67,25 +68,6 @@ def _count_and_names(names: list[str]) -> str:
     return f"{len(names)} ({', '.join(names[:4])}{', ...' if len(names) > 4 else ''})" if names else "0"
 
 
-def detect_head(folder: Path, config: MobileBertConfig, state: State) -> str:
-    """The head that a checkpoint was made with: a name of ``HEADS``, from its config or its keys.
-
-    Raises:
-        InputError: ``classifier`` weights without an architecture in ``config.json``: three heads have such.
-    """
-    if config.head is not None:
-        return config.head
-    for name, keys in hf.HEAD_KEYS.items():
-        if all(key in state for key in keys):
-            return name
-    if "classifier.weight" in state:
-        raise InputError(
-            f"{folder}: classifier weights, but {CONFIG_NAME} does not say of which head; name it with `head` "
-            "sequence-classification, multiple-choice or token-classification"
-        )
-    return "model"
-
-
 def convert(
     src: str | os.PathLike, dst: str | os.PathLike, head: str | None = None, reverse: bool = False
 ) -> Conversion:
@@ -123,7 +105,7 @@ def convert(
     output, report = _convert_state(HEADS[head](config), state, source_format, target_format, str(src))
     if not is_known:
         weights.check_leftovers(report, str(src))
-    config = replace(config, num_labels=None, extra={**config.extra, "architectures": [HEADS[head].__name__]})
+    config = with_head(config, head)
     with outputs.lock_beside(dst), atomic_folder(dst) as folder:
         config.save_pretrained(folder)
         target_format.write(output, folder)

@@ -206,9 +206,9 @@ def _seen(lines: Iterator[str], seen: list[str]) -> Iterator[str]:
 def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
     # The limit (131,072 characters a field) is the whole process's: it is only ever raised.
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))
-    named = _EXCEL_SEPARATOR.match(text)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=named[1] if named else _delimiter(text), strict=True)
-    if named:
+    delimiter, is_named = csv_delimiter(text)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    if is_named:
         next(reader)
     while True:
         number = reader.line_num + 1
@@ -217,9 +217,24 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
         except StopIteration:
             return
         except csv.Error as error:
-            raise InputError(f"{path}:{number}: broken CSV ({error}); is a quotation mark left open?") from None
+            raise broken_csv(path, number, error) from None
         if row:
             yield number, row
+
+
+def broken_csv(path: str | Path, line: int, error: csv.Error) -> InputError:
+    """What to say of a row that is not CSV."""
+    return InputError(f"{path}:{line}: broken CSV ({error}); is a quotation mark left open?")
+
+
+def csv_delimiter(text: str) -> tuple[str, bool]:
+    """What separates the columns of CSV, and whether it is named by a first line that is no row, as Excel writes it.
+
+    Args:
+        text: of the file, at least its header.
+    """
+    named = _EXCEL_SEPARATOR.match(text)
+    return (named[1], True) if named else (_delimiter(text), False)
 
 
 def _delimiter(text: str) -> str:
@@ -262,18 +277,30 @@ def json_objects(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _json_lines(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line, cls=JsonDecoder, object_pairs_hook=_unique)
-        except json.JSONDecodeError as error:
-            form = "; expected one JSON object a line, or an array of objects" if line.strip() in "{" else ""
-            raise InputError(f"{path}:{number}: broken JSON at column {error.colno} ({error.msg}){form}") from None
-        except _RepeatedKey as error:
-            raise InputError(f"{path}:{number}: {error} stands twice in one object; rename one") from None
-        if not isinstance(row, dict):
-            raise InputError(f"{path}:{number}: expected one JSON object a line, got {type(row).__name__}")
-        yield number, row
+        if line.strip():
+            yield number, json_object(path, number, line)
+
+
+def json_object(path: str | Path, number: int, line: str) -> dict[str, Any]:
+    """The object that a line of JSON lines holds.
+
+    Args:
+        path, number: of the line, for messages.
+        line: its text.
+
+    Raises:
+        InputError: broken JSON, something else than an object, or a name that stands there twice.
+    """
+    try:
+        row = json.loads(line, cls=JsonDecoder, object_pairs_hook=_unique)
+    except json.JSONDecodeError as error:
+        form = "; expected one JSON object a line, or an array of objects" if line.strip() in "{" else ""
+        raise InputError(f"{path}:{number}: broken JSON at column {error.colno} ({error.msg}){form}") from None
+    except _RepeatedKey as error:
+        raise InputError(f"{path}:{number}: {error} stands twice in one object; rename one") from None
+    if not isinstance(row, dict):
+        raise InputError(f"{path}:{number}: expected one JSON object a line, got {type(row).__name__}")
+    return row
 
 
 def _json_array(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -337,7 +364,11 @@ def _json_text(
         raise InputError(
             f"{path}:{number}: no {name!r}, which {'the first line has' if is_in_first else 'others have'}"
         )
-    value = row[name]
+    return cell(row[name])
+
+
+def cell(value: Any) -> str:
+    """A value of a typed table as a cell: text as it is, anything else as a ``JsonValue``."""
     return value if isinstance(value, str) else JsonValue(value)
 
 

@@ -1,1 +1,1 @@
-"""A local web page to ask models: what runs them, what serves them, and the page itself (page.html, .css, .js)."""
+"""A local web page to ask models: what runs them and what serves them; the page itself is in ``web``."""

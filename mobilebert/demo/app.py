@@ -21,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from mobilebert import web
 from mobilebert.base.errors import InputError, QuestionTooLongError
 from mobilebert.demo.connections import STOPPING
 from mobilebert.demo.guard import Guard
@@ -97,8 +98,7 @@ def make_app(models: Sequence[Model], pool: Pool, names: set[str], limits: Limit
     async def find_entities(request: Request) -> Response:
         return await _respond(request, pool, by_name, partial(_prepare_entities, limits=limits))
 
-    folder = Path(__file__).parent
-    files = [Route(path, _content_of(folder / name)) for path, name in _PAGE.items()]
+    files = [Route(path, _content_of(web.FOLDER / name)) for path, name in _PAGE.items()]
     routes = [
         *files,
         Route("/healthz", tell_health),

@@ -53,6 +53,7 @@ class Model:
             raise InputError(
                 f"{source.folder}: its head is {source.manifest.head}; the page needs {' or '.join(TASKS)}"
             )
+        source.warn()
         self.source, self.name = source, name
         noted, where = source.config.task_params(source.manifest.head), source.folder / CONFIG_NAME
         self.examples = as_record(noted, _Noted, where, "correct it, or take the examples out").examples
@@ -79,7 +80,7 @@ class Model:
         """For the page: name, task, precision, bytes, tokens of a row, labels, whether it takes pairs, examples."""
         manifest, rules = self.source.manifest, self.source.rules
         engines = [ENGINES[name] for name in manifest.engines if name in ENGINES]
-        weights = [self.source.folder / name for engine in engines for name in engine.weight_files]
+        weights = [self.source.folder / name for engine in engines for name in engine.weights_in(manifest)]
         return {
             "name": self.name,
             "task": manifest.head,

@@ -5,10 +5,12 @@ from pathlib import Path
 
 from mobilebert.base.files import write_text
 from mobilebert.data.collate import INPUT_NAMES
+from mobilebert.export import hub_layout, snippets
 from mobilebert.export.checkpoint import Checkpoint
+from mobilebert.export.litert_card import lines as litert_lines
 from mobilebert.export.program import Output, Program
-from mobilebert.inference.manifest import MANIFEST, ONNX_FILE, PADDLE_PREFIX, Manifest
-from mobilebert.inference.source import reading_settings
+from mobilebert.inference.manifest import MANIFEST, PADDLE_PREFIX, Manifest
+from mobilebert.inference.source import caution_of, reading_settings
 
 CARD = "README.md"
 _IN_FLOAT = "attention, residual sums and the head's last product in float32"
@@ -35,32 +37,33 @@ def write(folder: Path, out: Path, manifest: Manifest, checkpoint: Checkpoint, p
         manifest, checkpoint, program: what it holds, whence, and the inputs and outputs.
     """
     config = checkpoint.config
-    takes_pairs = reading_settings(config, manifest.head).takes_pairs
+    rules = reading_settings(config, manifest.head, manifest.max_seq_length).override()
     labels = config.id2label.values()
-    files = sorted(path for path in folder.iterdir() if path.name not in (MANIFEST, CARD))
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in (MANIFEST, CARD)]
     lines = [
         f"# {checkpoint.folder.name}, exported",
         "",
         f"MobileBERT for {manifest.head}: {config.num_hidden_layers} layers, labels {', '.join(labels)}.",
         "",
-        *_snippet(out, manifest, takes_pairs, config.problem_type == "multi_label_classification"),
+        *([f"**Take care: it {caution}.**", ""] if (caution := caution_of(config, manifest.head)) else []),
+        *_snippet(out, manifest, rules.takes_pairs, config.problem_type == "multi_label_classification"),
         "",
         f"- Engines: {', '.join(manifest.engines)}.",
     ]
     if "onnxruntime" in manifest.engines:
         operators = "the ONNX standard's operators only" if manifest.portable else "with ONNX Runtime's own operators"
-        lines.append(f"- {ONNX_FILE}: opset {manifest.opset}, {operators}; {_PRECISIONS[manifest.quantization]}.")
-        reads = "does not read" if manifest.quantization == "int8" else "reads"
-        lines.append(f"- OpenVINO {reads} {ONNX_FILE}.")
+        precision = _PRECISIONS[manifest.quantization]
+        lines.append(f"- {manifest.onnx_file}: opset {manifest.opset}, {operators}; {precision}.")
     lines += [
         *_interface(manifest, program, config.max_position_embeddings),
+        *hub_layout.notes(manifest.layout),
         f"- Texts are cut to {manifest.max_seq_length} tokens (answers and entities: to windows of so many).",
         f"- Source checkpoint's weights: sha256 {manifest.source_sha256}.",
         f"- Written with {', '.join(f'{name} {version}' for name, version in manifest.versions.items())}.",
         "",
         "| file | MB |",
         "| --- | --- |",
-        *(f"| {path.name} | {path.stat().st_size / 1e6:.2f} |" for path in files),
+        *(f"| {path.relative_to(folder)} | {path.stat().st_size / 1e6:.2f} |" for path in files),
         "",
         "Largest error against the unfolded model in float64, relative to the largest output, over four batches:",
         "",
@@ -81,6 +84,8 @@ def write(folder: Path, out: Path, manifest: Manifest, checkpoint: Checkpoint, p
                 for precision, values in manifest.metrics.items()
             ),
         ]
+    lines += litert_lines(manifest, checkpoint)
+    lines += snippets.sections(folder, out, manifest, config, rules)
     write_text(folder / CARD, "\n".join(lines) + "\n")
 
 
@@ -98,7 +103,7 @@ def _snippet(out: Path, manifest: Manifest, takes_pairs: bool | None, has_severa
 
 def _interface(manifest: Manifest, program: Program, positions: int) -> list[str]:
     """The inputs and outputs of the files, for other people's programs."""
-    names = {"onnxruntime": ONNX_FILE, "paddle": f"{PADDLE_PREFIX}.json"}
+    names = {"onnxruntime": manifest.onnx_file, "paddle": f"{PADDLE_PREFIX}.json"}
     files = " and ".join(name for engine, name in names.items() if engine in manifest.engines)
     if not files:
         return []

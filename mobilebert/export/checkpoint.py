@@ -1,10 +1,11 @@
 """The checkpoint to export, with everything that is known about it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mobilebert.base import digests
 from mobilebert.base.errors import InputError
+from mobilebert.inference.source import with_facts
 from mobilebert.model import heads, weights
 from mobilebert.model.config import HEAD_CLASSES, MobileBertConfig
 from mobilebert.text.tokenizer import MobileBertTokenizer
@@ -39,19 +40,18 @@ def load_checkpoint(name_or_path: str, head: str | None = None) -> Checkpoint:
     Raises:
         InputError: no such checkpoint, an unknown or missing head, damaged weights, or no tokenizer.
     """
-    folder = weights.resolve_folder(name_or_path)
-    config = MobileBertConfig.from_pretrained(folder)
-    if head is None:
-        declared = config.extra.get("architectures") or []
-        head = config.head
-        if head is None:
-            raise InputError(
-                f"{folder}/config.json: architectures {declared} names no head known here; "
-                f"say which with `head` ({', '.join(HEAD_CLASSES)})"
-            )
-    elif head not in HEAD_CLASSES:
+    if head is not None and head not in HEAD_CLASSES:
         raise InputError(f"`head={head}`: expected one of {', '.join(HEAD_CLASSES)}")
+    folder = weights.resolve_folder(name_or_path)
+    config = with_facts(MobileBertConfig.from_pretrained(folder), folder, name_or_path, head)
+    head = head or config.head
+    if head is None:
+        raise InputError(
+            f"{folder}/config.json: architectures {config.extra.get('architectures') or []} names no head known here; "
+            f"say which with `head` ({', '.join(HEAD_CLASSES)})"
+        )
     model = getattr(heads, HEAD_CLASSES[head]).from_pretrained(folder)
+    model.config = replace(model.config, num_labels=None, extra=config.extra)
     if model.load_report.initialised:
         raise InputError(
             f"{folder}: has no {model.load_report.initialised[0]}, so it is no {head} model; "
@@ -63,5 +63,9 @@ def load_checkpoint(name_or_path: str, head: str | None = None) -> Checkpoint:
             f"{folder}: its tokenizer has {len(tokenizer)} tokens, its model {config.vocab_size}; "
             "do they belong together?"
         )
-    files = sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".pdparams"))
+    suffixes = (".safetensors", ".pdparams", ".bin")
+    files = sorted(
+        (path for path in folder.iterdir() if path.suffix in suffixes),
+        key=lambda path: (suffixes.index(path.suffix), path),
+    )
     return Checkpoint(folder, head, config, model, tokenizer, digests.digest(files[0]))

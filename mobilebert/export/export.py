@@ -12,7 +12,7 @@ import numpy as np
 
 from mobilebert.base import digests, extras, outputs
 from mobilebert.base.errors import InputError
-from mobilebert.export import card, check
+from mobilebert.export import card, check, hub_layout
 from mobilebert.export.checkpoint import Checkpoint, load_checkpoint
 from mobilebert.export.fold import fold
 from mobilebert.export.folder import new_folder
@@ -50,6 +50,8 @@ def export(plan: ExportPlan) -> Manifest:
         plan = replace(plan, without=(native.NAME,))
     with outputs.lock_beside(plan.out):
         checkpoint = load_checkpoint(plan.model, plan.head)
+        if plan.format == "web":
+            hub_layout.require_page(checkpoint.head)
         max_seq_length = _max_seq_length(plan, checkpoint)
         calibration = _read(plan.calibration, checkpoint, max_seq_length)
         evaluation = _read(plan.evaluation or plan.calibration, checkpoint, max_seq_length, plan.evaluation_limit)
@@ -81,8 +83,10 @@ class _Export:
     def __init__(self, plan: ExportPlan, checkpoint: Checkpoint, max_seq_length: int, folder: Path):
         self.plan, self.checkpoint, self.folder = plan, checkpoint, folder
         self.max_seq_length = max_seq_length
+        self.precision = hub_layout.main_precision(plan.arrangement, plan.quantize)
         self.state = weights.model_state(checkpoint.model)
         self.program = fold(checkpoint.config, self.state, checkpoint.head)
+        self.exact = Variant(self.program, checkpoint=checkpoint, max_seq_length=max_seq_length)
         self.names = [output.name for output in self.program.outputs]
         self.engines: list[str] = []
         self.errors: dict[str, float] = {}
@@ -94,52 +98,65 @@ class _Export:
         inputs = check.check_inputs(checkpoint.config, self.program.choices)
         reference = check.make_reference(checkpoint, inputs)
         check.check_fold(self.program, reference)
-        plain = Variant(self.program, portable=self.plan.portable)
-        quantized = self._quantized(calibration)
-        for target in self.plan.targets:
-            is_quantized = self.plan.quantize in target.QUANTIZATIONS
-            target.write(quantized if is_quantized else plain, self.folder)
-            engine = target.load(self.folder, checkpoint.head, self.names)
-            error = check.largest_error(engine, reference)
-            # Fewer bits round as they must, but what they give are numbers.
-            limit = np.finfo(np.float32).max if is_quantized else reference.limit
-            check.require(error, limit, f"the {target.TITLE} file")
-            self.engines.append(target.ENGINE)
-            self.errors[target.ENGINE] = error
-            # Without a choice of precision there is nothing to compare.
-            if target.QUANTIZATIONS and evaluation is not None and evaluation.can_measure:
-                self.metrics |= self._measure(target, engine, evaluation)
-        checkpoint.config.save_pretrained(self.folder)
+        plain = replace(self.exact, portable=self.plan.portable)
+        for precision in hub_layout.precisions(self.plan.arrangement, self.plan.quantize):
+            variant = self._variant(precision, calibration)
+            for target in self.plan.targets:
+                is_quantized = precision in target.QUANTIZATIONS
+                target.write(variant if is_quantized else plain, self.folder)
+                engine = target.load(self.folder, checkpoint.head, self.names)
+                error = check.largest_error(engine, reference)
+                # Fewer bits round as they must, but what they give are numbers.
+                limit = np.finfo(np.float32).max if is_quantized else reference.limit
+                check.require(error, limit, f"the {target.TITLE} file")
+                if precision == self.precision:
+                    self.engines.append(target.ENGINE)
+                    self.errors[target.ENGINE] = error
+                # Without a choice of precision there is nothing to compare.
+                if target.QUANTIZATIONS and evaluation is not None and evaluation.can_measure:
+                    self.metrics |= self._measure(target, engine, evaluation, precision)
+                if self.plan.arrangement != "flat":
+                    hub_layout.put(self.folder, precision)
+        config = checkpoint.config
+        if self.plan.arrangement != "flat":
+            config = hub_layout.config_of(config, self.plan.arrangement)
+            hub_layout.add_modules(self.folder, self.plan.arrangement)
+        config.save_pretrained(self.folder)
         if self.plan.format == "all":
             checkpoint.model.save_pretrained(self.folder)
             self.engines.append("dygraph")
             self.errors["dygraph"] = reference.rounding
         checkpoint.tokenizer.save_pretrained(self.folder, self.max_seq_length)
 
-    def _quantized(self, calibration: Samples | None) -> Variant | None:
-        """What ``plan.quantize`` makes of the program."""
-        if self.plan.quantize is None:
+    def _variant(self, precision: str | None, calibration: Samples | None) -> Variant | None:
+        """The program in fewer bits, as ``--quantize`` names them."""
+        if precision is None:
             return None
-        if self.plan.quantize == "fp16":
-            return Variant(self.program, half_weights=True, portable=self.plan.portable)
-        if self.plan.quantize == "bf16":
-            return Variant(self.program, bfloat16=True)
+        if precision == "fp16":
+            return replace(self.exact, half_weights=True, portable=self.plan.portable)
+        if precision == "bf16":
+            return replace(self.exact, bfloat16=True)
         exact = fold(self.checkpoint.config, self.state, self.checkpoint.head, divide=False)
-        if self.plan.quantize == "dynamic-int8":
-            return Variant(*quantize(exact, None))
-        if calibration is not None:
-            return Variant(*quantize(exact, calibration.batches(CALIBRATION_ROWS)))
-        return Variant(*quantize(exact, made_up_batches(self.checkpoint.config, self.program.choices)))
+        if precision == "dynamic-int8":
+            batches = None
+        elif calibration is not None:
+            batches = calibration.batches(CALIBRATION_ROWS)
+        else:
+            batches = made_up_batches(self.checkpoint.config, self.program.choices)
+        program, quantization = quantize(exact, batches)
+        return replace(self.exact, program=program, quantization=quantization)
 
-    def _measure(self, target: Target, engine: Engine, evaluation: Samples) -> Mapping[str, dict[str, float]]:
+    def _measure(
+        self, target: Target, engine: Engine, evaluation: Samples, precision: str | None
+    ) -> Mapping[str, dict[str, float]]:
         """The metrics of float32, and of fewer bits where the engine has them."""
-        if self.plan.quantize is None:
+        if precision is None:
             return {} if evaluation.score is None else {"fp32": evaluation.measure(engine.run)[0]}
         with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
-            target.write(Variant(self.program), Path(scratch))
+            target.write(self.exact, Path(scratch))
             exact = target.load(Path(scratch), self.checkpoint.head, self.names)
             metrics = evaluation.measure(exact.run, engine.run)
-        return dict(zip(("fp32", self.plan.quantize), metrics, strict=True))
+        return dict(zip(("fp32", precision), metrics, strict=True))
 
     def describe(self) -> Manifest:
         """Write ``export.json`` and the card."""
@@ -147,7 +164,7 @@ class _Export:
             head=self.checkpoint.head,
             outputs=self.names,
             engines=self.engines,
-            quantization=self.plan.quantize,
+            quantization=self.precision,
             portable=self.plan.portable and "onnxruntime" in self.engines,
             opset=ONNX_OPSET,
             max_seq_length=self.max_seq_length,
@@ -155,12 +172,18 @@ class _Export:
             metrics=self.metrics,
             source_sha256=self.checkpoint.sha256,
             versions=_versions(),
-            files=digests.describe(self.folder),
+            files=digests.describe(self.folder, self._files()),
+            layout=self.plan.arrangement,
         )
         (self.folder / digests.TABLE).unlink()  # of which all is in export.json
         manifest.save(self.folder)
         card.write(self.folder, self.plan.out, manifest, self.checkpoint, self.program)
         return manifest
+
+    def _files(self) -> list[str]:
+        """What was written, without the table of a checkpoint's files, whose content goes over into the manifest."""
+        names = (path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if path.is_file())
+        return sorted(name for name in names if name != digests.TABLE)
 
 
 def _versions() -> dict[str, str]:

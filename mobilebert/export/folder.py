@@ -12,6 +12,7 @@ from mobilebert.base import digests, hub, interrupt
 from mobilebert.base.errors import InputError
 from mobilebert.base.files import naming, temporary_beside
 from mobilebert.base.records import read_record
+from mobilebert.export import hub_layout
 from mobilebert.export.card import CARD
 from mobilebert.export.targets import TARGETS
 from mobilebert.inference.manifest import MANIFEST
@@ -61,17 +62,20 @@ class _Export:
 
     head: str
     engines: list[str] = field(default_factory=list)
+    layout: str = "flat"
 
 
 def _check_is_export(folder: Path) -> None:
     if not (folder / MANIFEST).is_file():
         raise InputError(f"{folder}: holds no {MANIFEST} of an export, and only an export is replaced")
-    engines = read_record(folder / MANIFEST, _Export, "no export, and only an export is replaced").engines
+    export = read_record(folder / MANIFEST, _Export, "no export, and only an export is replaced")
+    engines = export.engines
     written = {name for target in TARGETS.values() if target.ENGINE in engines for name in target.files()}
     if "dygraph" in engines:
         written.add(SAFETENSORS)
     ours = {MANIFEST, CARD, digests.TABLE, *hub.CONFIG_FILES, *hub.TOKENIZER_FILES, *written}
-    others = sorted(path.name for path in folder.iterdir() if path.name not in ours)
+    ours |= set(hub_layout.files(export.layout))
+    others = sorted(name for path in folder.rglob("*") if (name := path.relative_to(folder).as_posix()) not in ours)
     if others:
         raise InputError(f"{folder}: holds {others[0]}, which no export wrote; move it away, or choose another folder")
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mobilebert.base.errors import InputError
+from mobilebert.export import hub_layout
 from mobilebert.export.folder import check_replaceable
-from mobilebert.export.targets import TARGETS, Target, formats, quantizations
+from mobilebert.export.targets import ALONE, TARGETS, Target, formats, quantizations
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,9 @@ class ExportPlan:
     Attributes:
         model: a checkpoint's folder or hub name.
         out: the folder to make.
-        format: a key of ``targets.TARGETS``, or ``"all"`` (all of them, and the checkpoint itself for dygraph).
+        format: a key of ``targets.TARGETS``, ``"web"`` (ONNX, in a page) or ``"all"`` (all but ``targets.ALONE``,
+            and the checkpoint itself for dygraph).
+        layout: ``"flat"``, or ``"hub"`` for transformers.js, of ``"onnx"``.
         quantize: ``"int8"``, ``"dynamic-int8"``, ``"fp16"``, ``"bf16"`` or None; of the targets that can.
         calibration: text for int8's ranges, required by ONNX's ``"int8"``.
         evaluation: text with labels to measure on; None takes ``calibration``.
@@ -32,6 +35,7 @@ class ExportPlan:
     model: str
     out: Path
     format: str = "onnx"
+    layout: str = "flat"
     quantize: str | None = None
     calibration: str | None = None
     evaluation: str | None = None
@@ -45,6 +49,14 @@ class ExportPlan:
     def __post_init__(self):
         if self.format not in formats():
             raise InputError(f"`format={self.format}`: expected one of {', '.join(formats())}")
+        if self.layout not in hub_layout.LAYOUTS:
+            raise InputError(f"`layout={self.layout}`: expected one of {', '.join(hub_layout.LAYOUTS)}")
+        if self.layout == "hub" and self.format != "onnx":
+            raise InputError(f"`layout=hub` is of `format=onnx`, and `format={self.format}` was asked for; drop one")
+        if self.arrangement != "flat" and self.portable:
+            raise InputError("`portable` has no int8, which a browser takes; drop `portable`")
+        if self.format == "web" and self.quantize == "fp16":
+            raise InputError("`format=web` has an int8 model; use `quantize=dynamic-int8` or int8, or leave it out")
         if self.quantize is not None:
             self._check_quantization(self.quantize)
         if self.calibration is not None and self.quantize != "int8":
@@ -70,10 +82,16 @@ class ExportPlan:
             )
 
     @property
+    def arrangement(self) -> str:
+        """The layout, or ``"web"``."""
+        return "web" if self.format == "web" else self.layout
+
+    @property
     def targets(self) -> list[Target]:
         """The formats to write."""
-        names = TARGETS if self.format == "all" else [self.format]
-        return [TARGETS[name] for name in names if name not in self.without]
+        if self.format != "all":
+            return [TARGETS["onnx" if self.format == "web" else self.format]]
+        return [target for name, target in TARGETS.items() if name not in (*ALONE, *self.without)]
 
     @property
     def sources(self) -> Sequence[str]:

@@ -2,10 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mobilebert.export.program import Program
+
+if TYPE_CHECKING:
+    from mobilebert.export.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class Variant:
         half_weights: store matrices as float16 (computed in float32) where they fit its range.
         bfloat16: store matrices as bfloat16, and multiply them so, where the format can.
         portable: use a standard's operators only, where the format has others too.
+        checkpoint: what the program was made of, for a format whose files hold labels and vocabulary.
+        max_seq_length: tokens, for a format whose inputs have a size.
     """
 
     program: Program
@@ -48,3 +54,5 @@ class Variant:
     half_weights: bool = False
     bfloat16: bool = False
     portable: bool = False
+    checkpoint: "Checkpoint | None" = None
+    max_seq_length: int = 0

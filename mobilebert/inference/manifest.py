@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
@@ -13,7 +13,17 @@ from mobilebert.base.records import as_record, read_record
 
 MANIFEST = digests.EXPORT_TABLE
 ONNX_FILE = "model.onnx"
+# By quantization, where transformers.js looks for them.
+HUB_FILES = {
+    None: "onnx/model.onnx",
+    "dynamic-int8": "onnx/model_quantized.onnx",
+    "int8": "onnx/model_quantized.onnx",
+    "fp16": "onnx/model_fp16.onnx",
+}
 NATIVE_FILE = "native.safetensors"  # not model.safetensors, which a checkpoint beside it has
+LITERT_FILE = "model.tflite"
+# Input of every model -> its name in a LiteRT file, which is MediaPipe's and the TF Lite Task Library's.
+LITERT_INPUTS = {"input_ids": "ids", "token_type_ids": "segment_ids", "attention_mask": "mask"}
 ONNX_OPSET = 20  # the first with Gelu
 PADDLE_PREFIX = "model"  # model.json and model.pdiparams
 FORMAT = 1
@@ -38,6 +48,7 @@ class Manifest:
         versions: library -> version that wrote the files.
         files: size and sha256 of each but this and the card, see ``base.digests``.
         format: of this file.
+        layout: ``"hub"`` or ``"web"`` where the ONNX files are those of ``HUB_FILES``; ``"flat"`` for ``ONNX_FILE``.
     """
 
     head: _Name
@@ -53,6 +64,12 @@ class Manifest:
     versions: dict[str, str] = field(default_factory=dict)
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     format: int = FORMAT
+    layout: Literal["flat", "hub", "web"] = "flat"
+
+    @property
+    def onnx_file(self) -> str:
+        """The ONNX file that engines run, below the folder."""
+        return ONNX_FILE if self.layout == "flat" else HUB_FILES.get(self.quantization, HUB_FILES[None])
 
     def save(self, folder: Path) -> None:
         """Write ``export.json`` into ``folder``."""

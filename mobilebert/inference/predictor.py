@@ -90,8 +90,8 @@ class Predictor:
 
     Args:
         folder: what export.py wrote, a fine-tuned checkpoint's folder, or its hub name; or what ``read_source`` read.
-        engine: ``"onnxruntime"``, ``"paddle"``, ``"dygraph"`` or ``"openvino"``; None takes the fastest that the folder
-            has files for. A checkpoint runs in dygraph.
+        engine: ``"onnxruntime"``, ``"paddle"``, ``"dygraph"``, ``"openvino"`` or ``"litert"``; None takes the
+            fastest that the folder has files for. A checkpoint runs in dygraph.
         threads: of one run; None leaves the choice to the library.
         openvino_precision: ``"f32"`` or ``"bf16"``.
         verify: compare the digests of all files that the folder has noted, not only up to 128 MiB.
@@ -119,6 +119,7 @@ class Predictor:
         verify: bool = False,
     ):
         self.source = source = read_source(folder)
+        source.warn()
         if verify:
             digests.check_all(source.folder)
         self.folder, self.config = source.folder, source.config

@@ -1,15 +1,19 @@
 """What a folder holds for a predictor: an export, or a fine-tuned checkpoint; and how it wants to be used."""
 
+import functools
 import os
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mobilebert.base import hub
-from mobilebert.base.errors import InputError
+from mobilebert.base import cli, hub
+from mobilebert.base.errors import InputError, one_line
 from mobilebert.data.classify.columns import Columns
 from mobilebert.inference.manifest import MANIFEST, Manifest
 from mobilebert.model.config import CONFIG_NAME, HEAD_CLASSES, MobileBertConfig
+from mobilebert.model.head_of import detect_head, with_head
+from mobilebert.model.tensor_files import read_state
 
 DEFAULT_MAX_SEQ_LENGTH = 384
 
@@ -19,6 +23,9 @@ _PURPOSES = {
     "sequence-classification": "classifies texts",
     "token-classification": "finds entities",
 }
+_LONGEST_CAUTION = 300  # characters
+# How the hub's models of SQuAD v2.0 are called, which do not note that an answer may be none.
+_V2_NAME = re.compile(r"squad[-_]?(v[-_]?)?2([-_.]0)?(?![0-9])", re.IGNORECASE)
 # The outputs of the heads that a predictor reads.
 _OUTPUTS = {
     "question-answering": ["start_logits", "end_logits"],
@@ -94,9 +101,30 @@ class Source:
         if self.manifest.head != head:
             raise InputError(f"{self.folder}: its head is {self.manifest.head}; only {head} {_PURPOSES[head]}")
 
+    def warn(self) -> None:
+        """Say on standard error, once a process, what the model's training noted as a ``caution``."""
+        if caution := caution_of(self.config, self.manifest.head):
+            _warn(str(self.folder), caution)
 
-def read_source(name_or_path: "str | os.PathLike | Source") -> Source:
+
+def caution_of(config: MobileBertConfig, head: str) -> str | None:
+    """What a training noted to be said whenever its model is used."""
+    caution = config.task_params(head).get("caution")
+    return one_line(caution.strip()[:_LONGEST_CAUTION]) if isinstance(caution, str) and caution.strip() else None
+
+
+@functools.lru_cache(maxsize=256)
+def _warn(folder: str, caution: str) -> None:
+    cli.remark(f"{folder}: {caution}")
+
+
+def read_source(name_or_path: "str | os.PathLike | Source", wanted: str | None = None) -> Source:
     """Find out what a folder (or a hub's model) is; what has been read is given back as it is.
+
+    Args:
+        name_or_path: a folder, or a model's name on the hub.
+        wanted: a key of ``config.HEAD_CLASSES`` that decides where an old checkpoint does not say what its
+            ``classifier`` is for.
 
     Raises:
         InputError: neither an export nor a checkpoint, or a checkpoint with a head that no predictor reads.
@@ -110,7 +138,7 @@ def read_source(name_or_path: "str | os.PathLike | Source") -> Source:
         )
     is_exported = (folder / MANIFEST).exists()
     manifest = Manifest.load(folder) if is_exported else None
-    config = MobileBertConfig.from_pretrained(folder)
+    config = with_facts(MobileBertConfig.from_pretrained(folder), folder, name_or_path, wanted, is_exported)
     if manifest is not None:
         _check_outputs(folder, manifest)
     try:
@@ -122,6 +150,46 @@ def read_source(name_or_path: "str | os.PathLike | Source") -> Source:
     except _NoteError as error:
         raise InputError(f"{folder}/{error}") from None
     return Source(folder, config, manifest, is_exported, rules)
+
+
+def with_facts(
+    config: MobileBertConfig,
+    folder: Path,
+    name_or_path: str | os.PathLike,
+    wanted: str | None = None,
+    is_exported: bool = False,
+) -> MobileBertConfig:
+    """Add to a checkpoint's configuration what it does not say itself, as many on the hub do not.
+
+    Args:
+        config: of the checkpoint.
+        folder: where it is.
+        name_or_path: how it was called.
+        wanted: as of ``read_source``.
+        is_exported: whether a manifest names the head.
+
+    Returns:
+        With ``architectures``, as the tensors show; and with a note that an answer may be none where the name on the
+        hub ends like SQuAD v2.0's do, which is said on standard error.
+
+    Raises:
+        InputError: a ``classifier`` without a word of which head.
+    """
+    if config.head is None and not is_exported:
+        head = detect_head(folder, config, read_state(folder)[0], wanted)
+        config = config if head == "model" else with_head(config.for_head(head), head)
+    return noted_by_name(config, name_or_path)
+
+
+def noted_by_name(config: MobileBertConfig, name_or_path: str | os.PathLike) -> MobileBertConfig:
+    """See ``with_facts``; of a folder the name says nothing."""
+    head, name = "question-answering", os.fspath(name_or_path)
+    noted = config.task_params(head)
+    is_silent = config.head == head and "version_2_with_negative" not in noted
+    if not is_silent or not _V2_NAME.search(name) or Path(name).expanduser().exists():
+        return config
+    _warn(name, "of SQuAD v2.0 by its name, so an answer may be none (--always_answer, allow_no_answer=False: never)")
+    return config.with_task_params(head, **noted, version_2_with_negative=True)
 
 
 def _check_outputs(folder: Path, manifest: Manifest) -> None:

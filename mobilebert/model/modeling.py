@@ -419,9 +419,9 @@ class MobileBertPreTrainedModel(nn.Layer):
     ) -> AnyModel:
         """Load config and weights from a folder, or from the hub where ``name_or_path`` is no folder.
 
-        Reads Paddle's ``model.safetensors`` or ``model_state.pdparams``, and a PyTorch ``model.safetensors`` (known by
-        its header). What the checkpoint lacks (a new head) is freshly initialised and listed in
-        ``model.load_report.initialised``.
+        Reads Paddle's ``model.safetensors`` or ``model_state.pdparams``, and PyTorch's ``model.safetensors`` (known by
+        its header) or ``pytorch_model.bin`` (``torch_pickle``). What the checkpoint lacks (a new head) is
+        freshly initialised and listed in ``model.load_report.initialised``.
 
         Args:
             name_or_path: a folder with ``config.json`` and weights, or a hub name.

@@ -396,9 +396,13 @@ def read_state(folder: Path) -> tuple[State, str]:
         if layout is None:
             raise unknown_layout(folder)
         return plain_keys(as_floats(state, layout, folder), folder), layout
-    if not has_file(folder, PDPARAMS):
-        raise InputError(f"{folder}: found neither {SAFETENSORS} nor {PDPARAMS}; convert a checkpoint with convert.py")
-    return plain_keys(join_shards(folder, PDPARAMS, read_pdparams), folder), "pd"
+    if has_file(folder, PDPARAMS):
+        return plain_keys(join_shards(folder, PDPARAMS, read_pdparams), folder), "pd"
+    from mobilebert.model import torch_pickle
+
+    if not has_file(folder, torch_pickle.PICKLE):
+        raise InputError(f"{folder}: found neither {SAFETENSORS} nor {PDPARAMS} nor {torch_pickle.PICKLE}")
+    return torch_pickle.read_folder(folder), "pt"
 
 
 class _TensorUnpickler(pickle.Unpickler):
@@ -410,7 +414,7 @@ class _TensorUnpickler(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def _check_memory(file: BinaryIO) -> None:
+def check_memory(file: BinaryIO) -> None:
     """Refuse a pickle that remembers a thing under a number beyond all that it holds: Python makes room up to there."""
     for count, (opcode, number, _) in enumerate(pickletools.genops(file)):
         if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and number > count:
@@ -425,7 +429,7 @@ def read_pdparams(path: Path) -> State:
     """
     try:
         with open(path, "rb") as file:
-            _check_memory(file)
+            check_memory(file)
             file.seek(0)
             content = _TensorUnpickler(file).load()
         content, taken_off = unwrap(content, _is_paddle_tensor, path)

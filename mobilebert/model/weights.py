@@ -19,10 +19,10 @@ from paddle import nn
 from mobilebert.base import hub
 from mobilebert.base.errors import InputError
 from mobilebert.model.config import HEAD_CLASSES, MobileBertConfig
+from mobilebert.model.head_of import CLASSIFIERS
 from mobilebert.model.tensor_files import (
     CONSTANT_KEYS,
     PDPARAMS,
-    SAFETENSORS_INDEX,
     State,
     as_floats,
     plain_keys,
@@ -59,8 +59,6 @@ _SIZES = {
 _LAYER = re.compile(r"encoder\.layer\.(\d+)\.")
 _FEEDFORWARD = re.compile(r"encoder\.layer\.0\.(?:ffn\.(\d+)|intermediate)\.")
 
-# The heads whose last layer is called ``classifier``.
-CLASSIFIERS = ("sequence-classification", "multiple-choice", "token-classification")
 # Parts of heads that compute from the pooler's output, where the model has one.
 _READ_POOLER = ("classifier", "cls.seq_relationship")
 
@@ -85,7 +83,7 @@ def linear_weights(model: nn.Layer) -> set[str]:
 
 def resolve_folder(name_or_path: str | os.PathLike) -> Path:
     """The local folder with config and weights; fetched from the hub where ``name_or_path`` is no folder."""
-    return Path(hub.resolve(name_or_path, ["config.json", "*.safetensors", SAFETENSORS_INDEX, PDPARAMS]))
+    return Path(hub.resolve(name_or_path, [*hub.CONFIG_FILES, *hub.WEIGHT_FILES, PDPARAMS]))
 
 
 def _parameter_name(key: str, expected: Mapping[str, object], renames: Renames) -> str:

@@ -86,6 +86,7 @@ class TokenClassification(Task):
         reading: tokens of a row, and those that neighbouring windows share.
         given: the fields of ``reading`` that the caller chose; the others may follow a checkpoint's notes.
         label_all_tokens: train on all pieces of a word, not on its first alone.
+        caution: to note in the model's configuration; see ``inference.source.Source.warn``.
         labels: the classes in the order of the model's outputs; set by ``adopt``.
     """
 
@@ -93,6 +94,7 @@ class TokenClassification(Task):
     reading: ReadingSettings
     given: Mapping[str, Any] = field(default_factory=dict)
     label_all_tokens: bool = False
+    caution: str = ""
     labels: tuple[str, ...] = ()
 
     head = "token-classification"
@@ -188,7 +190,10 @@ class TokenClassification(Task):
     def note(self, config: MobileBertConfig) -> MobileBertConfig:
         """See ``Task``."""
         return config.with_task_params(
-            self.head, max_seq_length=self.reading.max_seq_length, doc_stride=self.reading.doc_stride
+            self.head,
+            max_seq_length=self.reading.max_seq_length,
+            doc_stride=self.reading.doc_stride,
+            **({"caution": self.caution} if self.caution else {}),
         )
 
     def best_metric(self, dev: Sequence[Split]) -> str:

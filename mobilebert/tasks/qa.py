@@ -17,7 +17,7 @@ from mobilebert.data.qa.answers import FILES, SquadAnswers, answers_of
 from mobilebert.data.qa.features import load_dev_features, load_train_features
 from mobilebert.data.qa.spans import AnswerRules, find_spans
 from mobilebert.inference.rows import Run, span_shapes
-from mobilebert.inference.source import ReadingSettings, noted_settings
+from mobilebert.inference.source import ReadingSettings, noted_by_name, noted_settings
 from mobilebert.model.config import MobileBertConfig
 from mobilebert.model.heads import MobileBertForQuestionAnswering
 from mobilebert.tasks.model import RunModel, read_config
@@ -59,6 +59,7 @@ class QuestionAnswering(Task):
         n_best_size: answers to keep for each question.
         on_bad_answer: ``"error"`` or ``"drop"``; see ``data.qa.squad_json.read_squad``.
         keep_examples: dev questions to note in the best model's configuration, for the demo's page.
+        caution: to note in the model's configuration; see ``inference.source.Source.warn``.
     """
 
     files: QaFiles
@@ -67,6 +68,7 @@ class QuestionAnswering(Task):
     n_best_size: int = 20
     on_bad_answer: str = "error"
     keep_examples: int = 0
+    caution: str = ""
 
     head = "question-answering"
     head_name = "question answering head"
@@ -115,7 +117,7 @@ class QuestionAnswering(Task):
     def adopt_notes(self, model: RunModel, source: str) -> "QuestionAnswering":
         """See ``Task``; says in the log what was taken from where."""
         try:
-            noted = noted_settings(model.config, self.head)
+            noted = noted_settings(noted_by_name(model.config, source), self.head)
         except InputError as error:
             raise InputError(f"{source}/{error}") from None
         if model.max_seq_length is not None:
@@ -155,6 +157,7 @@ class QuestionAnswering(Task):
             max_answer_length=self.reading.max_answer_length,
             version_2_with_negative=self.reading.allow_no_answer,
             null_score_diff_threshold=self.reading.null_score_diff_threshold,
+            **({"caution": self.caution} if self.caution else {}),
         )
 
     def note_answers(self, config: MobileBertConfig, answers: SquadAnswers, dev: Sequence[Split]) -> MobileBertConfig:

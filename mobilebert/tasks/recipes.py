@@ -19,10 +19,12 @@ class Recipe:
     Attributes:
         settings: of the training.
         reading: fields of ``inference.source.ReadingSettings``; those that are missing have its defaults.
+        caution: what is said on standard error whenever the trained model is used.
     """
 
     settings: TrainSettings
     reading: Mapping[str, Any] = field(default_factory=dict)
+    caution: str = ""
 
 
 _SQUAD = {"max_seq_length": 384, "doc_stride": 128}
@@ -63,6 +65,7 @@ QA_RECIPES: dict[str, Recipe] = {
             **_SMALL,
         ),
         {"max_seq_length": 96, "doc_stride": 32, "max_answer_length": 10},
+        "knows only the invented places, ships and books of samples/squad; a model for trying things out",
     ),
 }
 CLASSIFICATION_RECIPES: dict[str, Recipe] = {
@@ -117,6 +120,7 @@ NER_RECIPES: dict[str, Recipe] = {
             **_SMALL,
         ),
         {"max_seq_length": 96, "doc_stride": 32},
+        "knows only the generated texts of samples/ner; a model for trying things out",
     ),
 }
 

@@ -11,10 +11,10 @@ import numpy as np
 import paddle
 
 from mobilebert.base.errors import InputError
-from mobilebert.convert.convert import detect_head
 from mobilebert.convert.formats import hf
 from mobilebert.model import tensor_files, weights
 from mobilebert.model.config import HEAD_CLASSES, MobileBertConfig
+from mobilebert.model.head_of import CLASSIFIERS, detect_head
 from mobilebert.model.heads import HEADS
 from mobilebert.model.modeling import MobileBertPreTrainedModel
 from mobilebert.verify.batches import Batch, Outputs, make_batches, named_outputs, shaped
@@ -25,7 +25,6 @@ from mobilebert.verify.peers import torch as torch_peer
 if TYPE_CHECKING:
     import torch
 
-CLASSIFIERS = {"sequence-classification", "multiple-choice", "token-classification"}
 TOLERANCES = {"float32": 1e-5, "float64": 1e-10}
 
 
@@ -58,7 +57,7 @@ def comparable_heads(folder: Path, config: MobileBertConfig) -> list[str]:
     own = detect_head(folder, config, state)
     left_out = set()
     if own in CLASSIFIERS:
-        left_out |= CLASSIFIERS - {own}
+        left_out |= {*CLASSIFIERS} - {own}
     if config.num_labels != 2:
         left_out.add("question-answering")
     if config.embedding_size > config.hidden_size:

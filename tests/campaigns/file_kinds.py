@@ -13,21 +13,25 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import paddle
-from support.models import save_checkpoint
+from support.models import forget_digests, save_checkpoint
 from support.table_models import save_reader
 from support.texts import make_tokenizer, write_squad, write_table, write_vocabulary
 
 from mobilebert.base import digests, outputs
 from mobilebert.base.files import file_digest
+from mobilebert.commands.bulk.job import Job
+from mobilebert.commands.bulk.record import open_folder
 from mobilebert.commands.predict.batch import answer_file
 from mobilebert.commands.predict.session import Model
 from mobilebert.convert.convert import convert
 from mobilebert.convert.formats import hf
+from mobilebert.data import slices
 from mobilebert.data.cache import cached_rows
 from mobilebert.data.classify.columns import find_columns
 from mobilebert.data.classify.examples import FileRules, read_examples
@@ -62,6 +66,9 @@ from mobilebert.train import Evaluation, Hooks, Start, TrainSettings, train
 # What readers import when they need it; here it is done once, before the forks.
 for module in ("matplotlib.figure", "onnxruntime", "paddle.inference", "torch", "visualdl"):
     import_module(module)
+HAS_LITERT = find_spec("ai_edge_litert") is not None
+if HAS_LITERT:
+    import_module("ai_edge_litert.interpreter")
 
 TEXT = "Ada Lovelace wrote the first program in 1843 . Où ? 東京"
 
@@ -207,6 +214,12 @@ def make_export(format: str) -> Callable[[Path], None]:
 
 def read_export(engine: str) -> Callable[[Path], str]:
     return lambda folder: answer(folder / "export", engine)
+
+
+def make_unguarded_litert(folder: Path) -> None:
+    """Without digests, so that LiteRT is what finds the damage."""
+    make_export("litert")(folder)
+    forget_digests(folder / "export")
 
 
 def replace_export(folder: Path) -> None:
@@ -480,6 +493,30 @@ def predict(folder: Path) -> str:
     return (folder / "answers.jsonl").read_text()
 
 
+# -- mobilebert bulk
+
+
+def make_bulk(folder: Path) -> None:
+    lines = [{"text": f"{TEXT} {n}", "id": n} for n in range(20)]
+    (folder / "t.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    cells = "\n".join(f'{n};"{TEXT}, ""quoted""\nand on {n}"' for n in range(20))
+    (folder / "t.csv").write_text(f"id;text\n{cells}\n")
+    bulk_record(folder)
+
+
+def bulk_record(folder: Path) -> str:
+    job = Job("ner", "model", "native", {}, ("text",), "id", str(folder), "jsonl", "digest")
+    return repr(open_folder(job, {}, 7, False))
+
+
+def read_slices(folder: Path) -> str:
+    found = []
+    for name in ("t.jsonl", "t.csv"):
+        for piece in slices.cut(folder / name, 7, ("text",)):
+            found += [(piece, place, str(row)) for place, row in slices.read(piece, ("text", "id"))]
+    return repr(found) + bulk_record(folder)
+
+
 TOKENIZER = ("vocab.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 EXPORT = tuple(f"export/{name}" for name in ("export.json", "config.json", "tokenizer.json", "tokenizer_config.json"))
 CHECKPOINT = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
@@ -511,5 +548,8 @@ KINDS = {
     "corpus": Kind(("t.txt", "t.txt.gz", "t.jsonl"), make_corpus, read_corpus),
     "pretraining": Kind(("pretraining.json", "block-000001*"), make_pretraining_rows, read_pretraining_rows),
     "sealed-pretraining": Kind(("block-*",), make_pretraining_rows, read_sealed_pretraining_rows),
+    "bulk": Kind(("t.jsonl", "t.csv", "_bulk.json", ".mobilebert.json"), make_bulk, read_slices),
     "predictions": Kind(("answers.jsonl", "questions.jsonl"), make_predictions, predict),
 }
+if HAS_LITERT:  # pip install '.[litert]'
+    KINDS["litert-export"] = Kind((*EXPORT, "export/model.tflite"), make_unguarded_litert, read_export("litert"), 4)

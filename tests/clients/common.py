@@ -1,8 +1,10 @@
 """What the checks in Python share; they run in environments of their own, so only the standard library is used."""
 
+import contextlib
 import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +45,21 @@ def ratio(run: Callable[[], Any], work: Path, model: str, milliseconds: Callable
             time.sleep(SETTLE_SECONDS)
         child.stdin.close()
     return min(theirs) / min(ours)
+
+
+def snippet(folder: Path, first: str) -> str:
+    """The block of Python in an export's card (``README.md``) that begins with the line ``first``."""
+    blocks = (folder / "README.md").read_text(encoding="utf-8").split("```python\n")[1:]
+    (found,) = (block.partition("```")[0] for block in blocks if block.startswith(f"{first}\n"))
+    return found
+
+
+def run_snippet(code: str) -> dict[str, Any]:
+    """What a block defines when it is pasted into a program; what it prints goes to standard error."""
+    names: dict[str, Any] = {}
+    with contextlib.redirect_stdout(sys.stderr):
+        exec(compile(code, "card", "exec"), names)
+    return names
 
 
 def report(client: str, version: str, tested: str, equal: int, total: int, **more: Any) -> None:

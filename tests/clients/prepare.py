@@ -11,7 +11,9 @@ import os
 import shlex
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -19,14 +21,18 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from mobilebert.base import cli  # isort: skip (before the rest: refuses other Pythons)
 
+import numpy as np
+
 from mobilebert.base.errors import InputError
 from mobilebert.base.files import write_json
 from mobilebert.data.qa.squad_json import read_squad
 
 ROOT = Path(__file__).parents[2]
 CLIENTS = Path(__file__).parent
+LITERT = ROOT / ".venv-clients" / "litert" / "bin" / "python"
 BASELINES = ("big-reader-onnx --model big-reader", "big-classifier-onnx --model big-classifier")
 REVIEWS = 600
+LONG = 384  # tokens that the TF Lite Task Library reads
 
 
 def call(*command: object, **settings: str) -> None:
@@ -39,6 +45,25 @@ def make_reader(folder: Path) -> None:
     work = folder.parents[1] / "quickstart"
     call("bash", "scripts/quickstart.sh", OUTPUT=str(work))
     (work / "training" / "best").rename(folder)
+
+
+def make_long_reader(folder: Path) -> None:
+    """The reader with more positions, of zeros: on short texts the same function, in 384 tokens."""
+    from mobilebert.model import weights
+    from mobilebert.model.config import MobileBertConfig
+    from mobilebert.model.heads import HEADS
+    from mobilebert.text.tokenizer import MobileBertTokenizer
+
+    reader = HEADS["question-answering"].from_pretrained(folder.with_name("reader"))
+    state = weights.model_state(reader)
+    name = next(name for name in state if name.endswith("position_embeddings.weight"))
+    config = MobileBertConfig.from_dict({**reader.config.to_dict(), "max_position_embeddings": LONG})
+    longer = HEADS["question-answering"](config)
+    state[name] = np.pad(state[name], ((0, LONG - len(state[name])), (0, 0)))
+    for key, parameter in longer.named_parameters():
+        parameter.set_value(state[key])
+    longer.save_pretrained(folder)
+    MobileBertTokenizer.from_pretrained(folder.with_name("reader")).save_pretrained(folder)
 
 
 def make_classifier(folder: Path) -> None:
@@ -70,20 +95,21 @@ def make_big(folder: Path) -> None:
 
 MODELS: dict[str, Callable[[Path], None]] = {
     "reader": make_reader,
+    "long-reader": make_long_reader,
     "classifier": make_classifier,
     "big-reader": make_big,
     "big-classifier": make_big,
 }
 
 
-def write_reader_answers(path: Path) -> None:
+def write_reader_answers(path: Path, **options: int) -> None:
     """What ``Predictor`` answers in Paddle: the best piece of each context, its place and its two logits' sum."""
     from mobilebert import Predictor
 
-    predictor = Predictor(path.parents[1] / "models" / "reader", engine="dygraph")
+    predictor = Predictor(path.parents[1] / "models" / path.stem, engine="dygraph")
     rows = []
     for example in read_squad(path.parents[1] / "quickstart" / "data" / "dev.json", purpose="answer")[0]:
-        best = predictor.answer(example.question, example.context)[0]
+        best = predictor.answer(example.question, example.context, **options)[0]
         rows.append({
             "id": example.id, "question": example.question, "context": example.context, "text": best.text,
             "start": best.start, "end": best.end, "score": best.score, "probability": best.probability,
@@ -100,6 +126,13 @@ def write_classifier_answers(path: Path) -> None:
         texts = [row["review"] for row in csv.DictReader(file)]
     decisions = [predictor.classify(text) for text in texts]
     write_json(path, [{"text": t, "label": d.label, "scores": d.scores} for t, d in zip(texts, decisions, strict=True)])
+
+
+ANSWERS: dict[str, Callable[[Path], None]] = {
+    "reader": write_reader_answers,
+    "long-reader": partial(write_reader_answers, max_answer_length=32),  # the TF Lite Task Library's
+    "classifier": write_classifier_answers,
+}
 
 
 def exports_of(clients: list[str]) -> list[str]:
@@ -121,7 +154,11 @@ def export(work: Path, line: str) -> None:
         if flag in flags:
             flags[flags.index(flag) + 1] = str(place / flags[flags.index(flag) + 1])
     folder.parent.mkdir(exist_ok=True)
-    call(sys.executable, "export.py", *flags, "--out", folder, "--force")
+    if "litert" in flags:  # whose library, which checks the file, is in its client's environment only; ours goes before
+        python, settings = LITERT, {"PYTHONPATH": sysconfig.get_path("purelib")}
+    else:
+        python, settings = sys.executable, {}
+    call(python, "export.py", *flags, "--out", folder, "--force", **settings)
     note.write_text(line, encoding="utf-8")
 
 
@@ -139,7 +176,7 @@ def main() -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         if not folder.exists():
             make(folder)
-    for name, write in (("reader", write_reader_answers), ("classifier", write_classifier_answers)):
+    for name, write in ANSWERS.items():
         path = work / "reference" / f"{name}.json"
         path.parent.mkdir(exist_ok=True)
         if not path.exists():

@@ -169,6 +169,7 @@ MISSING = {
     ("core", "squad", "--model", "exported", "--engine", "onnxruntime", *EVALUATE): ("onnxruntime", "deploy"),
     ("core", "squad", "--model", "exported", "--engine", "openvino", *EVALUATE): ("openvino", "openvino"),
     ("core", "demo", "model", "--port", "0"): ("starlette", "demo"),
+    ("core", "bulk", "qa", "--model", "exported", "--input", "a.csv", "--output", "out"): ("ray", "ray"),
     ("core", "glue", "--task_name", "rte", "--data_dir", ".", "--model", "model", *EVALUATE): ("scipy", "train"),
 }
 

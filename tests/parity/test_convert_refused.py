@@ -13,7 +13,7 @@ from support.torch_checkpoints import PT, configure, contents, sharded_pickle, t
 
 from mobilebert.base.errors import InputError
 from mobilebert.convert.convert import convert
-from mobilebert.model import tensor_files
+from mobilebert.model import tensor_files, torch_pickle
 from mobilebert.model.heads import HEADS
 
 
@@ -189,10 +189,10 @@ def test_a_pickle_that_is_more_than_tensors_is_refused_and_not_executed(zipped, 
 
 
 @pytest.mark.parametrize(("error", "reason"), [(MemoryError(), "MemoryError"), (ValueError("one\ntwo"), "one")])
-def test_torchs_error_is_given_in_one_line_or_named_by_its_kind(error, reason, tmp_path, monkeypatch):
+def test_a_readers_error_is_given_in_one_line_or_named_by_its_kind(error, reason, tmp_path, monkeypatch):
     write(tmp_path / "torch")
     (tmp_path / "torch" / "model.safetensors").rename(tmp_path / "torch" / "pytorch_model.bin")
-    monkeypatch.setattr(torch, "load", lambda *_, **__: (_ for _ in ()).throw(error))
+    monkeypatch.setattr(torch_pickle, "_load", lambda *_, **__: (_ for _ in ()).throw(error))
     with pytest.raises(InputError, match=rf"holds more than tensors \({reason}\)$"):
         convert(tmp_path / "torch", tmp_path / "paddle")
 

@@ -125,5 +125,6 @@ def loud(source: str) -> list[str]:
 def test_nothing_here_imports_them_by_itself():
     for folder in ("mobilebert", "benchmarks", "tests", "scripts", "samples", "."):
         for path in (ROOT / folder).rglob("*.py") if folder != "." else ROOT.glob("*.py"):
-            assert loud(path.read_text(encoding="utf-8")) == [], path
+            if path.parents[1] != ROOT / "tests" / "clients":  # others' environments: scripts/clients.sh silences them
+                assert loud(path.read_text(encoding="utf-8")) == [], path
     assert loud("def f():\n    from onnxruntime.quantization import QuantType\n    import openvino as ov") != []

@@ -1,25 +1,21 @@
 """The hub room against a server on loopback that answers as a Hugging Face hub does."""
 
-import contextlib
 import hashlib
-import json
 import os
 import socket
 import subprocess
 import sys
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from support.hub_server import serving
 
 from mobilebert.base import hub, transfer
 from mobilebert.base.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 NAME = "someone/mobilebert-small"
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 FILES = {
     "config.json": b'{"model_type": "mobilebert"}',
     "vocab.txt": b"[PAD]\n[UNK]\n",
@@ -30,107 +26,10 @@ FILES = {
 SAFE = os.urandom(1 << 20) * 24  # more than one of the client's chunks of 10 MB
 
 
-class Hub(ThreadingHTTPServer):
-    """Serves one model; ``files`` may be changed.
-
-    ``cut_once`` names a file whose first answer breaks off, ``dripping`` one that comes byte by byte after its half.
-    """
-
-    daemon_threads = True
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.files = dict(FILES)
-        self.cut_once: str | None = None
-        self.dripping: str | None = None
-        self.requests: list[tuple[str, str, str]] = []
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-    def bodies_sent(self) -> list[str]:
-        return [path.rpartition("/")[2] for verb, path, _ in self.requests if verb == "GET" and "/resolve/" in path]
-
-    def handle_error(self, request, client_address):
-        """A client that hangs up is part of the tests."""
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_):
-        pass
-
-    def send(self, body: bytes, status: int = 200, **headers: str) -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        for key, value in headers.items():
-            self.send_header(key.replace("_", "-"), value)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
-
-    def do_GET(self):
-        self.server.requests.append((self.command, self.path, self.headers.get("Range", "")))
-        path = self.path.split("?")[0]
-        files = self.server.files
-        if path in (f"/api/models/{NAME}", f"/api/models/{NAME}/revision/main"):
-            siblings = [{"rfilename": name, "size": len(body)} for name, body in files.items()]
-            self.send(json.dumps({"id": NAME, "sha": COMMIT, "siblings": siblings}).encode())
-        elif path.startswith(f"/api/models/{NAME}/tree/"):
-            tree = [
-                {"type": "file", "path": name, "size": len(body), "oid": hashlib.sha1(body).hexdigest()}
-                for name, body in files.items()
-            ]
-            self.send(json.dumps(tree).encode())
-        elif path.startswith(f"/{NAME}/resolve/") and (name := path.rpartition("/")[2]) in files:
-            self.send_file(name, files[name])
-        else:
-            self.send(b'{"error": "Repository not found"}', 404, X_Error_Code="RepoNotFound")
-
-    do_HEAD = do_GET
-
-    def send_file(self, name: str, body: bytes) -> None:
-        large = len(body) > 1000  # as on the hub, where large files go by sha256 and small ones by git's sha1
-        digest = hashlib.sha256(body) if large else hashlib.sha1(b"blob %d\0" % len(body) + body)
-        headers = {"ETag": f'"{digest.hexdigest()}"', "X_Repo_Commit": COMMIT, "Accept_Ranges": "bytes"}
-        start = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").partition("-")[0])
-        if self.command == "GET" and self.server.cut_once == name:
-            self.server.cut_once = None
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body[: len(body) // 2])
-            self.wfile.flush()
-            self.connection.shutdown(socket.SHUT_RDWR)
-            self.close_connection = True
-            return
-        if self.command == "GET" and self.server.dripping == name:
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body[: len(body) // 2])
-            with contextlib.suppress(OSError):
-                for byte in body[len(body) // 2 :]:
-                    self.wfile.write(bytes([byte]))
-                    time.sleep(0.02)
-            self.close_connection = True
-            return
-        if start:
-            headers["Content_Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
-        self.send(body[start:], 206 if start else 200, **headers)
-
-
 @pytest.fixture
 def server(monkeypatch, tmp_path):
-    served = Hub()
-    threading.Thread(target=served.serve_forever, daemon=True).start()
-    monkeypatch.setenv("HF_ENDPOINT", served.address)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
-    yield served
-    served.shutdown()
-    served.server_close()
+    with serving(monkeypatch, tmp_path / "cache", {NAME: dict(FILES)}) as served:
+        yield served
 
 
 ALL = (*hub.CONFIG_FILES, *hub.TOKENIZER_FILES, *hub.WEIGHT_FILES)
@@ -251,13 +150,30 @@ def test_a_path_is_not_looked_up_on_the_hub(server, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "weight").mkdir()
     (tmp_path / "file").touch()
-    for path in ("weight/paddle", "./weight", "weight/a/b", "/nowhere", ".."):
-        if not Path(path).is_dir():
-            with pytest.raises(InputError, match="no such folder"):
-                hub.resolve(path, hub.CONFIG_FILES)
+    paths = "weight/paddle weight/a/b /nowhere ./x ../x outputs/foo/bar outputs/foo models/squad task/squadv1 out/x/"
+    for path in (*paths.split(), "output_squad/best", "mine/best", "mine/checkpoint-500", "squad v1", "~/x"):
+        with pytest.raises(InputError, match="no such folder; ") as caught:
+            hub.resolve(path, hub.CONFIG_FILES)
+        assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match="a file, but a folder is expected"):
         hub.resolve("file", hub.CONFIG_FILES)
     assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    "name", ["modelscope/x", "databricks/x", "runwayml/best-mobilebert", "tasksource/x", "savasy/x"]
+)
+def test_names_that_only_begin_like_folders_are_looked_up(name, server):
+    with pytest.raises(InputError, match="no such folder here and no such model on"):
+        hub.resolve(name, hub.CONFIG_FILES)
+    assert server.requests
+
+
+def test_a_name_that_may_be_a_folders_is_told_so_where_there_is_no_network(monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{free_port()}")
+    for name in ("squad", "someone/squad"):
+        with pytest.raises(InputError, match=f"^{name}: no such folder here, and cannot be fetched from http://127"):
+            hub.resolve(name, hub.CONFIG_FILES)
 
 
 def test_an_unknown_model_is_named(server, tmp_path):

@@ -14,9 +14,12 @@ from support.table_models import save_classifier
 
 from mobilebert.base.errors import InputError
 from mobilebert.export.export import ExportPlan, export
+from mobilebert.inference import source
 from mobilebert.inference.manifest import MANIFEST
 from mobilebert.inference.predictor import Predictor, logits_function
 from mobilebert.inference.rows import batches_by_tokens
+from mobilebert.model.config import MobileBertConfig
+from mobilebert.tasks import recipes
 
 ENGINES = ("onnxruntime", "paddle", "dygraph")
 QUESTION = "Who wrote the notes ?"
@@ -372,3 +375,29 @@ def test_a_noted_threshold_holds_where_the_call_does_not_say(tagger):
 def test_one_class_a_text_has_no_choice(tmp_path):
     save_classifier(tmp_path / "plain", ["a", "b"], {"good": "a"})
     assert Predictor(tmp_path / "plain").classify("good").chosen is None
+
+
+def test_a_caution_is_said_once_and_not_where_it_is_to_be_quiet(tmp_path, capsys, monkeypatch):
+    """What the training of a model noted, such as that the quickstart's knows its own toy world alone."""
+    folder = save_checkpoint(tmp_path / "\x1btoy", "question-answering")
+    config = MobileBertConfig.from_pretrained(folder)
+    config.with_task_params("question-answering", caution="knows only a toy\nworld").save_pretrained(folder)
+    said = f"{tmp_path}/\\x1btoy: knows only a toy\\nworld\n"
+    monkeypatch.setenv("MOBILEBERT_QUIET", "1")
+    Predictor(folder)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("MOBILEBERT_QUIET", "0")
+    source._warn.cache_clear()
+    for _ in range(2):
+        Predictor(folder)
+    assert capsys.readouterr().err == said
+    config.with_task_params("question-answering", caution=["no", "text"]).save_pretrained(folder)
+    Predictor(folder)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("table", "name"), [(recipes.QA_RECIPES, "quickstart"), (recipes.NER_RECIPES, "ner_sample")], ids=str
+)
+def test_the_recipes_of_toy_worlds_have_a_caution(table, name):
+    assert [other for other, recipe in table.items() if recipe.caution] == [name]

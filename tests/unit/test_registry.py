@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import paddle
 import pytest
+from support import litert
 from support.models import CHECKPOINT_SIZES, forget_digests, save_checkpoint
 
 from mobilebert.base.errors import InputError
@@ -131,12 +132,15 @@ def batch_with(name=None, value=0, length=5):
 
 
 @pytest.mark.parametrize("engine", [*engines.ENGINES, "toy"])
-def test_every_engine_refuses_what_the_model_has_no_row_for(exported, checkpoint, tmp_path, toys, engine):
+def test_every_engine_refuses_what_the_model_has_no_row_for(exported, checkpoint, tmp_path, toys, engine, monkeypatch):
     """Some libraries look negative ids up from the table's end, or before its beginning."""
+    if engine == "litert" and not engines.LiteRtEngine.is_available():
+        litert.stand_in(monkeypatch)
     pytest.importorskip(engines.ENGINES[engine].library)
-    if engine == "toy":
-        export(ExportPlan(str(checkpoint), tmp_path / "out", format="toy"))
-    loaded = engines.load(tmp_path / "out" if engine == "toy" else exported, engine)
+    alone = engine in ("litert", "toy")
+    if alone:
+        export(ExportPlan(str(checkpoint), tmp_path / "out", format=engine))
+    loaded = engines.load(tmp_path / "out" if alone else exported, engine)
     for name, value, message in WRONG:
         with pytest.raises(InputError, match=message) as caught:
             loaded.run(batch_with(name, value))
@@ -170,7 +174,7 @@ def test_the_demo_and_the_folder_know_them(checkpoint, tmp_path, toys):
     (model,) = models.load([out], pool.Pool(1, 1, 1.0), 1)
     assert model.describe()["bytes"] == (out / "model.toy").stat().st_size
     export(ExportPlan(str(checkpoint), out, format="toy", force=True))  # its files are an export's, which may go
-    with pytest.raises(InputError, match="`quantize=fp16` is for ONNX; use `format=onnx` or all"):
+    with pytest.raises(InputError, match="`quantize=fp16` is for ONNX or LiteRT; use `format=onnx or litert` or all"):
         ExportPlan(str(checkpoint), tmp_path / "other", format="toy", quantize="fp16")
 
 
@@ -183,7 +187,7 @@ def test_all_formats_are_written_together(checkpoint, tmp_path, toys):
 
 
 def test_without_the_line_they_are_unknown(checkpoint, tmp_path, run_script):
-    with pytest.raises(InputError, match=r"`format=toy`: expected one of onnx, paddle, native, all"):
+    with pytest.raises(InputError, match=r"`format=toy`: expected one of onnx, paddle, native, litert, web, all"):
         ExportPlan(str(checkpoint), tmp_path / "out", format="toy")
     with pytest.raises(InputError, match="engine 'toy': expected one of native, onnxruntime, paddle, dygraph"):
         Predictor(checkpoint, engine="toy")

@@ -63,7 +63,7 @@ def parse_args() -> argparse.Namespace:
     qa = commands.add_parser(
         "qa", help="answer questions about a passage", description=QA_DESCRIPTION, examples=QA_EXAMPLES
     )
-    _add_model(qa)
+    add_model(qa)
     group = qa.add_argument_group("one question")
     group.add_argument("--question", metavar="TEXT", help="what to ask; without it, questions are asked for")
     passage = group.add_mutually_exclusive_group()
@@ -74,9 +74,77 @@ def parse_args() -> argparse.Namespace:
     )
     passage.add_argument("--context_text", metavar="TEXT", help="the passage itself")
     _add_batch(qa, "SQuAD JSON (.json), or .jsonl, .tsv, .csv with columns question and context, and perhaps id")
-    group = qa.add_argument_group("how to read (default: as the model was trained)")
-    group.add_argument("--max_seq_length", type=int, help="tokens of question and window together")
+    add_reading(qa, "qa")
+    group = qa.add_argument_group("output")
+    add_top_k(group)
+    _add_json(group)
+
+    classify = commands.add_parser(
+        "classify",
+        help="classify texts or pairs of texts",
+        description=CLASSIFY_DESCRIPTION,
+        examples=CLASSIFY_EXAMPLES,
+    )
+    add_model(classify)
+    group = classify.add_argument_group("one text")
+    group.add_argument("--text", help="the text, or the first of a pair; without it, texts are asked for")
+    group.add_argument("--text_pair", metavar="TEXT", help="the second text of a pair")
+    _add_batch(classify, ".tsv, .csv or .jsonl with named columns, or .txt, one text a line")
+    add_columns(classify, "classify")
+    add_reading(classify, "classify")
+    _add_json(classify.add_argument_group("output"))
+
+    ner = commands.add_parser("ner", help="find entities in texts", description=NER_DESCRIPTION, examples=NER_EXAMPLES)
+    add_model(ner)
+    group = ner.add_argument_group("one text")
+    group.add_argument("--text", help="the text; without it, texts are asked for")
+    _add_batch(ner, ".tsv, .csv or .jsonl with named columns, or .txt, one text a line")
+    add_columns(ner, "ner")
+    add_reading(ner, "ner")
+    _add_json(ner.add_argument_group("output"))
+
+    args = parser.parse_args()
+    _check(args)
+    return args
+
+
+def add_model(parser: cli.ArgumentParser, threads: str = "of the engine (default: its own choice)") -> None:
+    """Add which model is asked, and what runs it; ``threads`` is the help of that flag."""
+    group = parser.add_argument_group("model")
+    group.add_argument(
+        "--model", "--model_name_or_path", metavar="MODEL", required=True,
+        help="a fine-tuned checkpoint, a folder that export.py wrote, or a hub name",
+    )  # fmt: skip
+    group.add_argument(
+        "--engine", choices=ENGINES, help="what runs it (default: the fastest that the folder has files for)"
+    )
+    group.add_argument("--threads", type=int, help=threads)
+    digests.add_flag(group)
+
+
+def add_columns(parser: cli.ArgumentParser, command: str) -> None:
+    """Add which columns of a table are the texts."""
+    if command == "classify":
+        parser.add_argument(
+            "--text_column", nargs="+", metavar="COLUMN",
+            help="of --input: one column, or two for pairs (default: those that were trained on, or well-known names)",
+        )  # fmt: skip
+    elif command == "ner":
+        parser.add_argument("--text_column", metavar="COLUMN", help="of --input (default: sentence or text)")
+
+
+def add_reading(parser: cli.ArgumentParser, command: str) -> None:
+    """Add how a model reads; ``reading`` has the options that come of it."""
+    group = parser.add_argument_group("how to read (default: as the model was trained)")
+    if command == "classify":
+        group.add_argument("--max_seq_length", type=int, help="tokens; what is longer is cut off")
+        group.add_argument("--threshold", type=float, help="several labels a text: probability above which it has one")
+        return
+    what = "question and window together" if command == "qa" else "a window"
+    group.add_argument("--max_seq_length", type=int, help=f"tokens of {what}")
     group.add_argument("--doc_stride", type=int, help="tokens that neighbouring windows share")
+    if command == "ner":
+        return
     group.add_argument("--max_answer_length", type=int, help="tokens")
     none = group.add_mutually_exclusive_group()
     none.add_argument(
@@ -90,57 +158,11 @@ def parse_args() -> argparse.Namespace:
         "--whole_words", action=argparse.BooleanOptionalAction,
         help="answers neither begin nor end inside a word (default: yes, but for --input no, as evaluations)",
     )  # fmt: skip
-    group = qa.add_argument_group("output")
+
+
+def add_top_k(group: argparse._ArgumentGroup) -> None:
+    """Add how many answers a question has."""
     group.add_argument("--top_k", type=int, default=3, help="answers to show, the best and its runners-up")
-    _add_json(group)
-
-    classify = commands.add_parser(
-        "classify",
-        help="classify texts or pairs of texts",
-        description=CLASSIFY_DESCRIPTION,
-        examples=CLASSIFY_EXAMPLES,
-    )
-    _add_model(classify)
-    group = classify.add_argument_group("one text")
-    group.add_argument("--text", help="the text, or the first of a pair; without it, texts are asked for")
-    group.add_argument("--text_pair", metavar="TEXT", help="the second text of a pair")
-    _add_batch(classify, ".tsv, .csv or .jsonl with named columns, or .txt, one text a line")
-    classify.add_argument(
-        "--text_column", nargs="+", metavar="COLUMN",
-        help="of --input: one column, or two for pairs (default: those that were trained on, or well-known names)",
-    )  # fmt: skip
-    group = classify.add_argument_group("how to read (default: as the model was trained)")
-    group.add_argument("--max_seq_length", type=int, help="tokens; what is longer is cut off")
-    group.add_argument("--threshold", type=float, help="several labels a text: probability above which it has one")
-    _add_json(classify.add_argument_group("output"))
-
-    ner = commands.add_parser("ner", help="find entities in texts", description=NER_DESCRIPTION, examples=NER_EXAMPLES)
-    _add_model(ner)
-    group = ner.add_argument_group("one text")
-    group.add_argument("--text", help="the text; without it, texts are asked for")
-    _add_batch(ner, ".tsv, .csv or .jsonl with named columns, or .txt, one text a line")
-    ner.add_argument("--text_column", metavar="COLUMN", help="of --input (default: sentence or text)")
-    group = ner.add_argument_group("how to read (default: as the model was trained)")
-    group.add_argument("--max_seq_length", type=int, help="tokens of a window")
-    group.add_argument("--doc_stride", type=int, help="tokens that neighbouring windows share")
-    _add_json(ner.add_argument_group("output"))
-
-    args = parser.parse_args()
-    _check(args)
-    return args
-
-
-def _add_model(parser: cli.ArgumentParser) -> None:
-    group = parser.add_argument_group("model")
-    group.add_argument(
-        "--model", "--model_name_or_path", metavar="MODEL", required=True,
-        help="a fine-tuned checkpoint, a folder that export.py wrote, or a hub name",
-    )  # fmt: skip
-    group.add_argument(
-        "--engine", choices=ENGINES, help="what runs it (default: the fastest that the folder has files for)"
-    )
-    group.add_argument("--threads", type=int, help="of the engine (default: its own choice)")
-    digests.add_flag(group)
 
 
 def _add_batch(parser: cli.ArgumentParser, formats: str) -> None:
@@ -187,7 +209,7 @@ def _check(args: argparse.Namespace) -> None:
 def main() -> None:
     """Parse, and do what was asked."""
     args = parse_args()
-    os.environ.setdefault("MOBILEBERT_QUIET", "1")  # the line about threads is for training
+    os.environ.setdefault("MOBILEBERT_QUIET", "setup")  # the line about threads is for training
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a character
 
@@ -195,41 +217,44 @@ def main() -> None:
     from mobilebert.commands.predict.session import AnsweringSession, ClassifyingSession, EntitySession, Model
     from mobilebert.inference.source import read_source
 
-    source = read_source(args.model)
+    source = read_source(args.model, HEADS[args.command])
     source.require(HEADS[args.command])
     model = Model(source, args.engine, args.threads, args.verify)
     if args.command == "qa" and args.input is not None:
-        # Named only where it was asked for: an output that is there already was begun without.
-        options = {"top_k": args.top_k, **_reading(args), **({"whole_words": True} if args.whole_words else {})}
+        options = reading(args)
         cli.say(predict_batch.answer_file(model, Path(args.input), Path(args.output), args.overwrite, options))
     elif args.command == "qa":
-        reading = {**_reading(args), "whole_words": args.whole_words is not False}
-        session = AnsweringSession(model, args.top_k, reading, args.json)
+        options = {**_reading(args), "whole_words": args.whole_words is not False}
+        session = AnsweringSession(model, args.top_k, options, args.json)
         session.take_passage(args.context, args.context_text)
         session.run(args.question)
     elif args.command == "ner":
-        options = {"max_seq_length": args.max_seq_length, "doc_stride": args.doc_stride}
         if args.input is None:
-            EntitySession(model, options, args.json).run(args.text)
+            EntitySession(model, reading(args), args.json).run(args.text)
             return
         files = Path(args.input), Path(args.output)
-        cli.say(predict_batch.entities_file(model, *files, args.overwrite, args.text_column, options))
+        cli.say(predict_batch.entities_file(model, *files, args.overwrite, args.text_column, reading(args)))
     elif args.input is not None:
         files = Path(args.input), Path(args.output)
-        cli.say(predict_batch.classify_file(model, *files, args.overwrite, args.text_column, _deciding(args)))
+        cli.say(predict_batch.classify_file(model, *files, args.overwrite, args.text_column, reading(args)))
     else:
-        ClassifyingSession(model, _deciding(args), args.json).run(args.text, args.text_pair)
+        ClassifyingSession(model, reading(args), args.json).run(args.text, args.text_pair)
+
+
+def reading(args: argparse.Namespace) -> dict:
+    """The options of ``Predictor``'s method for a file of rows; ``args.command`` says which method."""
+    if args.command == "classify":
+        return {"max_seq_length": args.max_seq_length, "threshold": args.threshold}
+    if args.command == "ner":
+        return {"max_seq_length": args.max_seq_length, "doc_stride": args.doc_stride}
+    # Whole words are named only where they were asked for: an output that is there already was begun without.
+    return {"top_k": args.top_k, **_reading(args), **({"whole_words": True} if args.whole_words else {})}
 
 
 def _reading(args: argparse.Namespace) -> dict:
     """The options of ``Predictor.read`` that the command line has."""
     names = "allow_no_answer null_score_diff_threshold max_answer_length max_seq_length doc_stride"
     return {name: getattr(args, name) for name in names.split()}
-
-
-def _deciding(args: argparse.Namespace) -> dict:
-    """The options of ``Predictor.classify`` that the command line has."""
-    return {"max_seq_length": args.max_seq_length, "threshold": args.threshold}
 
 
 def run() -> NoReturn:

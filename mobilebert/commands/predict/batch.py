@@ -46,16 +46,7 @@ def answer_file(model: Model, path: Path, output: Path, overwrite: bool, options
 
     def make_compute():
         predictor = model.load()
-
-        def compute(rows: slice) -> list[dict[str, Any]]:
-            return [
-                {ERROR: reading}
-                if isinstance(reading, str)
-                else view.reading_document(row.question, row.context, reading)
-                for row, reading in zip(questions[rows], _read(predictor, questions[rows], options), strict=True)
-            ]
-
-        return compute
+        return lambda rows: answer_rows(predictor, questions[rows], options)
 
     ids = [question.id for question in questions]
     done = write_rows(output, ids, prints, make_compute, overwrite, "answering")
@@ -97,20 +88,7 @@ def classify_file(
 
     def make_compute():
         predictor = model.load()
-
-        def compute(rows: slice) -> list[dict[str, Any]]:
-            asked = [row for row in range(len(examples))[rows] if _has_text(examples.texts[row], pairs[row])]
-            seconds = None if examples.pairs is None else [examples.pairs[row] for row in asked]
-            results = predictor.classify_batch([examples.texts[row] for row in asked], seconds, **options)
-            found = dict(zip(asked, results, strict=True))
-            return [
-                view.classification_document(examples.texts[row], pairs[row], found[row])
-                if row in found
-                else {ERROR: f"text {examples.ids[row]} is empty"}
-                for row in range(len(examples))[rows]
-            ]
-
-        return compute
+        return lambda rows: classify_rows(predictor, examples.take(range(len(examples))[rows]), options)
 
     done = write_rows(output, examples.ids, prints, make_compute, overwrite, "classifying")
     failed = errors_in(output)
@@ -120,11 +98,6 @@ def classify_file(
             f"(first: {failed[0]}); all others are classified"
         )
     return _summary(output, len(examples), done, "texts")
-
-
-def _has_text(text: str, pair: str | None) -> bool:
-    """Whether there is anything to classify; of a pair, one of the two may be empty, as in QQP's files."""
-    return bool(bare(text) or bare(pair or ""))
 
 
 def entities_file(
@@ -144,16 +117,43 @@ def entities_file(
 
     def make_compute():
         predictor = model.load()
-
-        def compute(rows: slice) -> list[dict[str, Any]]:
-            texts = examples.texts[rows]
-            found = predictor.entities_batch(texts, **options)
-            return [view.entities_document(text, one) for text, one in zip(texts, found, strict=True)]
-
-        return compute
+        return lambda rows: find_rows(predictor, examples.take(range(len(examples))[rows]), options)
 
     done = write_rows(output, examples.ids, prints, make_compute, overwrite, "finding entities")
     return _summary(output, len(examples), done, "texts")
+
+
+def answer_rows(
+    predictor: Predictor, questions: Sequence[SquadExample], options: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """The objects of questions that are answered together; of one that is empty or too long, its ``error``."""
+    readings = _read(predictor, questions, options)
+    return [
+        {ERROR: reading} if isinstance(reading, str) else view.reading_document(row.question, row.context, reading)
+        for row, reading in zip(questions, readings, strict=True)
+    ]
+
+
+def classify_rows(predictor: Predictor, examples: Examples, options: dict[str, Any]) -> list[dict[str, Any]]:
+    """The objects of texts that are classified together; of one that is empty, its ``error``."""
+    pairs = examples.pairs or [None] * len(examples)
+    # Of a pair, one of the two may be empty, as in QQP's files.
+    asked = [row for row in range(len(examples)) if bare(examples.texts[row]) or bare(pairs[row] or "")]
+    seconds = None if examples.pairs is None else [examples.pairs[row] for row in asked]
+    results = predictor.classify_batch([examples.texts[row] for row in asked], seconds, **options)
+    found = dict(zip(asked, results, strict=True))
+    return [
+        view.classification_document(examples.texts[row], pairs[row], found[row])
+        if row in found
+        else {ERROR: f"text {examples.ids[row]} is empty"}
+        for row in range(len(examples))
+    ]
+
+
+def find_rows(predictor: Predictor, examples: Examples, options: dict[str, Any]) -> list[dict[str, Any]]:
+    """The objects of texts whose entities are found together."""
+    found = predictor.entities_batch(examples.texts, **options)
+    return [view.entities_document(text, one) for text, one in zip(examples.texts, found, strict=True)]
 
 
 def _read(predictor: Predictor, questions: Sequence[SquadExample], options: dict[str, Any]) -> list[Reading | str]:
@@ -199,7 +199,7 @@ def read_questions(path: Path) -> list[SquadExample]:
             table.check_text(line, row, at)
         if not row[context_at].strip():
             raise InputError(f"{path}:{line}: context is empty")
-        name = str(number) if id_at is None else _id(f"{path}:{line}: id", row[id_at])
+        name = str(number) if id_at is None else id_of(f"{path}:{line}: id", row[id_at])
         questions.append(SquadExample(name, row[question_at], row[context_at], (), ()))
     if not questions:
         raise InputError(f"{path}: has no question")
@@ -209,8 +209,8 @@ def read_questions(path: Path) -> list[SquadExample]:
     return questions
 
 
-def _id(where: str, cell: str) -> str:
-    """An id of a table, as an id of SQuAD's JSON is read."""
+def id_of(where: str, cell: str) -> str:
+    """An id of a table, as an id of SQuAD's JSON is read; ``where`` begins the message."""
     if getattr(cell, "kind", None) == "absent":
         raise InputError(f"{where} is missing, which the first line has")
     value: Any = cell if not isinstance(cell, JsonValue) else json.loads(cell) if cell else None
@@ -240,7 +240,15 @@ def read_texts(path: Path, columns: Sequence[str] | None, noted: Columns | None 
 
 
 def _text_columns(path: Path, noted: Columns | None, pairs: bool) -> Sequence[str]:
-    header = header_of(path)
+    return text_columns(path, header_of(path), noted, pairs)
+
+
+def text_columns(path: Path, header: Sequence[str], noted: Columns | None, pairs: bool) -> Sequence[str]:
+    """The text column of a table, or the two of pairs; arguments as of ``read_texts``.
+
+    Raises:
+        InputError: it cannot be told from the header.
+    """
     found = noted.texts if noted is not None and set(noted.texts) <= set(header) else find_text_columns(header, pairs)
     if found is None:
         raise InputError(f"{path}: which of its columns is the text? --text_column {'|'.join(header)}")
@@ -264,23 +272,29 @@ def _check_paths(model: Model, path: Path, output: Path) -> None:
 
 def _run_digest(model: Model, options: dict[str, Any], output: Path) -> str:
     """A checksum of all that a result depends on but its texts."""
+    engine = model.engine or engines.best_engine(model.source)
+    return digest_of([__version__, model_files(model.source.folder, output), engine, model.threads, options])
+
+
+def model_files(folder: Path, output: Path) -> dict[str, str]:
+    """The digests of a model's files, which may have an output among them."""
     files = [
         file
-        for file in sorted(model.source.folder.iterdir())
+        for file in sorted(folder.iterdir())
         if file.is_file()
         and file.suffix != ".md"
         and not file.name.startswith(".")
         and file.resolve() != output.resolve()
     ]
-    engine = model.engine or engines.best_engine(model.source)
-    return _digest([__version__, {file.name: digests.digest(file) for file in files}, engine, model.threads, options])
+    return {file.name: digests.digest(file) for file in files}
 
 
 def _row_digest(run: str, first: str, second: str | None) -> str:
-    return _digest([run, first, second])[:16]
+    return digest_of([run, first, second])[:16]
 
 
-def _digest(value: Any) -> str:
+def digest_of(value: Any) -> str:
+    """A checksum of a value of JSON."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 

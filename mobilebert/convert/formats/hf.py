@@ -1,21 +1,11 @@
-"""Hugging Face's format: ``model.safetensors``, read without torch, else ``pytorch_model.bin``; each may be sharded."""
+"""Hugging Face's format: ``model.safetensors``, else ``pytorch_model.bin``; each may be sharded, both without torch."""
 
-import re
-import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from mobilebert.base.errors import InputError, first_line
-from mobilebert.base.files import check_zip
-from mobilebert.model import tensor_files, weights
+from mobilebert.base.errors import InputError
+from mobilebert.model import tensor_files, torch_pickle, weights
 from mobilebert.model.tensor_files import SAFETENSORS, State
-
-if TYPE_CHECKING:
-    import torch
-
-PICKLE = "pytorch_model.bin"
+from mobilebert.model.torch_pickle import PICKLE
 
 NAME = "PyTorch"
 LAYOUT = "pt"
@@ -32,17 +22,6 @@ _TRAININGS = {
     "global_step*": "is DeepSpeed's; merge it with the zero_to_fp32.py that DeepSpeed put beside it",
 }
 
-_NAMED = re.compile(r"Unsupported (?:global: GLOBAL|class) ([\w.]+)")
-_ESCAPES = re.compile(r"\x1b\[[0-9;]*m")  # colours of a terminal
-
-# Head -> the keys that it alone has, the richest first. `classifier` is missing here: three heads share that name.
-HEAD_KEYS = {
-    "pretraining": ("cls.predictions.bias", "cls.seq_relationship.weight"),
-    "masked-lm": ("cls.predictions.bias",),
-    "next-sentence": ("cls.seq_relationship.weight",),
-    "question-answering": ("qa_outputs.weight",),
-}
-
 
 def detect(folder: Path) -> bool:
     """See ``formats.Format``."""
@@ -52,18 +31,15 @@ def detect(folder: Path) -> bool:
 
 
 def read(folder: Path) -> State:
-    """See ``formats.Format``. A pickle that holds more than tensors is refused, never executed (``weights_only``)."""
+    """See ``formats.Format``. A pickle that holds more than tensors is refused, never executed."""
     if tensor_files.has_safetensors(folder):
         state, layout = tensor_files.read_safetensors(folder)
         if layout is None:
             raise tensor_files.unknown_layout(folder)
-        source = folder
-    elif tensor_files.has_file(folder, PICKLE):
-        state = tensor_files.join_shards(folder, PICKLE, _read_pickle)
-        source = folder / PICKLE if (folder / PICKLE).exists() else folder
-    else:
-        raise _nothing_found(folder)
-    return tensor_files.plain_keys(tensor_files.as_floats(state, LAYOUT, source), source)
+        return tensor_files.plain_keys(tensor_files.as_floats(state, layout, folder), folder)
+    if tensor_files.has_file(folder, PICKLE):
+        return torch_pickle.read_folder(folder)
+    raise _nothing_found(folder)
 
 
 def _nothing_found(folder: Path) -> InputError:
@@ -85,43 +61,3 @@ def _nothing_found(folder: Path) -> InputError:
 def write(state: State, folder: Path) -> None:
     """See ``formats.Format``."""
     tensor_files.save_state(state, folder, LAYOUT)
-
-
-def _read_pickle(path: Path) -> State:
-    """A pickle's tensors as they are stored, bfloat16 as ``tensor_files.BFLOAT16``."""
-    import torch
-
-    try:
-        if zipfile.is_zipfile(path):  # else a pickle as torch wrote it before 1.6
-            check_zip(path)
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-        content, taken_off = tensor_files.unwrap(content, torch.is_tensor, path)
-        # Counters and notes of a training stand among the tensors of some; what is neither is an error below.
-        tensors = {key: value for key, value in content.items() if not isinstance(value, tensor_files.NO_TENSORS)}
-        state = {key: _to_numpy(path, key, value.detach()) for key, value in tensors.items()}
-    except InputError:
-        raise
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; is the checkpoint complete?") from None
-    except Exception as error:  # a damaged or hostile pickle raises nearly anything
-        reason = first_line(error)
-        advice = ""
-        # torch's own message is a screenful of ways to run what the file holds.
-        if named := _NAMED.search(str(error)):
-            reason = f"it names {named.group(1)}"
-            advice = "; if the whole model was saved, save its state_dict() instead"
-        raise InputError(
-            f"{path}: refused, it is damaged or holds more than tensors ({_ESCAPES.sub('', reason)[:160]}){advice}"
-        ) from None
-    return State(state, taken_off=taken_off)
-
-
-def _to_numpy(path: Path, key: str, tensor: "torch.Tensor") -> np.ndarray:
-    import torch
-
-    type_name = str(tensor.dtype).removeprefix("torch.")
-    if tensor.dtype is torch.bfloat16:
-        return tensor.view(torch.int16).numpy().view(tensor_files.BFLOAT16)
-    if not hasattr(np, type_name):  # quantised types, float8
-        raise tensor_files.wrong_type(path, key, type_name)
-    return tensor.numpy()

@@ -3,7 +3,7 @@
 A new target is a module here and its line in ``TARGETS``: ``--format`` and the export read from there what they need.
 """
 
-from mobilebert.export.targets import native, onnx, paddle
+from mobilebert.export.targets import litert, native, onnx, paddle
 from mobilebert.export.targets.base import Target
 
 # Name -> target, in the order in which "all" writes them.
@@ -13,13 +13,16 @@ TARGETS: dict[str, Target] = {
         onnx,
         paddle,
         native,
+        litert,
     )
 }
+# What "all" leaves out: for programs that are not ours, and to be checked by a library that is not everybody's.
+ALONE = (litert.NAME,)
 
 
 def formats() -> list[str]:
-    """The values of ``--format``."""
-    return [*TARGETS, "all"]
+    """The values of ``--format``; ``"web"`` is ONNX with a page around it (``hub_layout``)."""
+    return [*TARGETS, "web", "all"]
 
 
 def quantizations() -> list[str]:

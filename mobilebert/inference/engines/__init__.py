@@ -12,6 +12,7 @@ from mobilebert.base.errors import InputError
 from mobilebert.base.files import regular
 from mobilebert.inference.engines.base import Engine, EngineOptions
 from mobilebert.inference.engines.dygraph import DygraphEngine
+from mobilebert.inference.engines.litert import LiteRtEngine
 from mobilebert.inference.engines.native import NativeEngine
 from mobilebert.inference.engines.onnx_runtime import OnnxRuntimeEngine
 from mobilebert.inference.engines.open_vino import OpenVinoEngine
@@ -31,6 +32,7 @@ ENGINES: dict[str, type[Engine]] = {
         PaddleEngine,
         DygraphEngine,
         OpenVinoEngine,
+        LiteRtEngine,
     )
 }
 
@@ -70,9 +72,10 @@ def load(
         raise InputError(
             f"{source.folder}: was not exported for {name} (only for {available}); export again with {chosen.made_with}"
         )
-    for file in chosen.weight_files:
+    for file in chosen.weights_in(manifest):
         regular(source.folder / file)
-    loaded = chosen(source.folder, manifest.head, manifest.outputs, EngineOptions(threads, precision))
+    options = EngineOptions(threads, precision, manifest.onnx_file)
+    loaded = chosen(source.folder, manifest.head, manifest.outputs, options)
     loaded.config = source.config
     return loaded
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mobilebert.base.errors import InputError, first_line
-from mobilebert.inference.manifest import Manifest
+from mobilebert.inference.manifest import ONNX_FILE, Manifest
 from mobilebert.model.config import MobileBertConfig
 from mobilebert.model.inputs import check_ids, check_length, check_token_types
 
@@ -25,10 +25,12 @@ class EngineOptions:
     Attributes:
         threads: of one run; None leaves the choice to the library.
         precision: ``"f32"`` or ``"bf16"``, of an engine that has the choice.
+        onnx_file: below the folder, of an engine that reads one.
     """
 
     threads: int | None = None
     precision: str = "f32"
+    onnx_file: str = ONNX_FILE
 
 
 class Engine(ABC):
@@ -67,6 +69,11 @@ class Engine(ABC):
     def can_run(cls, manifest: Manifest) -> bool:
         """Whether a folder with this manifest has files for the engine."""
         return cls.name in manifest.engines
+
+    @classmethod
+    def weights_in(cls, manifest: Manifest) -> tuple[str, ...]:
+        """``weight_files`` as a folder with this manifest has them."""
+        return tuple(manifest.onnx_file if name == ONNX_FILE else name for name in cls.weight_files)
 
     @classmethod
     def is_available(cls) -> bool:

@@ -13,29 +13,22 @@ from mobilebert.inference.manifest import ONNX_FILE
 
 
 class OnnxRuntimeEngine(Engine):
-    """Runs ``model.onnx``, or another ``file`` of the folder."""
+    """Runs ``model.onnx``, or where the folder has it."""
 
     name = "onnxruntime"
     library = "onnxruntime"
     errors = (Exception,)  # its own share no other base class
     weight_files = (ONNX_FILE,)
 
-    def __init__(
-        self,
-        folder: Path,
-        head: str,
-        outputs: Sequence[str],
-        options: EngineOptions,
-        file: str = ONNX_FILE,
-    ):
+    def __init__(self, folder: Path, head: str, outputs: Sequence[str], options: EngineOptions):
         self.outputs = list(outputs)
-        digests.check(folder, f"{file}*")  # with its external data
+        digests.check(folder, f"{options.onnx_file}*")  # with its external data
         onnxruntime = extras.load(self.library)
         settings = onnxruntime.SessionOptions()
         settings.log_severity_level = 3
         if options.threads is not None:
             settings.intra_op_num_threads = options.threads
-        path = folder / file
+        path = folder / options.onnx_file
         try:
             self.session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
         except Exception as error:  # the runtime's own exceptions share no base class but this

@@ -24,12 +24,12 @@ class OpenVinoEngine(Engine):
 
     def __init__(self, folder: Path, head: str, outputs: Sequence[str], options: EngineOptions):
         self.outputs = list(outputs)
-        digests.check(folder, f"{ONNX_FILE}*")  # with its external data
+        digests.check(folder, f"{options.onnx_file}*")  # with its external data
         openvino = extras.load(self.library)
         settings = {"INFERENCE_PRECISION_HINT": options.precision, "PERFORMANCE_HINT": "LATENCY"}
         if options.threads is not None:
             settings["INFERENCE_NUM_THREADS"] = options.threads
-        path = folder / ONNX_FILE
+        path = folder / options.onnx_file
         try:
             self.model = openvino.Core().compile_model(str(path), "CPU", settings)
         except RuntimeError as error:

@@ -1,4 +1,4 @@
-// What a person types goes to /api; what comes back is shown. Text is only ever put in with textContent.
+// What a person types goes to api/; what comes back is shown. Text is only ever put in with textContent.
 "use strict";
 
 const $ = (id) => document.getElementById(id);
@@ -7,7 +7,7 @@ const CLASSIFICATION = "sequence-classification";
 const ENTITIES = "token-classification";
 const TASK_NAMES = { [QA]: "Questions", [CLASSIFICATION]: "Classification", [ENTITIES]: "Entities" };
 const FIELDS = { [QA]: ["passage", "question"], [CLASSIFICATION]: ["text", "pair"], [ENTITIES]: ["document"] };
-const ADDRESSES = { [QA]: "/api/answer", [CLASSIFICATION]: "/api/classify", [ENTITIES]: "/api/entities" };
+const ADDRESSES = { [QA]: "api/answer", [CLASSIFICATION]: "api/classify", [ENTITIES]: "api/entities" };
 const VERBS = { [QA]: "Answer", [CLASSIFICATION]: "Classify", [ENTITIES]: "Find" };
 const LIMITS = { pair: "text", document: "passage" }; // of fields that have no limit of their own name
 const COLOURS = 8; // of types of entities, in page.css
@@ -54,6 +54,11 @@ const EXAMPLES = {
     },
   ],
 };
+const send = globalThis.fetchHere ?? fetch; // local.mjs, where the model runs in the page
+const SILENT =
+  location.protocol === "file:"
+    ? "A browser runs no model from a file: serve this folder (python -m http.server) and open the page there."
+    : "The demo does not answer. Is it still running in its terminal?";
 const NEGLIGIBLE = 0.001; // the probability below which a runner-up is not worth a line
 
 let models = [];
@@ -160,7 +165,7 @@ function showExamples(model) {
 }
 
 function showLength() {
-  const length = characters($("passage").value);
+  const length = limits.passage ? characters($("passage").value) : 0; // none before the models are known
   $("passage-note").textContent = length ? `${grouped(length)} of at most ${grouped(limits.passage)} characters` : "";
 }
 
@@ -193,6 +198,7 @@ function problem(values) {
 
 async function ask() {
   const model = selected();
+  if (!model) return; // not known yet
   const values = Object.fromEntries(FIELDS[task].map((field) => [field, $(field).value]));
   if (task === CLASSIFICATION && model.takes_pairs === false) values.pair = "";
   const wrong = problem(values);
@@ -204,7 +210,7 @@ async function ask() {
   if (task === QA) body.allow_no_answer = $("allow-no-answer").checked;
   working(true);
   try {
-    const response = await fetch(ADDRESSES[task], {
+    const response = await send(ADDRESSES[task], {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify(body),
@@ -215,7 +221,7 @@ async function ask() {
     if (!response.ok) return say(result.error, result.field);
     show(model, values, result, body.allow_no_answer);
   } catch (error) {
-    if (error.name !== "AbortError") say("The demo does not answer. Is it still running in its terminal?");
+    if (error.name !== "AbortError") say(SILENT);
   } finally {
     if (mine === request) {
       request = null;
@@ -422,9 +428,9 @@ $("passage").addEventListener("input", showLength);
 
 (async () => {
   try {
-    ({ models, limits } = await (await fetch("/api/models")).json());
+    ({ models, limits } = await (await send("api/models")).json());
   } catch {
-    $("message").textContent = "The demo does not answer. Is it still running in its terminal?";
+    $("message").textContent = SILENT;
     return;
   }
   showTasks();
