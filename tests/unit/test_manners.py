@@ -97,7 +97,7 @@ def test_every_command_has_a_script_and_a_console_command():
     assert {*commands.values()} == {*MODULES} - (kinds - {*commands.values()})
     assert all(name == f"mobilebert-{module.replace('_', '-')}" for name, module in commands.items())
     reached = {re.search(r"from mobilebert\.commands\.(\w+) import main", (ROOT / name).read_text())[1] for name in TOP}
-    # Those of the demo and of pre-training's data are shell scripts; the others are called as python -m mobilebert doctor.
+    # These have a shell script, or are called as python -m mobilebert doctor.
     assert reached | {"bulk", "demo", "doctor", "pretrain_data", "train"} == {*MODULES}
     verbs = {verb: module.removeprefix("mobilebert.commands.") for verb, (module, _) in VERBS.items()}
     assert verbs == {name.removeprefix("mobilebert-"): module for name, module in commands.items()} | {
@@ -150,7 +150,7 @@ def test_an_unknown_first_flag_is_refused_before_anything_is_written(script, tmp
     assert result.returncode == 2
     if script != "lint.sh":  # ruff has words of its own
         assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1, result.stderr
-        assert re.search(r"--no_such_flag|which (task|table|files?)", result.stderr)
+        assert re.search(r"--no_such_flag|which (task|table|text|files?)", result.stderr)
         assert "--help" in result.stderr
     assert sorted(tmp_path.rglob("*")) == before
 
