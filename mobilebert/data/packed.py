@@ -85,7 +85,7 @@ class PackedRows:
             FileNotFoundError: there is no such file.
             ValueError: the file is damaged.
         """
-        arrays, metadata = _map(Path(path))
+        arrays, metadata = map_arrays(Path(path))
         try:
             for name, array in arrays.items():
                 if _checksum(array) != metadata[f"crc32.{name}"]:
@@ -161,7 +161,7 @@ def _checksum(array: np.ndarray) -> str:
     return str(zlib.crc32(array, zlib.crc32(f"{array.dtype}{array.shape}".encode())))
 
 
-def _map(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def map_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Arrays of a safetensors file as views of a memory map, and its metadata.
 
     The safetensors package copies each tensor into memory; the format (length of the header, JSON header, bytes) is
