@@ -11,7 +11,6 @@ same class). ``compare_tokenizer.py`` checks it against that and against the old
 import json
 import os
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -321,25 +320,6 @@ class MobileBertTokenizer:
                 yield index, first
                 for window in first.overflowing:
                     yield index, window
-
-    def encode_plain(self, texts: Sequence[str], chunk: int = 4096) -> tuple[np.ndarray, np.ndarray]:
-        """The tokens of many texts one behind the other, without special tokens; those in a text are plain text.
-
-        Args:
-            texts: free of lone surrogates.
-            chunk: texts encoded at once.
-
-        Returns:
-            ``[T]`` int32 ids of all texts, and ``[texts]`` int64 how many are whose.
-        """
-        base = self._backend.copy()
-        base.encode_special_tokens = True
-        parts, lengths = [np.zeros(0, np.int32)], np.zeros(len(texts), np.int64)
-        for start in range(0, len(texts), chunk):
-            rows = [e.ids for e in base.encode_batch_fast(texts[start : start + chunk], add_special_tokens=False)]
-            lengths[start : start + len(rows)] = [len(row) for row in rows]
-            parts.append(np.fromiter(chain.from_iterable(rows), np.int32))
-        return np.concatenate(parts), lengths
 
     def encode(self, text: Text, text_pair: Text | None = None, **options: Any) -> list[int]:
         """The ids of one text or pair; ``options`` as in a call."""

@@ -13,6 +13,7 @@ from mobilebert.data.pretrain.sentences import splitter
 from mobilebert.data.pretrain.settings import Settings, Vocabulary
 from mobilebert.data.pretrain.shards import Shard
 from mobilebert.data.pretrain.sources import Document
+from mobilebert.text.plain import encode_plain
 from mobilebert.text.tokenizer import MobileBertTokenizer
 
 _CHUNK = 1 << 20  # tokens that are masked at once
@@ -84,13 +85,14 @@ def make_shard(
     Raises:
         InputError: text that is not UTF-8, or less than two documents with any.
     """
-    sentences, counts = [], []  # of each document
+    sentences: list[str] = []
+    counts: list[int] = []  # of each document
     split = splitter(settings.language)
     for document in block.documents:
         before = len(sentences)
         sentences.extend(split(_decoded(document)))
         counts.append(len(sentences) - before)
-    ids, lengths = tokenizer.encode_plain(sentences)
+    ids, lengths = encode_plain(tokenizer, sentences)
     has_tokens = lengths > 0
     owners = np.repeat(np.arange(len(counts)), counts)[has_tokens]
     _, document_counts = np.unique(owners, return_counts=True)
@@ -120,7 +122,9 @@ def make_shard(
 
 def _masked(shard: Shard, settings: Settings, vocabulary: Vocabulary, block: int) -> Shard:
     """A shard with masks, those of epoch 0."""
-    counts, positions, ids = [], [], []
+    counts: list[np.ndarray] = []
+    positions: list[np.ndarray] = []
+    ids: list[np.ndarray] = []
     step = max(1, _CHUNK // settings.max_seq_length)
     for begin in range(0, len(shard), step):
         rows = np.arange(begin, min(begin + step, len(shard)))

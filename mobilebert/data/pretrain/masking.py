@@ -38,8 +38,8 @@ def draw_masks(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw the masks of some rows.
 
-    As many tokens as ``masked_lm_prob`` of the row, at least 1, at most ``max_predictions_per_seq``. 80 % of them become
-    ``[MASK]``, 10 % any token of the vocabulary, 10 % stay; of a whole word each piece for itself.
+    As many tokens as ``masked_lm_prob`` of the row, at least 1, at most ``max_predictions_per_seq``. 80 % of them
+    become ``[MASK]``, 10 % any token of the vocabulary, 10 % stay; of a whole word each piece for itself.
 
     Args:
         input_ids: ``[B, S]`` rows with special tokens, padded on the right.

@@ -108,8 +108,9 @@ class PretrainingRows:
             first_lengths[here], labels[here] = shard.first_lengths[rows], shard.is_random[rows]
             if not self.settings.dynamic:
                 which, marks = shard.masks(rows)
-                chosen[here[which], shard.mask_positions[marks]] = True
-                replaced[here[which], shard.mask_positions[marks]] = shard.mask_ids[marks]
+                marked = np.minimum(shard.mask_positions[marks], longest - 1)  # within, whatever a damaged file says
+                chosen[here[which], marked] = True
+                replaced[here[which], marked] = shard.mask_ids[marks]
         if self.settings.dynamic:
             keys = row_keys(seed, epoch, blocks, places)
             chosen, ids = draw_masks(input_ids, lengths, keys, self.settings, self.vocabulary)
@@ -118,6 +119,7 @@ class PretrainingRows:
             raise InputError("pre-training data: a token that the vocabulary does not have; make the folder again")
 
         positions = np.arange(longest)
+        inside = positions < lengths[:, None]  # [B, S]
         which, places = np.nonzero(chosen)
         counts = chosen.sum(axis=1)
         columns = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -125,8 +127,8 @@ class PretrainingRows:
         masked[:, which, columns] = places, input_ids[which, places], np.ones_like(which)
         return {
             "input_ids": np.where(chosen, replaced, input_ids),
-            "attention_mask": (positions < lengths[:, None]).astype(np.int64),
-            "token_type_ids": ((positions > first_lengths[:, None] + 1) & (positions < lengths[:, None])).astype(np.int64),
+            "attention_mask": inside.astype(np.int64),
+            "token_type_ids": (inside & (positions > first_lengths[:, None] + 1)).astype(np.int64),
             "masked_positions": masked[0],
             "masked_ids": masked[1],
             "masked_weights": masked[2].astype(np.float32),

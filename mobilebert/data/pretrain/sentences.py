@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 from mobilebert.base import extras
-from mobilebert.base.errors import InputError
 
 Split = Callable[[list[str]], list[str]]
 

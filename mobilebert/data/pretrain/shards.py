@@ -5,19 +5,30 @@ A copy of a document costs places, not tokens: the two texts of a row are each a
 T tokens of a block, R rows, M masked tokens, B rows of a batch, S tokens of its longest
 """
 
+import json
 import os
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 from safetensors.numpy import save
 
 from mobilebert.base.errors import InputError
 from mobilebert.base.files import atomic_path
+from mobilebert.base.json_decoder import JsonDecoder
+from mobilebert.base.records import as_record
 from mobilebert.data.packed import map_arrays
 from mobilebert.data.pretrain.settings import Vocabulary
 
 SPECIAL_TOKENS = 3  # of a row: [CLS] first [SEP] second [SEP]
+
+
+class Notes(TypedDict):
+    """What a file says of itself: the digest of all that its rows were made of; documents, sentences, tokens, rows."""
+
+    recipe: str
+    counts: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -74,11 +85,11 @@ class Shard:
         which = np.repeat(np.arange(len(indices)), counts)
         return which, np.arange(len(which)) - (np.cumsum(counts) - counts - starts)[which]
 
-    def save(self, path: str | os.PathLike, recipe: str) -> None:
-        """Write one safetensors file, atomically; ``recipe`` is the digest of all that the rows were made of."""
+    def save(self, path: str | os.PathLike, notes: Notes) -> None:
+        """Write one safetensors file, atomically."""
         arrays = {field.name: np.ascontiguousarray(getattr(self, field.name)) for field in fields(self)}
         with atomic_path(path) as temporary:
-            temporary.write_bytes(save(arrays, {"recipe": recipe}))
+            temporary.write_bytes(save(arrays, {"notes": json.dumps(notes)}))
 
     @classmethod
     def load(cls, path: Path) -> "Shard":
@@ -97,30 +108,35 @@ class Shard:
         return shard
 
     def _is_sound(self) -> bool:
-        """Whether every row and mask is within the arrays."""
+        """Whether every row is within the arrays; places of masks are looked at when they are read."""
         arrays = [getattr(self, field.name) for field in fields(self)]
         if any(array.ndim != 1 or array.dtype.kind not in "ui" for array in arrays):
             return False
         if {len(array) for array in arrays[1:6]} != {len(self)} or len(self.mask_starts) != len(self) + 1:
             return False
-        if len(self.mask_positions) != len(self.mask_ids) or self.mask_starts[-1] != len(self.mask_ids):
+        starts = self.mask_starts.astype(np.int64)
+        if starts[0] or starts[-1] != len(self.mask_ids) or np.diff(starts).min(initial=0) < 0:
             return False
-        masks = np.diff(self.mask_starts.astype(np.int64))
-        if self.mask_starts[0] or masks.min(initial=0) < 0:
-            return False
-        ends = [self.first_starts + self.first_lengths.astype(np.int64)]
-        ends.append(self.second_starts + self.second_lengths.astype(np.int64))
-        beyond = self.mask_positions >= np.repeat(self.lengths, masks)
-        return max(end.max(initial=0) for end in ends) <= len(self.tokens) and not beyond.any()
+        first_ends = self.first_starts + self.first_lengths.astype(np.int64)
+        second_ends = self.second_starts + self.second_lengths.astype(np.int64)
+        return (
+            len(self.mask_positions) == len(self.mask_ids)
+            and max(first_ends.max(initial=0), second_ends.max(initial=0)) <= len(self.tokens)
+            and self.is_random.max(initial=0) < 2
+        )
 
 
-def recipe_of(path: Path) -> str:
-    """Of what a shard's rows were made.
+def notes_of(path: Path) -> Notes:
+    """What ``Shard.save`` was told.
 
     Raises:
         InputError: no such file, or a damaged one.
     """
-    return _mapped(path)[1].get("recipe", "")
+    try:
+        notes = json.loads(_mapped(path)[1].get("notes", ""), cls=JsonDecoder)
+    except ValueError:
+        raise InputError(f"{path}: damaged; remove it and run again") from None
+    return as_record(notes, Notes, path, "remove it and run again")
 
 
 def _mapped(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:

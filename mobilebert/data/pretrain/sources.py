@@ -58,7 +58,7 @@ def find_files(inputs: Sequence[str | os.PathLike]) -> list[Path]:
         InputError: nothing there, or a file that is no text.
     """
     found: dict[Path, None] = {}
-    for name in map(os.fspath, inputs):
+    for name in inputs:
         path = Path(name).expanduser()
         if path.is_dir():
             inside = (p for p in sorted(path.rglob("*")) if not _is_hidden(p.relative_to(path)))
