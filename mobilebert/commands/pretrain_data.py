@@ -115,8 +115,9 @@ def main() -> None:
         f"sentences, {counts['tokens']:,} tokens"
     )
     cli.say(
-        f"rows: {counts['rows']:,} of {counts['row_tokens'] / counts['rows']:.1f} tokens, the next sentence random in "
-        f"{counts['random_next'] / counts['rows']:.1%}; {outcome.blocks} files, {outcome.made} of them new, in {args.out}"
+        f"rows: {counts['rows']:,} of {counts['row_tokens'] / counts['rows']:.1f} tokens on average, "
+        f"{counts['random_next'] / counts['rows']:.1%} with a random next sentence; "
+        f"{outcome.blocks} files in {args.out}, {outcome.made} of them new"
     )
     mean = counts["tokens"] / counts["sentences"]
     if 2 * mean > settings.max_seq_length:

@@ -1,5 +1,6 @@
 """Much text to token ids, fast: each distinct word once. For text that is learned from, where nothing is special."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from itertools import chain
 
@@ -7,6 +8,8 @@ import numpy as np
 
 from mobilebert.text.encoding import Backend
 from mobilebert.text.tokenizer import MobileBertTokenizer
+
+_CHUNK = 8192  # words encoded at once: an encoding holds much more than its tokens
 
 
 def encode_plain(tokenizer: MobileBertTokenizer, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -17,7 +20,7 @@ def encode_plain(tokenizer: MobileBertTokenizer, texts: Sequence[str]) -> tuple[
 
     Args:
         tokenizer: whose rules hold.
-        texts: free of lone surrogates.
+        texts: lines, free of lone surrogates.
 
     Returns:
         ``[T]`` int32 token ids of all texts one behind the other, and ``[texts]`` int64 how many are of each.
@@ -25,19 +28,25 @@ def encode_plain(tokenizer: MobileBertTokenizer, texts: Sequence[str]) -> tuple[
     base = Backend(tokenizer.backend_tokenizer).copy()
     base.encode_special_tokens = True
     added = base.get_added_tokens_decoder().values()
-    if any(" " in token.content for token in added if not token.special):  # that one does look across
-        words = [[text] for text in texts]
-    else:
-        words = [text.split(" ") for text in texts]
-    numbers = {word: number for number, word in enumerate(dict.fromkeys(chain.from_iterable(words)))}
-    rows = [encoding.ids for encoding in base.encode_batch_fast(list(numbers), add_special_tokens=False)]
-    sizes = np.array([len(row) for row in rows], np.int64)
-    known = np.fromiter(chain.from_iterable(rows), np.int32)
-    begins = np.cumsum(sizes) - sizes  # of each distinct word in ``known``
+    looks_across = any(" " in token.content for token in added if not token.special)
+    separator = "\n" if looks_across else " "  # of lines there is only one in a text
+    numbers: defaultdict[str, int] = defaultdict()
+    numbers.default_factory = numbers.__len__
+    words = chain.from_iterable(text.split(separator) for text in texts)
+    found = np.fromiter(map(numbers.__getitem__, words), np.int64)  # [words] each one's number
 
-    found = np.fromiter(map(numbers.__getitem__, chain.from_iterable(words)), np.int64)
+    distinct = list(numbers)
+    sizes, parts = np.zeros(len(distinct), np.int64), [np.zeros(0, np.int32)]
+    for start in range(0, len(distinct), _CHUNK):
+        encodings = base.encode_batch_fast(distinct[start : start + _CHUNK], add_special_tokens=False)
+        rows = [encoding.ids for encoding in encodings]
+        sizes[start : start + _CHUNK] = [len(row) for row in rows]
+        parts.append(np.fromiter(chain.from_iterable(rows), np.int32))
+    known, begins = np.concatenate(parts), np.cumsum(sizes) - sizes
+
     counts = sizes[found]
-    ends = np.cumsum(counts)
-    ids = known[np.arange(counts.sum()) + np.repeat(begins[found] - (ends - counts), counts)]
-    last_words = np.cumsum([len(text) for text in words], dtype=np.int64)
-    return ids, np.diff(np.concatenate([[0], ends])[np.concatenate([[0], last_words])])
+    ends = np.concatenate([[0], np.cumsum(counts)])  # [words + 1] where each one's tokens begin in all of them
+    places = np.arange(ends[-1])
+    places += np.repeat(begins[found] - ends[:-1], counts)
+    last_words = np.cumsum([0, *(text.count(separator) + 1 for text in texts)])
+    return known[places], np.diff(ends[last_words])

@@ -16,7 +16,7 @@ from mobilebert.data.pretrain.sources import Document
 from mobilebert.text.plain import encode_plain
 from mobilebert.text.tokenizer import MobileBertTokenizer
 
-_CHUNK = 1 << 20  # tokens that are masked at once
+_CHUNK = 1 << 18  # tokens that are masked at once
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
 
@@ -9,9 +10,6 @@ import numpy as np
 
 from mobilebert.data.pretrain.settings import Settings
 from mobilebert.data.pretrain.shards import SPECIAL_TOKENS
-
-# A row: where the first text begins, its tokens, the same of the second, 1 where that is of another document.
-Pair = tuple[int, int, int, int, int]
 
 
 def draw_pairs(
@@ -27,18 +25,19 @@ def draw_pairs(
         block: the block's number.
 
     Returns:
-        ``[R, 5]`` int64, a ``Pair`` a row, copy after copy, document after document.
+        ``[R, 5]`` int64, copy after copy, document after document: where the row's first text begins, its tokens, the
+        same of the second, and 1 where that is of another document.
 
     Source: ``create_instances_from_document`` of Google's BERT. It draws the other document anew, up to ten times,
     where it is the row's own, and then takes its own; here it is always another one.
     """
-    pairs: list[Pair] = []
+    pairs = array("q")  # a list of tuples would be ten times as large
     for copy in range(settings.dupe_factor):
         digest = hashlib.sha256(f"{settings.seed}/{block}/{copy}".encode()).digest()
         draw = random.Random(int.from_bytes(digest, "little"))
         for document in range(len(document_starts) - 1):
             _cut(document, sentence_starts, document_starts, settings, draw, pairs)
-    return np.array(pairs, np.int64).reshape(-1, 5)
+    return np.array(pairs).reshape(-1, 5)
 
 
 def _cut(
@@ -47,9 +46,9 @@ def _cut(
     documents: Sequence[int],
     settings: Settings,
     draw: random.Random,
-    pairs: list[Pair],
+    pairs: array,
 ) -> None:
-    """Append the rows of one copy of a document."""
+    """Append the rows of one copy of a document, five numbers each."""
     uniform = draw.random  # no other method: its numbers are the same in every version of Python
     most = settings.max_seq_length - SPECIAL_TOKENS
     target = most
@@ -79,7 +78,7 @@ def _cut(
             first += draw.getrandbits(cut_first).bit_count() if cut_first else 0
             second += draw.getrandbits(cut_second).bit_count() if cut_second else 0
             first_length, second_length = first_length - cut_first, second_length - cut_second
-        pairs.append((first, first_length, second, second_length, is_random))
+        pairs.extend((first, first_length, second, second_length, is_random))
 
 
 def _shares(first: int, second: int, excess: int) -> tuple[int, int]:
