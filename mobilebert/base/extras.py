@@ -23,6 +23,7 @@ EXTRAS = {
     "openvino": ("openvino",),
     "litert": ("ai_edge_litert", "flatbuffers"),
     "pretrain": ("sentencex", "zstandard", "pyarrow"),
+    "pretrain": ("sentencex", "backports", "pyarrow"),
     "demo": ("starlette", "uvicorn"),
 }
 # Library -> the environment variable, read at its import, that keeps it from reporting.

@@ -103,7 +103,10 @@ def main() -> None:
         language=args.language if args.paragraphs else None,
     )
     corpus = Corpus(find_files(args.input), args.text_column)
-    tokenizer = MobileBertTokenizer.from_pretrained(args.vocab or args.tokenizer)
+    if args.vocab:
+        tokenizer = MobileBertTokenizer(vocab_file=args.vocab)
+    else:
+        tokenizer = MobileBertTokenizer.from_pretrained(args.tokenizer)
     outcome = make(corpus, tokenizer, Path(args.out), settings, shard=shard, workers=workers, overwrite=args.overwrite)
 
     if outcome.manifest is None:

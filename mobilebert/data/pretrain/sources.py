@@ -1,15 +1,16 @@
 """Documents out of text files, plain or packed, folders of them, and tables with a column of texts."""
 
+import codecs
 import glob
 import gzip
-import io
 import json
 import os
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, cast
 
 from mobilebert.base import extras
 from mobilebert.base.errors import InputError, first_line
@@ -24,7 +25,6 @@ _NO_TEXT = {
     *(".zip", ".tar", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".lz4", ".feather", ".arrow", ".orc", ".npy", ".npz"),
     *(".safetensors", ".bin", ".pt", ".pkl", ".pickle", ".h5", ".tfrecord", ".py", ".sh", ".png", ".jpg"),
 }
-_BOM = b"\xef\xbb\xbf"
 _ROWS = 256  # of Parquet, in memory at once
 
 
@@ -215,29 +215,25 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes, int]]:
         number = 0
         while line := handle.readline(_LONGEST_LINE):
             number += 1
+            if number == 1:
+                if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+                    raise InputError(f"{path}: UTF-16, not UTF-8 text; save it as UTF-8")
+                line = line.removeprefix(codecs.BOM_UTF8)
             if len(line) == _LONGEST_LINE and not line.endswith(b"\n"):
                 raise InputError(f"{path}:{number}: a line of more than {_LONGEST_LINE >> 20} MiB; is it text?")
-            yield number, line.removeprefix(_BOM) if number == 1 else line, raw.tell()
+            yield number, line, raw.tell()
 
 
-def _unpacked(path: Path, raw: IO[bytes]) -> Any:
+@contextmanager
+def _unpacked(path: Path, raw: IO[bytes]) -> Iterator[IO[bytes]]:
+    """What is in a file; errors of its packing are those of a file."""
     if path.suffix.lower() == ".gz":
-        return gzip.GzipFile(fileobj=raw)
-    if path.suffix.lower() == ".zst":
-        zstandard = extras.load("zstandard")
-        return _Zstandard(zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True), zstandard.ZstdError)
-    return raw
-
-
-class _Zstandard(io.BufferedReader):
-    """Lines of a Zstandard stream, whose errors are those of a file."""
-
-    def __init__(self, reader: Any, error: type[Exception]):
-        super().__init__(reader, 1 << 20)
-        self._error = error
-
-    def readline(self, size: int | None = -1, /) -> bytes:
+        yield cast(IO[bytes], gzip.GzipFile(fileobj=raw))
+    elif path.suffix.lower() == ".zst":
+        zstd = extras.load("backports.zstd")
         try:
-            return super().readline(size)
-        except self._error as error:
+            yield zstd.ZstdFile(raw)
+        except zstd.ZstdError as error:
             raise OSError(first_line(error)) from None
+    else:
+        yield raw
