@@ -15,8 +15,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
@@ -41,6 +39,8 @@ def parse_arguments():
 
 def write_text(path: Path, vocab: Path, size: int) -> None:
     """Write ``size`` bytes of text."""
+    import numpy as np
+
     rng = np.random.default_rng(0)
     known = [token for token in vocab.read_text(encoding="utf-8").split("\n") if token.isascii() and token.isalpha()]
     rng.shuffle(known)

@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import gzip
 import hashlib
 import json
 import shutil
@@ -22,7 +23,7 @@ from support.models import forget_digests, save_checkpoint
 from support.table_models import save_reader
 from support.texts import make_tokenizer, write_squad, write_table, write_vocabulary
 
-from mobilebert.base import outputs
+from mobilebert.base import digests, outputs
 from mobilebert.base.files import file_digest
 from mobilebert.commands.predict.batch import answer_file
 from mobilebert.commands.predict.session import Model
@@ -38,6 +39,11 @@ from mobilebert.data.glue.tasks import TASKS
 from mobilebert.data.ner.encode import encode_sentences
 from mobilebert.data.ner.sentences import TagRules, read_sentences
 from mobilebert.data.packed import PackedRows
+from mobilebert.data.pretrain.blocks import cut_blocks, make_shard
+from mobilebert.data.pretrain.make import make
+from mobilebert.data.pretrain.rows import PretrainingRows
+from mobilebert.data.pretrain.settings import Settings, Vocabulary
+from mobilebert.data.pretrain.sources import Corpus, find_files
 from mobilebert.data.qa.features import build_features
 from mobilebert.data.qa.squad_json import read_squad
 from mobilebert.demo.models import load
@@ -426,6 +432,46 @@ def read_all_sentences(folder: Path) -> str:
     return repr(found)
 
 
+# -- pre-training
+
+
+def make_corpus(folder: Path) -> None:
+    documents = [[f"{TEXT} {n}", "who wrote it ?", "東京 " * n] for n in range(6)]
+    text = "\n\n".join("\n".join(lines) for lines in documents)
+    (folder / "t.txt").write_text(text, encoding="utf-8")
+    (folder / "t.txt.gz").write_bytes(gzip.compress(text.encode()))
+    (folder / "t.jsonl").write_text("".join(json.dumps({"text": "\n".join(lines)}) + "\n" for lines in documents))
+
+
+def read_corpus(folder: Path) -> str:
+    settings, words = Settings(max_seq_length=24, dupe_factor=1), tokenizer()
+    shards = []
+    for name in ("t.txt", "t.txt.gz", "t.jsonl"):
+        for block in cut_blocks(Corpus(find_files([folder / name])), 100):
+            shard, counts = make_shard(block, words, settings, Vocabulary.of(words))
+            shards.append((vars(shard), counts))
+    return "".join(array_digest(arrays) + str(counts) for arrays, counts in shards)
+
+
+def make_pretraining_rows(folder: Path) -> None:
+    make_corpus(folder)
+    settings = Settings(max_seq_length=24, dupe_factor=2, block_bytes=100)
+    make(Corpus([folder / "t.txt"]), tokenizer(), folder, settings)
+
+
+def read_pretraining_rows(folder: Path) -> str:
+    rows = PretrainingRows.open(folder)
+    return array_digest(rows.batch(np.arange(len(rows))))
+
+
+def read_sealed_pretraining_rows(folder: Path) -> str:
+    """As if the damage had been there when the folder was made."""
+    manifest = json.loads((folder / "pretraining.json").read_text())
+    manifest["files"] = digests.describe(folder, sorted(path.name for path in folder.glob("block-*")))
+    (folder / "pretraining.json").write_text(json.dumps(manifest))
+    return read_pretraining_rows(folder)
+
+
 # -- predict.py
 
 
@@ -472,6 +518,9 @@ KINDS = {
     "class-report": Kind(("classes.json",), make_report_file, read_report_file),
     "glue": Kind(("STS-B/dev.tsv", "CoLA/dev.tsv"), make_glue, read_glue),
     "sentences": Kind(("s.conll", "s.conllu", "s.jsonl"), make_sentences, read_all_sentences),
+    "corpus": Kind(("t.txt", "t.txt.gz", "t.jsonl"), make_corpus, read_corpus),
+    "pretraining": Kind(("pretraining.json", "block-000001*"), make_pretraining_rows, read_pretraining_rows),
+    "sealed-pretraining": Kind(("block-*",), make_pretraining_rows, read_sealed_pretraining_rows),
     "predictions": Kind(("answers.jsonl", "questions.jsonl"), make_predictions, predict),
 }
 if HAS_LITERT:  # pip install '.[litert]'

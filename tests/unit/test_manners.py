@@ -97,8 +97,8 @@ def test_every_command_has_a_script_and_a_console_command():
     assert {*commands.values()} == {*MODULES} - (kinds - {*commands.values()})
     assert all(name == f"mobilebert-{module.replace('_', '-')}" for name, module in commands.items())
     reached = {re.search(r"from mobilebert\.commands\.(\w+) import main", (ROOT / name).read_text())[1] for name in TOP}
-    # The demo's script is scripts/demo.sh, the doctor and train are called as python -m mobilebert doctor.
-    assert reached | {"demo", "doctor", "train"} == {*MODULES}
+    # Those of the demo and of pre-training's data are shell scripts; doctor and train are python -m mobilebert doctor.
+    assert reached | {"demo", "doctor", "pretrain_data", "train"} == {*MODULES}
     verbs = {verb: module.removeprefix("mobilebert.commands.") for verb, (module, _) in VERBS.items()}
     assert verbs == {name.removeprefix("mobilebert-"): module for name, module in commands.items()} | {
         "download": "mobilebert.base.hub"
