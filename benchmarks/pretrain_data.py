@@ -1,7 +1,7 @@
 """Speed and memory of ``python -m mobilebert pretrain-data`` on generated text, by size and duplication factor.
 
-The text has the word frequencies of a language (Zipf's law over a lexicon that grows with the text's length, as the
-vocabulary's words and compounds of them), sentences of 5 to 40 words, documents of 5 to 60 sentences. Memory is the
+The text has the word frequencies of a language (Zipf's law over the vocabulary's words and compounds of them),
+sentences of 5 to 40 words, documents of 5 to 60 sentences; from 100 MB on it repeats itself. Memory is the
 proportional share (PSS) of all processes of the run together, looked at ten times a second; pages of files that the
 kernel keeps count where they are mapped. On a busy machine the processors' seconds say more than the clock's.
 
@@ -22,6 +22,7 @@ from mobilebert.base import cli  # noqa: E402
 
 WORDS = 400_000  # of the lexicon
 CHUNK = 200_000  # words written at once
+MOST_BYTES = 100_000_000  # of text that does not repeat itself
 
 
 def parse_arguments():
@@ -49,17 +50,22 @@ def write_text(path: Path, vocab: Path, size: int) -> None:
     shares = 1 / np.arange(10, WORDS + 10)
     edges = np.cumsum(shares / shares.sum())
     with open(path, "w", encoding="utf-8") as file:
-        while file.tell() < size:
+        while file.tell() < min(size, MOST_BYTES):
             words = lexicon[np.searchsorted(edges, rng.random(CHUNK) * edges[-1])]
             begin, left = 0, 0
             lengths = iter(rng.integers(5, 41, CHUNK // 5))
-            while begin < len(words) and file.tell() < size:
+            while begin < len(words):
                 end = begin + next(lengths)
                 file.write(" ".join(words[begin:end]).capitalize() + ".\n")
                 begin, left = end, left - 1
                 if left < 0:
                     file.write("\n")
                     left = rng.integers(5, 60)
+        file.write("\n")
+    once = path.read_bytes()
+    with open(path, "ab") as file:
+        for _ in range(round(size / len(once)) - 1):
+            file.write(once)
 
 
 def family(pid: int) -> list[int]:

@@ -238,7 +238,7 @@ def reached_scripts(script: str) -> list[str]:
         return [script]
     text = read(script)
     python = re.findall(r'(?:^|\s)(?:launch|"\$PYTHON") (\S+\.py)', text)
-    modules = re.findall(r'"\$PYTHON" -m (mobilebert\S+)', text)
+    modules = re.findall(r'"\$PYTHON" -m (mobilebert(?:\.\S+| [\w-]+))', text)  # or a verb
     shells = re.findall(r'bash (scripts/\w+\.sh) [^\n]*"\$@"', text)
     return [*python, *modules, *(reached for shell in shells for reached in reached_scripts(shell))]
 

@@ -7,14 +7,8 @@ nor from how often the run was stopped.
 import hashlib
 import json
 import os
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -25,6 +19,7 @@ from mobilebert.base import extras, outputs
 from mobilebert.base.digests import Facts
 from mobilebert.base.errors import InputError
 from mobilebert.base.files import file_digest
+from mobilebert.base.workers import Task, Workers
 from mobilebert.data.cache import tokenizer_digest
 from mobilebert.data.pretrain import manifest
 from mobilebert.data.pretrain.blocks import Block, cut_blocks, make_shard
@@ -87,8 +82,8 @@ def make(
             outputs.remove(folder, [_FILES, manifest.NAME])
         outputs.record(folder, [_FILES, manifest.NAME])
         recipe = _recipe(tokenizer, settings)
-        with _pool(workers, tokenizer, settings) as submit:
-            digests, made = _make_blocks(corpus, folder, settings.block_bytes, recipe, shard, submit, workers)
+        with Workers(workers, _begin_worker, tokenizer, settings) as pool:
+            digests, made = _make_blocks(corpus, folder, settings.block_bytes, recipe, shard, pool)
             paths = [folder / _name(index) for index in range(len(digests))]
             missing = sum(not path.exists() for path in paths)
             if further := sorted(set(folder.glob(_FILES)) - set(paths)):
@@ -97,14 +92,14 @@ def make(
                 return Outcome(len(paths), made, missing, None)
             for path, digest in zip(paths, digests, strict=True):
                 _check_recipe(path, digest)
-            contents = [future.result() for future in [submit(file_digest, path) for path in paths]]
-        done = _describe(paths, contents, tokenizer, settings)
+            contents = dict(pool.run((path, file_digest, (path,)) for path in paths))
+        done = _describe(contents, tokenizer, settings)
         done.write(folder)
     return Outcome(len(paths), made, 0, done)
 
 
 def _make_blocks(
-    corpus: Corpus, folder: Path, block_bytes: int, recipe: str, shard: tuple[int, int], submit: "_Submit", workers: int
+    corpus: Corpus, folder: Path, block_bytes: int, recipe: str, shard: tuple[int, int], pool: Workers
 ) -> tuple[list[str], int]:
     """Make the blocks that are this machine's and not there yet.
 
@@ -112,31 +107,26 @@ def _make_blocks(
         Of all blocks, what they are made of; and how many were made.
     """
     digests: list[str] = []
-    running: dict[Future, int] = {}  # -> bytes on disk that its block takes the progress on by
     made = 0
     with tqdm(total=corpus.size, unit="B", unit_scale=True, desc="text", disable=None) as bar:
 
-        def collect(most: int) -> None:
-            """Wait until not more than ``most`` blocks are being made."""
-            while len(running) > most:
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    future.result()
-                    bar.update(running.pop(future))
+        def tasks() -> Iterator[Task[int]]:
+            """Blocks to be made, named by the bytes on disk that the progress moves on by."""
+            counted = 0
+            for block in cut_blocks(corpus, block_bytes):
+                digests.append(hashlib.sha256(f"{recipe} {block.digest}".encode()).hexdigest())
+                size, counted = corpus.bytes_read - counted, corpus.bytes_read
+                path = folder / _name(block.index)
+                if path.exists():
+                    _check_recipe(path, digests[-1])
+                elif block.index % shard[1] == shard[0]:
+                    yield size, _make_block, (block, path, digests[-1])
+                    continue
+                bar.update(size)
 
-        counted = 0
-        for block in cut_blocks(corpus, block_bytes):
-            digests.append(hashlib.sha256(f"{recipe} {block.digest}".encode()).hexdigest())
-            size, counted = corpus.bytes_read - counted, corpus.bytes_read
-            path = folder / _name(block.index)
-            if path.exists():
-                _check_recipe(path, digests[-1])
-            elif block.index % shard[1] == shard[0]:
-                running[submit(_make_block, block, path, digests[-1])] = size
-                made += 1
-                collect(workers)
-                continue
+        for size, _ in pool.run(tasks()):
             bar.update(size)
-        collect(0)
+            made += 1
     return digests, made
 
 
@@ -163,16 +153,15 @@ def _check_recipe(path: Path, digest: str) -> None:
         )
 
 
-def _describe(
-    paths: Sequence[Path], digests: Sequence[str], tokenizer: MobileBertTokenizer, settings: Settings
-) -> Manifest:
+def _describe(digests: Mapping[Path, str], tokenizer: MobileBertTokenizer, settings: Settings) -> Manifest:
     """The manifest of all blocks, whose files have these digests."""
-    files = {p.name: Facts(p.stat().st_size, digest) for p, digest in zip(paths, digests, strict=True)}
+    paths = sorted(digests)
+    files = {path.name: Facts(path.stat().st_size, digests[path]) for path in paths}
     counts: dict[str, int] = {}
     for path in paths:
         for name, count in notes_of(path)["counts"].items():
             counts[name] = counts.get(name, 0) + count
-    ingredients = json.dumps([_recipe(tokenizer, settings), digests])
+    ingredients = json.dumps([_recipe(tokenizer, settings), [digests[path] for path in paths]])
     return Manifest(
         format=manifest.FORMAT,
         digest=hashlib.sha256(ingredients.encode()).hexdigest(),
@@ -184,54 +173,19 @@ def _describe(
     )
 
 
-# -- processes
+# -- in a worker
 
-_Submit = Callable[..., Future]
-_state: list[Any] = []  # of a worker: tokenizer, settings, vocabulary
-
-
-@contextmanager
-def _pool(workers: int, tokenizer: MobileBertTokenizer, settings: Settings) -> Iterator[_Submit]:
-    """What runs a function in a worker; with one worker, at once and here."""
-    if workers == 1:
-        _state[:] = tokenizer, settings, Vocabulary.of(tokenizer)
-        with mock.patch.dict(os.environ, TOKENIZERS_PARALLELISM="false"):
-            yield _run_here
-        return
-    # Not forked: this process may have threads.
-    executor = ProcessPoolExecutor(workers, get_context("spawn"), _begin_worker, (tokenizer, settings))
-    try:
-        yield executor.submit
-    except BrokenProcessPool:
-        raise InputError(
-            "a worker was killed, for want of memory? run again to go on where this ended, with fewer `workers`"
-        ) from None
-    finally:
-        executor.shutdown(wait=False, cancel_futures=True)
-
-
-def _run_here(function: Callable[..., Any], *arguments: Any) -> Future:
-    future: Future = Future()
-    future.set_result(function(*arguments))
-    return future
+_state: list[Any] = []  # tokenizer, settings, vocabulary
 
 
 def _begin_worker(tokenizer: MobileBertTokenizer, settings: Settings) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's goes to all processes; the first one answers it
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
     _state[:] = tokenizer, settings, Vocabulary.of(tokenizer)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A pool's workers would wait for ever for a process that was killed."""
-    connection.wait([parent_process().sentinel])
-    os._exit(1)
 
 
 def _make_block(block: Block, path: Path, recipe: str) -> None:
     tokenizer, settings, vocabulary = _state
-    shard, counts = make_shard(block, tokenizer, settings, vocabulary)
+    with mock.patch.dict(os.environ, TOKENIZERS_PARALLELISM="false"):  # each worker has a core
+        shard, counts = make_shard(block, tokenizer, settings, vocabulary)
     counts |= {
         "tokens": len(shard.tokens),
         "rows": len(shard),
