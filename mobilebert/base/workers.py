@@ -57,7 +57,7 @@ class Workers:
 
         Raises:
             InputError: a worker was killed.
-            Exception: what a function raised.
+            Exception: what a function raised. Others may still be at work then: leave the block.
         """
         if not self._pipes:
             for tag, function, arguments in tasks:

@@ -69,9 +69,9 @@ def test_tasks_are_asked_for_when_a_worker_is_free(two):
 @pytest.mark.parametrize(
     ("task", "error", "said"), [((refuse, (3,)), InputError, "no 3"), ((fill, ()), OSError, "a.txt")]
 )
-def test_an_error_is_raised_here(task, error, said):
-    with Workers(2, begin, 0) as workers, pytest.raises(error, match=said):
-        list(workers.run([(0, *task)]))
+def test_an_error_is_raised_here(two, task, error, said):
+    with pytest.raises(error, match=said):
+        list(two.run([(0, *task)]))
 
 
 def test_a_worker_that_is_killed_is_one_line():
