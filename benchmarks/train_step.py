@@ -135,13 +135,13 @@ def paddle_step(engine: str, folder: str, batch: dict):
     import paddle
 
     from mobilebert.model.heads import MobileBertForQuestionAnswering
-    from mobilebert.train.optim import build_adamw
+    from mobilebert.train.optim import build_optimizer
     from mobilebert.train.settings import TrainSettings
 
     paddle.seed(0)
     model = MobileBertForQuestionAnswering.from_pretrained(folder)
     model.set_recompute(engine.endswith(RECOMPUTE))
-    optimizer = build_adamw(model, TrainSettings(learning_rate=8e-5, weight_decay=0.1))
+    optimizer = build_optimizer(model, TrainSettings(learning_rate=8e-5, weight_decay=0.1))
     tensors = {key: paddle.to_tensor(value) for key, value in batch.items()}
     with paddle.no_grad():
         first_loss = float(model(**tensors).loss)

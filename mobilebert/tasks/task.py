@@ -15,7 +15,7 @@ from mobilebert.model.config import MobileBertConfig
 from mobilebert.tasks.model import RunModel
 from mobilebert.tasks.plan import RunPlan
 from mobilebert.text.tokenizer import MobileBertTokenizer
-from mobilebert.train import Evaluation
+from mobilebert.train import Evaluation, Terms
 from mobilebert.train.parallel import World
 from mobilebert.train.step import LossFn
 
@@ -44,12 +44,14 @@ class Loss:
     """What a training makes small.
 
     Attributes:
-        function: model and batch -> the mean over the batch's examples, each counted with its weight.
+        function: model and batch -> the mean over the batch's examples, each counted with its weight; or ``terms``.
         weights: [N] of the train set's examples; None where each counts 1.
+        terms: see ``Terms``; None for one mean over the examples.
     """
 
     function: LossFn
     weights: np.ndarray | None = None
+    terms: Terms | None = None
 
 
 class Task(ABC):
@@ -63,6 +65,7 @@ class Task(ABC):
         max_seq_length: tokens of a row.
         answer_files: what ``save_answers`` may write; stands in ``best/`` and in the output folder.
         pictures: what ``show_answers`` may write.
+        best_is_higher: whether a larger ``best_metric`` is better.
     """
 
     head: str
@@ -72,6 +75,7 @@ class Task(ABC):
     max_seq_length: int
     answer_files: tuple[str, ...] = ()
     pictures: tuple[str, ...] = ()
+    best_is_higher: bool = True
 
     @abstractmethod
     def check(self, plan: RunPlan) -> None:
