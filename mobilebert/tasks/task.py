@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from paddle import nn
 
-from mobilebert.data.collate import PackedDataset
 from mobilebert.inference.rows import Run
 from mobilebert.model.config import MobileBertConfig
 from mobilebert.tasks.model import RunModel
@@ -28,14 +27,14 @@ class Split:
         name: ``train``, ``dev``, ``test``, or ``dev_mismatched`` where there are several.
         source: the file.
         examples: the task's own.
-        data: token rows of the examples.
+        data: token rows of the examples, a ``PackedDataset``, or what else the task trains and scores on.
         digest: fingerprint of the data; a resumed training must have the same.
     """
 
     name: str
     source: str
     examples: Any
-    data: PackedDataset
+    data: Any
     digest: str = ""
 
 

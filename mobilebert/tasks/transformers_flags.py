@@ -126,3 +126,22 @@ NER_HINTS = {
     "label_column_name": "--tag_column",
     "return_entity_level_metrics": "nothing: types.txt has the scores of each type",
 }
+# Of run_pretrain.py and run_distill.py: transformers' run_mlm.py, and Google's run_pretraining.py.
+PRETRAIN_HINTS = {
+    **HINTS,
+    "train_file": "--train_data (a folder that python -m mobilebert pretrain-data makes of text)",
+    "dev_file": "--dev_data (a folder that python -m mobilebert pretrain-data makes of text)",
+    "validation_file": "--dev_data (a folder that python -m mobilebert pretrain-data makes of text)",
+    "input_file": "--train_data (a folder that python -m mobilebert pretrain-data makes of text)",
+    "dataset_name": "--train_data (a folder that python -m mobilebert pretrain-data makes of text)",
+    "dataset_config_name": "--train_data (a folder that python -m mobilebert pretrain-data makes of text)",
+    "max_seq_length": "nothing: python -m mobilebert pretrain-data --max_seq_length decided it",
+    "mlm_probability": "nothing: python -m mobilebert pretrain-data --masked_lm_prob decided it",
+    "max_predictions_per_seq": "nothing: python -m mobilebert pretrain-data --max_predictions_per_seq decided it",
+    "line_by_line": "nothing: python -m mobilebert pretrain-data has made the rows",
+    "init_checkpoint": "--init_from",
+    "bert_config_file": "--config_name",
+    "num_train_steps": "--max_steps",
+    "num_warmup_steps": "--warmup_steps",
+    "save_checkpoints_steps": "--save_steps",
+}
