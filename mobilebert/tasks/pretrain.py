@@ -59,8 +59,16 @@ class EpochRows:
         return len(self.rows)
 
     def batch(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        """See ``PretrainingRows.batch``."""
-        return self.rows.batch(indices, self.number, self.seed)
+        """See ``PretrainingRows.batch``; behind a row that is not of full length there always is a ``[PAD]``.
+
+        The trigram of a row's last token reads it, and its embedding is trained, by the product with the vocabulary:
+        without it a row would mean another thing where it is the longest of its batch. Google pads all rows.
+        """
+        batch = self.rows.batch(indices, self.number, self.seed)
+        if batch["input_ids"].shape[1] < self.rows.max_seq_length:
+            for name, filler in zip(INPUT_NAMES, (self.rows.vocabulary.pad, 0, 0), strict=True):
+                batch[name] = np.pad(batch[name], ((0, 0), (0, 1)), constant_values=filler)
+        return batch
 
     def example_ids(self, indices: np.ndarray) -> list[str]:
         """Names for messages."""

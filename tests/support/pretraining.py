@@ -18,7 +18,7 @@ class Rows:
         starts = rng.integers(5, vocab_size, count)
         self.ids = 5 + (starts[:, None] + 3 * np.arange(max_seq_length)) % (vocab_size - 5)
         self.labels = rng.integers(0, 2, count)
-        self.settings = SimpleNamespace(dynamic=True)
+        self.settings, self.vocabulary = SimpleNamespace(dynamic=True), SimpleNamespace(pad=0)
         self.digest, self.vocab_digest = f"rows-{count}-{seed}", "none"
 
     def __len__(self):
