@@ -10,9 +10,9 @@ from mobilebert.tasks.recipes import PRETRAIN_RECIPES
 from mobilebert.tasks.transformers_flags import PRETRAIN_HINTS
 
 EXAMPLES = """\
-  python -m mobilebert pretrain-data --help                            (makes the folders of rows out of text)
+  python -m mobilebert pretrain-data --help                     (makes the folders of rows out of text)
   %(prog)s --train_data rows/train --dev_data rows/dev --init_from weight/paddle \\
-      --output_dir output_pretrain --do_train --do_eval                 (goes on with a checkpoint, on text of one's own)
+      --output_dir output_pretrain --do_train --do_eval          (a checkpoint goes on with text of one's own)
   %(prog)s --recipe paper --train_data rows/train --config_name config.json --tokenizer_name vocab.txt \\
       --output_dir output_pretrain --do_train --global_batch_size 2048 --batch_size 32
   %(prog)s --model_name_or_path output_pretrain/best --dev_data rows/dev --output_dir outputs/pretrain --do_eval

@@ -164,7 +164,7 @@ class Pretraining(Task):
         """See ``Task``."""
         for kind in plan.kinds:
             if kind not in self.files.given:
-                raise InputError(f"which {kind} rows? give `{kind}_data`, a folder of python -m mobilebert pretrain-data")
+                raise InputError(f"which {kind} rows? give `{kind}_data`, a folder that pretrain-data wrote")
 
     def build_model(self, plan: RunPlan, seed: int) -> tuple[MobileBertForPreTraining, bool]:
         """See ``Task``; heads that the checkpoint has are kept."""
@@ -176,7 +176,7 @@ class Pretraining(Task):
         if rows.vocab_digest != tokenizer_digest(tokenizer):
             raise InputError(
                 f"{folder}: made with another vocabulary than the model's; make it again with "
-                f"python -m mobilebert pretrain-data and the model's own"
+                "pretrain-data and the model's own"
             )
         if world.is_main:
             masks = "drawn anew in each epoch" if rows.settings.dynamic and kind == "train" else "fixed"

@@ -16,8 +16,8 @@ class Lamb(paddle.optimizer.AdamW):
     Source: the paper; what is adapted and the ratio of a norm of 0 are Google's (``lamb_optimizer.py`` of MobileBERT),
     whose moments lack the correction: the paper calls it another warm-up of the learning rate.
 
-    Not ``paddle.optimizer.Lamb``, which drops the ratio where there is no decay. Moments and their kernel are AdamW's, so
-    that checkpoints look the same: the step that AdamW makes from zeros is the direction.
+    Not ``paddle.optimizer.Lamb``, which drops the ratio where there is no decay. Moments and their kernel are AdamW's,
+    and checkpoints look the same: the step that AdamW makes from zeros is the direction.
 
     Args:
         adapted: names of the parameters with decay and ratio.

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Annotated, TypedDict
+from typing import Annotated, Any, TypedDict
 
 import numpy as np
 import paddle
@@ -87,7 +87,7 @@ def build_optimizer(
     for name, p in trainable:
         # Not AdamW's own lr_ratio: its CPU kernel ignores that.
         p.optimize_attr["learning_rate"] = settings.layerwise_lr_decay ** (depth_of(name) if depth_of else 0)
-    options = {
+    options: dict[str, Any] = {
         "learning_rate": settings.learning_rate,
         "beta1": settings.adam_beta1,
         "beta2": settings.adam_beta2,

@@ -86,11 +86,10 @@ def step_batches(
         parts = [own[start : start + settings.batch_size] for start in range(0, len(own), settings.batch_size)]
         batches = [data.batch(part) for part in parts]
         if terms is None:
-            sizes, whole = [size(part) for part in parts], np.array(size(examples), np.float64)
-        else:
-            sizes, whole = [terms.sizes(batch) for batch in batches], None
-        num_terms = 1 if terms is None else len(terms.names)
-        return StepBatch(data, examples, batches, np.array(sizes, np.float64).reshape([-1, num_terms]), whole)
+            sizes = np.array([size(part) for part in parts], np.float64).reshape([-1, 1])
+            return StepBatch(data, examples, batches, sizes, np.array(size(examples), np.float64))
+        sizes = np.array([terms.sizes(batch) for batch in batches], np.float64).reshape([-1, len(terms.names)])
+        return StepBatch(data, examples, batches, sizes, None)
 
     order = step_examples(
         np.asarray(train_set.lengths),

@@ -28,9 +28,9 @@ class Rows:
         lengths = self.lengths[indices]
         inside = np.arange(lengths.max()) < lengths[:, None]  # [B, S]
         ids = np.where(inside, self.ids[indices, : lengths.max()], 0)
+        draws = [np.random.default_rng([seed, epoch, row]).permutation(self.max_seq_length) for row in indices]
         chosen = [
-            np.sort(np.random.default_rng([seed, epoch, row]).choice(length - 2, max(1, length // 5), replace=False)) + 1
-            for row, length in zip(indices, lengths, strict=True)
+            np.sort(draw[draw < length][: max(1, length // 5)]) for draw, length in zip(draws, lengths, strict=True)
         ]
         positions = np.zeros((len(indices), max(map(len, chosen))), np.int64)
         weights = np.zeros(positions.shape, np.float32)
