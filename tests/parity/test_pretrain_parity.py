@@ -9,6 +9,7 @@ import transformers
 from support.models import SIZES, paddle_twin
 from support.pretraining import Rows
 
+from mobilebert.data.collate import INPUT_NAMES
 from mobilebert.tasks.pretrain import PRETRAINING_TERMS, EpochRows, pretraining_loss
 from mobilebert.train import TrainSettings, train
 from mobilebert.train.sampler import step_examples
@@ -30,7 +31,8 @@ def ours_and_theirs(folder, steps=STEPS, more_tokens=0.0):
     """The loss of every step, ours and theirs; theirs with so much added to the number of masked tokens."""
     torch.manual_seed(0)
     transformers.logging.set_verbosity_error()
-    config = transformers.MobileBertConfig(**SIZES, hidden_dropout_prob=0.0, attn_implementation="eager", initializer_range=0.1)
+    changes = {"hidden_dropout_prob": 0.0, "initializer_range": 0.1, "attn_implementation": "eager"}
+    config = transformers.MobileBertConfig(**SIZES, **changes)
     theirs = transformers.MobileBertForPreTraining(config).double().train()
     ours = paddle_twin(theirs, "pretraining")
     data = EpochRows(Rows(), SETTINGS.seed)
@@ -49,12 +51,10 @@ def ours_and_theirs(folder, steps=STEPS, more_tokens=0.0):
         labels = np.full(batch["input_ids"].shape, -100)
         rows, columns = np.nonzero(batch["masked_weights"])
         labels[rows, batch["masked_positions"][rows, columns]] = batch["masked_ids"][rows, columns]
-        inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids", "next_sentence_label")}
-        loss = theirs(labels=torch.from_numpy(labels), **{k: torch.from_numpy(v) for k, v in inputs.items()}).loss
-        if more_tokens:
-            masked = theirs(**{name: torch.from_numpy(inputs[name]) for name in list(inputs)[:3]}).prediction_logits
-            masked = torch.nn.functional.cross_entropy(masked.flatten(0, 1), torch.from_numpy(labels).flatten())
-            loss = loss + masked * (len(rows) / (len(rows) + more_tokens) - 1)
+        inputs = {name: torch.from_numpy(batch[name]) for name in (*INPUT_NAMES, "next_sentence_label")}
+        output = theirs(labels=torch.from_numpy(labels), **inputs)
+        pairs = torch.nn.functional.cross_entropy(output.seq_relationship_logits, inputs["next_sentence_label"])
+        loss = pairs + (output.loss - pairs) * (len(rows) / (len(rows) + more_tokens)) if more_tokens else output.loss
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(theirs.parameters(), SETTINGS.max_grad_norm)
