@@ -15,10 +15,9 @@ class Small(paddle.nn.Layer):
     """A matrix, a bias, and an embedding that is a matrix too."""
 
     def __init__(self, dtype="float64"):
-        super().__init__(dtype=dtype)
-        self.weight = self.create_parameter([7, 5])
-        self.table = self.create_parameter([11, 3])
-        self.bias = self.create_parameter([5], is_bias=True)
+        super().__init__()
+        for name, shape in (("weight", [7, 5]), ("bias", [5]), ("table", [11, 3])):
+            setattr(self, name, self.create_parameter(shape, dtype=dtype))
 
 
 def gradients(model, rng):
