@@ -126,21 +126,19 @@ NER_HINTS = {
     "label_column_name": "--tag_column",
     "return_entity_level_metrics": "nothing: types.txt has the scores of each type",
 }
-# Of run_pretrain.py and run_distill.py: transformers' run_mlm.py, and Google's run_pretraining.py.
+# Of run_pretrain.py and run_distill.py: what transformers' run_mlm.py and Google's run_pretraining.py are told.
+_ROWS = "--train_data and --dev_data, folders that python -m mobilebert pretrain-data makes of text"
+_DECIDED = "nothing: python -m mobilebert pretrain-data decides it, when it makes the rows"
 PRETRAIN_HINTS = {
     **HINTS,
-    "train_file": "--train_data (a folder that python -m mobilebert pretrain-data makes of text)",
-    "dev_file": "--dev_data (a folder that python -m mobilebert pretrain-data makes of text)",
-    "validation_file": "--dev_data (a folder that python -m mobilebert pretrain-data makes of text)",
-    "input_file": "--train_data (a folder that python -m mobilebert pretrain-data makes of text)",
-    "dataset_name": "--train_data (a folder that python -m mobilebert pretrain-data makes of text)",
-    "dataset_config_name": "--train_data (a folder that python -m mobilebert pretrain-data makes of text)",
-    "max_seq_length": "nothing: python -m mobilebert pretrain-data --max_seq_length decided it",
-    "mlm_probability": "nothing: python -m mobilebert pretrain-data --masked_lm_prob decided it",
-    "max_predictions_per_seq": "nothing: python -m mobilebert pretrain-data --max_predictions_per_seq decided it",
-    "line_by_line": "nothing: python -m mobilebert pretrain-data has made the rows",
+    **dict.fromkeys(("train_file", "dev_file", "test_file", "data_dir", "input_file", "dataset_name"), _ROWS),
+    **dict.fromkeys(("dataset_config_name", "validation_file", "predict_file", "eval_file", "text_column"), _ROWS),
+    **dict.fromkeys(("max_seq_length", "max_length", "mlm_probability", "masked_lm_prob", "line_by_line"), _DECIDED),
+    **dict.fromkeys(("max_predictions_per_seq", "text_column_name", "dynamic_masking", "whole_word_mask"), _DECIDED),
+    "do_predict": "nothing: pre-training is evaluated only",
     "init_checkpoint": "--init_from",
     "bert_config_file": "--config_name",
+    "vocab_file": "--tokenizer_name",
     "num_train_steps": "--max_steps",
     "num_warmup_steps": "--warmup_steps",
     "save_checkpoints_steps": "--save_steps",

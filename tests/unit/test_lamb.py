@@ -66,7 +66,9 @@ def test_lamb_equals_the_papers_formulas_over_50_steps():
     assert error < 1e-10
 
 
-@pytest.mark.parametrize("other", [{"corrects": False}, {"adapts": lambda value: True}, {"adapts": lambda value: False}])
+@pytest.mark.parametrize(
+    "other", [{"corrects": False}, {"adapts": lambda value: True}, {"adapts": lambda value: False}]
+)
 def test_other_formulas_are_noticed(other):
     """Negative control: Google's moments without correction; biases with decay and ratio; no ratio at all."""
     assert both(**other) > 1e-4
