@@ -22,7 +22,6 @@ EXTRAS = {
     "deploy": ("onnx", "onnxruntime"),
     "openvino": ("openvino",),
     "litert": ("ai_edge_litert", "flatbuffers"),
-    "pretrain": ("sentencex", "zstandard", "pyarrow"),
     "pretrain": ("sentencex", "backports", "pyarrow"),
     "demo": ("starlette", "uvicorn"),
 }
