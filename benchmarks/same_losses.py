@@ -54,7 +54,7 @@ def losses(
     import paddle
 
     from mobilebert.model.heads import MobileBertForQuestionAnswering
-    from mobilebert.train.optim import build_adamw
+    from mobilebert.train.optim import build_optimizer
     from mobilebert.train.settings import TrainSettings
 
     paddle.set_default_dtype(dtype)
@@ -63,7 +63,7 @@ def losses(
     for part in model.sublayers():
         if isinstance(part, paddle.nn.Dropout):
             part.p = 0.0
-    optimizer = build_adamw(model, TrainSettings(learning_rate=learning_rate, weight_decay=0.1))
+    optimizer = build_optimizer(model, TrainSettings(learning_rate=learning_rate, weight_decay=0.1))
     found = []
     for step in range(steps):
         arrays = random_batch(batch, length, 0.25, seed + step)

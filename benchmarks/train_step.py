@@ -1,4 +1,4 @@
-"""One training step (forward, backward, AdamW) of the full-size QA model: Paddle against transformers/torch, on a CPU.
+"""One training step (forward, backward, AdamW) of the full-size model: Paddle against transformers/torch, on a CPU.
 
 Each engine runs in a process of its own and they take turns, one step each, in an order that reverses every round: a
 machine that is slower for a while is slower for all. Ratios are medians over rounds of (engine / first engine of the
@@ -7,6 +7,7 @@ same round). All start from one set of weights and must agree on the loss of the
     python benchmarks/train_step.py
     python benchmarks/train_step.py --shapes 8x128 --engines torch-eager paddle --rounds 20
     python benchmarks/train_step.py --shapes 8x384 --engines paddle paddle-plain --recompute
+    python benchmarks/train_step.py --task pretrain --shapes 8x128
 """
 
 import os
@@ -34,6 +35,8 @@ ENGINES = {
     "paddle-plain": "this repository, MOBILEBERT_FUSED=0: modeling.py alone",
 }
 RECOMPUTE = "-recompute"  # behind a Paddle engine's name: each layer is computed again in the backward pass
+HEADS = {"qa": "MobileBertForQuestionAnswering", "pretrain": "MobileBertForPreTraining"}  # task -> class of both
+MASKED = 0.15  # share of a row's tokens that pre-training predicts
 SETTLE_SECONDS = 0.3  # OpenMP threads of the engine that just ran spin up to 0.2 s before they sleep
 LOSS_TOLERANCE = 1e-4  # relative, float32, before any update, without dropout
 
@@ -41,8 +44,10 @@ LOSS_TOLERANCE = 1e-4  # relative, float32, before any update, without dropout
 def parse_arguments(argv: list[str] | None = None):
     parser = cli.ArgumentParser(
         "Time one training step, Paddle against transformers/torch, interleaved.",
-        "  python benchmarks/train_step.py\n  python benchmarks/train_step.py --shapes 8x384 --rounds 5",
+        "  python benchmarks/train_step.py\n  python benchmarks/train_step.py --shapes 8x384 --rounds 5\n"
+        "  python benchmarks/train_step.py --task pretrain --shapes 8x128",
     )
+    parser.add_argument("--task", choices=list(HEADS), default="qa", help="what is trained")
     parser.add_argument("--shapes", nargs="+", default=["8x128", "8x384"], help="examples x tokens")
     parser.add_argument(
         "--engines",
@@ -79,39 +84,62 @@ def parse_shape(text: str) -> tuple[int, int]:
     return batch, length
 
 
-def random_batch(batch: int, length: int, padding: float, seed: int) -> dict:
-    """Inputs and answer positions as int64 arrays; ``padding`` is the mean share of padded tokens a row."""
+def random_batch(task: str, batch: int, length: int, padding: float, seed: int) -> dict:
+    """Inputs and what is to be learned; ``padding`` is the mean share of padded tokens a row."""
     import numpy as np
 
     rng = np.random.default_rng(seed)
     real = np.clip(rng.uniform(1 - 2 * padding, 1, batch) * length, 1, length).astype("int64")
     mask = (np.arange(length) < real[:, None]).astype("int64")
-    return {
+    inputs = {
         "input_ids": rng.integers(1000, 30000, [batch, length]) * mask,
         "attention_mask": mask,
         "token_type_ids": np.broadcast_to(np.arange(length) >= length // 4, [batch, length]).astype("int64"),
-        "start_positions": rng.integers(0, real),
-        "end_positions": rng.integers(0, real),
     }
+    if task == "qa":
+        return {**inputs, "start_positions": rng.integers(0, real), "end_positions": rng.integers(0, real)}
+    counts = np.maximum(np.rint(real * MASKED), 1).astype("int64")
+    weights = (np.arange(counts.max()) < counts[:, None]).astype("float32")
+    positions = np.argsort(np.where(mask == 1, rng.random(mask.shape), 2), axis=1)[:, : counts.max()]
+    positions = np.where(weights > 0, positions, 0)
+    return {
+        **inputs,
+        "masked_positions": positions,
+        "masked_ids": rng.integers(1000, 30000, positions.shape),
+        "masked_weights": weights,
+        "next_sentence_label": rng.integers(0, 2, batch),
+    }
+
+
+def as_transformers_takes_it(batch: dict) -> dict:
+    """A batch of ``random_batch`` with labels for all tokens, -100 where none is masked."""
+    import numpy as np
+
+    if "masked_ids" not in batch:
+        return batch
+    labels = np.full(batch["input_ids"].shape, -100)
+    rows, columns = np.nonzero(batch["masked_weights"])
+    labels[rows, batch["masked_positions"][rows, columns]] = batch["masked_ids"][rows, columns]
+    return {**{name: value for name, value in batch.items() if not name.startswith("masked_")}, "labels": labels}
 
 
 # ---- one engine in its own process ----
 
 
-def torch_step(engine: str, folder: str, batch: dict):
+def torch_step(task: str, engine: str, folder: str, batch: dict):
     """-> (loss without dropout, function that makes one step)."""
     import torch
-    from transformers import MobileBertForQuestionAnswering
+    import transformers
 
     torch.manual_seed(0)
     attention = "sdpa" if "sdpa" in engine else "eager"
-    model = MobileBertForQuestionAnswering.from_pretrained(folder, attn_implementation=attention)
+    model = getattr(transformers, HEADS[task]).from_pretrained(folder, attn_implementation=attention)
     decayed = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim < 2]
     groups = [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
     fused = True if "fused" in engine else None
     optimizer = torch.optim.AdamW(groups, lr=8e-5, betas=(0.9, 0.98), eps=1e-6, fused=fused)
-    tensors = {key: torch.from_numpy(value) for key, value in batch.items()}
+    tensors = {key: torch.from_numpy(value) for key, value in as_transformers_takes_it(batch).items()}
     with torch.no_grad():
         first_loss = float(model.eval()(**tensors).loss)
     model.train()
@@ -126,7 +154,7 @@ def torch_step(engine: str, folder: str, batch: dict):
     return first_loss, step
 
 
-def paddle_step(engine: str, folder: str, batch: dict):
+def paddle_step(task: str, engine: str, folder: str, batch: dict):
     """-> (loss without dropout, function that makes one step)."""
     path = engine.removesuffix(RECOMPUTE)
     os.environ["MOBILEBERT_NATIVE"] = "1" if path == "paddle" else "0"
@@ -134,21 +162,26 @@ def paddle_step(engine: str, folder: str, batch: dict):
 
     import paddle
 
-    from mobilebert.model.heads import MobileBertForQuestionAnswering
-    from mobilebert.train.optim import build_adamw
+    from mobilebert.model import heads
+    from mobilebert.tasks.pretrain import pretraining_loss
+    from mobilebert.train.optim import build_optimizer
     from mobilebert.train.settings import TrainSettings
 
     paddle.seed(0)
-    model = MobileBertForQuestionAnswering.from_pretrained(folder)
+    model = getattr(heads, HEADS[task]).from_pretrained(folder)
     model.set_recompute(engine.endswith(RECOMPUTE))
-    optimizer = build_adamw(model, TrainSettings(learning_rate=8e-5, weight_decay=0.1))
+    optimizer = build_optimizer(model, TrainSettings(learning_rate=8e-5, weight_decay=0.1))
     tensors = {key: paddle.to_tensor(value) for key, value in batch.items()}
+
+    def loss_of_batch():
+        return pretraining_loss(model, tensors).sum() if task == "pretrain" else model(**tensors).loss
+
     with paddle.no_grad():
-        first_loss = float(model(**tensors).loss)
+        first_loss = float(loss_of_batch())
     model.train()
 
     def step() -> None:
-        loss = model(**tensors).loss
+        loss = loss_of_batch()
         loss.backward()
         optimizer.step()
         optimizer.clear_grad(set_to_zero=False)
@@ -157,12 +190,12 @@ def paddle_step(engine: str, folder: str, batch: dict):
     return first_loss, step
 
 
-def work(engine: str, folder: str, batch: int, length: int, padding: float, seed: int) -> None:
+def work(task: str, engine: str, folder: str, batch: int, length: int, padding: float, seed: int) -> None:
     """Serve an engine on standard input and output: a line in asks for a step, a line out gives its seconds."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # libraries may print; only answers go to the parent
     make = torch_step if engine.startswith("torch") else paddle_step
-    loss, step = make(engine, folder, random_batch(batch, length, padding, seed))
+    loss, step = make(task, engine, folder, random_batch(task, batch, length, padding, seed))
     print(loss, file=answers, flush=True)
     for _ in sys.stdin:
         started = time.perf_counter()
@@ -181,8 +214,9 @@ def peak_mib() -> float:
 class Worker:
     """An engine's process, seen from the parent."""
 
-    def __init__(self, engine: str, folder: str, batch: int, length: int, padding: float, seed: int):
-        command = [sys.executable, __file__, "--worker", engine, folder, *map(str, (batch, length, padding, seed))]
+    def __init__(self, task: str, engine: str, folder: str, batch: int, length: int, padding: float, seed: int):
+        command = [sys.executable, __file__, "--worker", task, engine, folder]
+        command += map(str, (batch, length, padding, seed))
         pipe = subprocess.PIPE
         self.engine, self.peak_mib = engine, 0.0
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by close)
@@ -216,12 +250,12 @@ class Worker:
 # ---- the parent ----
 
 
-def make_checkpoint(folder: str, layers: int, seed: int) -> None:
-    """Random weights of the full-size QA model in transformers' format."""
+def make_checkpoint(task: str, folder: str, layers: int, seed: int) -> None:
+    """Random weights of the full-size model in transformers' format."""
     program = (
         "import sys, torch, transformers as t; torch.manual_seed(int(sys.argv[3]));"
         "c = t.MobileBertConfig(num_hidden_layers=int(sys.argv[2]), classifier_activation=False);"
-        "t.MobileBertForQuestionAnswering(c).save_pretrained(sys.argv[1])"
+        f"t.{HEADS[task]}(c).save_pretrained(sys.argv[1])"
     )
     subprocess.run([sys.executable, "-c", program, folder, str(layers), str(seed)], check=True, capture_output=True)
 
@@ -232,7 +266,8 @@ def measure(shape: str, arguments, folder: str) -> list[dict]:
 
     batch, length = parse_shape(shape)
     workers = {
-        name: Worker(name, folder, batch, length, arguments.padding, arguments.seed) for name in arguments.engines
+        name: Worker(arguments.task, name, folder, batch, length, arguments.padding, arguments.seed)
+        for name in arguments.engines
     }
     try:
         losses = {name: worker.first_loss for name, worker in workers.items()}
@@ -295,7 +330,7 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        make_checkpoint(folder, arguments.layers, arguments.seed)
+        make_checkpoint(arguments.task, folder, arguments.layers, arguments.seed)
         for shape in arguments.shapes:
             rows += measure(shape, arguments, folder)
             print(as_markdown(rows[-len(arguments.engines) :]), flush=True)
@@ -307,7 +342,7 @@ def main(argv: list[str] | None = None) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--worker"]:
-        name, folder, *sizes, padding, seed = sys.argv[2:]
-        work(name, folder, *map(int, sizes), float(padding), int(seed))
+        task, name, folder, *sizes, padding, seed = sys.argv[2:]
+        work(task, name, folder, *map(int, sizes), float(padding), int(seed))
     else:
         cli.run(main)

@@ -12,7 +12,7 @@ import sys
 OLDEST, NEWEST = (3, 10), (3, 13)
 SCRIPTS = (
     "compare.py", "compare_tokenizer.py", "convert.py", "export.py", "predict.py", "run_classify.py", "run_glue.py",
-    "run_ner.py", "run_squad.py",
+    "run_ner.py", "run_pretrain.py", "run_squad.py",
 )  # fmt: skip
 
 

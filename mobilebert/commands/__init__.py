@@ -14,6 +14,7 @@ VERBS = {
     "glue": ("mobilebert.commands.glue", "train, evaluate, predict: GLUE, and texts of your own"),
     "ner": ("mobilebert.commands.ner", "train, evaluate, predict: named entities, and other tags of words"),
     "pretrain-data": ("mobilebert.commands.pretrain_data", "make rows for pre-training out of text"),
+    "pretrain": ("mobilebert.commands.pretrain", "pre-train on text, or go on with a checkpoint"),
     "export": ("mobilebert.commands.export", "make a fine-tuned checkpoint small and fast"),
     "predict": ("mobilebert.commands.predict", "ask a fine-tuned model: answers, classes and entities"),
     "bulk": ("mobilebert.commands.bulk", "the same for tables of any size, on all cores or many machines"),

@@ -13,6 +13,7 @@ KINDS = {
     "ner": ("mobilebert.commands.ner", "texts with entities, or words with tags"),
     "squad": ("mobilebert.commands.squad", "questions about passages, in SQuAD's format"),
     "glue": ("mobilebert.commands.glue", "GLUE's tasks"),
+    "pretrain": ("mobilebert.commands.pretrain", "plain text: masked words and next sentences"),
 }
 
 

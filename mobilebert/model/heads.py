@@ -3,7 +3,7 @@
 Every ``forward`` takes the backbone's arguments, in its order or by name (see ``MobileBertModel.forward``), and its own
 labels by keyword. Heads compute in float32 under mixed precision: their input reaches 1e7 in the released weights.
 
-    B batch   S tokens   H hidden_size   E embedding_size   V vocabulary   N num_labels   C choices
+    B batch   S tokens   H hidden_size   E embedding_size   V vocabulary   N num_labels   C choices   P masked positions
 """
 
 import os
@@ -26,7 +26,7 @@ from mobilebert.model.outputs import BaseModelOutputWithPooling, ModelOutput
 
 @dataclass
 class ForPreTrainingOutput(ModelOutput):
-    """``prediction_logits`` [B, S, V], ``seq_relationship_logits`` [B, 2]."""
+    """``prediction_logits`` [B, S or P, V], ``seq_relationship_logits`` [B, 2]."""
 
     loss: Tensor | None = None
     prediction_logits: Tensor | None = None
@@ -189,6 +189,13 @@ def cross_entropy(logits: Tensor, labels: Tensor, ignore_index: int = -100, weig
     return losses.sum() / counted.sum().clip(min=1).astype(losses.dtype)
 
 
+def _take_tokens(hidden: Tensor, positions: Tensor) -> Tensor:
+    """[B, S, H], [B, P] int from 0 to S - 1 -> [B, P, H]."""
+    batch, length, width = hidden.shape
+    rows = positions + length * paddle.arange(batch).unsqueeze(1)
+    return paddle.gather(hidden.reshape([-1, width]), rows.flatten()).reshape([batch, -1, width])
+
+
 class MobileBertForPreTraining(_LanguageModel):
     """Masked language modeling and next sentence prediction together."""
 
@@ -199,15 +206,21 @@ class MobileBertForPreTraining(_LanguageModel):
         *inputs: Tensor | None,
         labels: Tensor | None = None,
         next_sentence_label: Tensor | None = None,
+        masked_positions: Tensor | None = None,
         return_dict: bool = True,
         **named_inputs: Tensor | bool | None,
     ) -> ForPreTrainingOutput | tuple:
         """``labels`` [B, S] int (-100 = not predicted); ``next_sentence_label`` [B] int, 0 = B follows A.
 
-        The loss is the sum of both and is there when both labels are, as in transformers.
+        With ``masked_positions`` [B, P] int the tokens there alone are predicted, and ``labels`` is [B, P]: the product
+        with the vocabulary is the largest of the model. The loss is the sum of both and is there when both labels are,
+        as in transformers.
         """
         backbone = self.mobilebert(*inputs, **named_inputs)
-        prediction_logits = self._prediction_logits(backbone.last_hidden_state)
+        hidden = backbone.last_hidden_state
+        if masked_positions is not None:
+            hidden = _take_tokens(hidden, masked_positions)  # [B, S, H] -> [B, P, H]
+        prediction_logits = self._prediction_logits(hidden)
         seq_relationship_logits = self._run(self.cls.seq_relationship, backbone.pooler_output)
         loss = None
         if labels is not None and next_sentence_label is not None:

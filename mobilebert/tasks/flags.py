@@ -7,13 +7,14 @@ from pathlib import Path
 from mobilebert.base.errors import InputError
 from mobilebert.inference.engines import ENGINES
 from mobilebert.tasks.plan import RunPlan
-from mobilebert.train.settings import AMP_MODES, LR_SCHEDULES, ON_NAN, Start, TrainSettings
+from mobilebert.train.settings import AMP_MODES, LR_SCHEDULES, ON_NAN, OPTIMIZERS, Start, TrainSettings
 
 _HELP = {
     "num_train_epochs": "passes over the train set; may be a fraction",
     "max_steps": "number of updates; 0 lets the epochs decide",
     "batch_size": "examples in one forward pass on one device",
     "gradient_accumulation_steps": "forward passes per update",
+    "optimizer": "LAMB is for batches of thousands, as in pre-training",
     "learning_rate": "peak learning rate, reached after the warm-up",
     "min_lr": "where the cosines and the polynomial schedule end",
     "lr_schedule": "course of the learning rate after the warm-up; cosine_annealing is the original reproduction's",
@@ -22,9 +23,9 @@ _HELP = {
     "decay_ratio": "cosines: share of all steps after which --min_lr is reached and kept",
     "lr_power": "power of the polynomial schedule",
     "weight_decay": "decoupled weight decay, except of biases and norms",
-    "adam_beta1": "AdamW's beta1",
-    "adam_beta2": "AdamW's beta2",
-    "adam_epsilon": "AdamW's epsilon",
+    "adam_beta1": "beta1 of AdamW and LAMB",
+    "adam_beta2": "beta2 of AdamW and LAMB",
+    "adam_epsilon": "epsilon of AdamW and LAMB",
     "max_grad_norm": "clip gradients to this global norm; 0 clips nothing",
     "layerwise_lr_decay": "factor on the learning rate for each layer away from the top; 1 is off",
     "eval_steps": "evaluate every so many steps and at the end; 0: only at the end",
@@ -37,7 +38,7 @@ _HELP = {
     "early_stop_patience": "stop after so many evaluations without a new best; 0: never",
     "group_by_length": "batches of similar length: less padding",
 }
-_CHOICES = {"lr_schedule": LR_SCHEDULES, "amp": AMP_MODES, "on_nan": ON_NAN}
+_CHOICES = {"optimizer": OPTIMIZERS, "lr_schedule": LR_SCHEDULES, "amp": AMP_MODES, "on_nan": ON_NAN}
 _METAVARS = {int: "N", float: "X", str: "NAME"}
 _BATCH_FLAGS = {"batch_size", "gradient_accumulation_steps"}
 _OF_THE_TASK = ("best_metric", "best_is_higher")  # no flags: what is best follows from the task

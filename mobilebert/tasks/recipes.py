@@ -123,6 +123,53 @@ NER_RECIPES: dict[str, Recipe] = {
         "knows only the generated texts of samples/ner; a model for trying things out",
     ),
 }
+# What Google's optimizer has in common for all of MobileBERT's pre-training.
+_PRETRAIN = {"weight_decay": 0.01, "adam_beta2": 0.999, "max_grad_norm": 1.0, "lr_schedule": "polynomial"}
+PRETRAIN_RECIPES: dict[str, Recipe] = {
+    # A checkpoint goes on with text of one's own; a beginning, not searched here.
+    "continued": Recipe(
+        TrainSettings(
+            batch_size=32,
+            num_train_epochs=1,
+            learning_rate=1e-4,
+            min_lr=0.0,
+            warmup_ratio=0.05,
+            eval_steps=500,
+            save_steps=500,
+            **_PRETRAIN,
+        ),
+    ),
+    # Google's README for MobileBERT: 500,000 steps of 2048 rows; its rate ends at 1e-4 of the peak. (Section 4.1 of
+    # the paper has batches of 4096 for the teacher.) Where it warms up, Google's schedule counts from the first step,
+    # so that it goes on at 98 % of the peak; here it goes on at the peak.
+    "paper": Recipe(
+        TrainSettings(
+            batch_size=2048,
+            max_steps=500_000,
+            optimizer="lamb",
+            learning_rate=1.5e-3,
+            min_lr=1.5e-7,
+            warmup_steps=10_000,
+            eval_steps=10_000,
+            save_steps=1_000,
+            log_steps=100,
+            **_PRETRAIN,
+        ),
+    ),
+    # A small model from random weights, some minutes on two cores: scripts/pretrain_small.sh.
+    "pretrain_small": Recipe(
+        TrainSettings(
+            batch_size=32,
+            max_steps=1000,
+            learning_rate=1e-3,
+            min_lr=1e-5,
+            eval_steps=250,
+            save_steps=250,
+            log_steps=50,
+            **_PRETRAIN,
+        ),
+    ),
+}
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ def _train(loaded: _Loaded, settings: TrainSettings, start: Start, arguments: Ma
         layer,
         train_split.data,
         loss.function,
-        replace(settings, best_metric=task.best_metric(dev) if dev else ""),
+        replace(settings, best_metric=task.best_metric(dev) if dev else "", best_is_higher=task.best_is_higher),
         plan.output_dir,
         hooks=Hooks(
             evaluate=evaluate if dev else None,
@@ -135,6 +135,7 @@ def _train(loaded: _Loaded, settings: TrainSettings, start: Start, arguments: Ma
         start=start,
         header=RunHeader(arguments, train_split.digest),
         weights=loss.weights,
+        terms=loss.terms,
     )
     if not dev:
         if loaded.world.is_main:

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 from paddle import nn
 
-from mobilebert.data.collate import PackedDataset
 from mobilebert.inference.rows import Run
 from mobilebert.model.config import MobileBertConfig
 from mobilebert.tasks.model import RunModel
 from mobilebert.tasks.plan import RunPlan
 from mobilebert.text.tokenizer import MobileBertTokenizer
-from mobilebert.train import Evaluation
+from mobilebert.train import Evaluation, Terms
 from mobilebert.train.parallel import World
 from mobilebert.train.step import LossFn
 
@@ -28,14 +27,14 @@ class Split:
         name: ``train``, ``dev``, ``test``, or ``dev_mismatched`` where there are several.
         source: the file.
         examples: the task's own.
-        data: token rows of the examples.
+        data: token rows of the examples, a ``PackedDataset``, or what else the task trains and scores on.
         digest: fingerprint of the data; a resumed training must have the same.
     """
 
     name: str
     source: str
     examples: Any
-    data: PackedDataset
+    data: Any
     digest: str = ""
 
 
@@ -44,12 +43,14 @@ class Loss:
     """What a training makes small.
 
     Attributes:
-        function: model and batch -> the mean over the batch's examples, each counted with its weight.
+        function: model and batch -> the mean over the batch's examples, each counted with its weight; or ``terms``.
         weights: [N] of the train set's examples; None where each counts 1.
+        terms: see ``Terms``; None for one mean over the examples.
     """
 
     function: LossFn
     weights: np.ndarray | None = None
+    terms: Terms | None = None
 
 
 class Task(ABC):
@@ -63,6 +64,7 @@ class Task(ABC):
         max_seq_length: tokens of a row.
         answer_files: what ``save_answers`` may write; stands in ``best/`` and in the output folder.
         pictures: what ``show_answers`` may write.
+        best_is_higher: whether a larger ``best_metric`` is better.
     """
 
     head: str
@@ -72,6 +74,7 @@ class Task(ABC):
     max_seq_length: int
     answer_files: tuple[str, ...] = ()
     pictures: tuple[str, ...] = ()
+    best_is_higher: bool = True
 
     @abstractmethod
     def check(self, plan: RunPlan) -> None:

@@ -30,9 +30,9 @@ HINTS = {
     "lr_scheduler_type": "--lr_schedule",
     "lr_scheduler_kwargs": "--min_lr, --decay_ratio, --lr_power",
     "warmup_proportion": "--warmup_ratio",
-    "optim": "nothing: AdamW",
+    "optim": "--optimizer adamw or --optimizer lamb",
     "optim_args": "--adam_beta1, --adam_beta2, --adam_epsilon",
-    "optim_target_modules": "nothing: AdamW over all parameters",
+    "optim_target_modules": "nothing: the optimizer moves all parameters",
     "label_smoothing_factor": "nothing: MobileBERT's recipes have no label smoothing",
     "neftune_noise_alpha": "nothing: MobileBERT's recipes have no noise",
     "fp16": "--amp fp16",
@@ -125,4 +125,21 @@ NER_HINTS = {
     "text_column_name": "nothing: words are the first column, or tokens in JSON",
     "label_column_name": "--tag_column",
     "return_entity_level_metrics": "nothing: types.txt has the scores of each type",
+}
+# Of run_pretrain.py and run_distill.py: what transformers' run_mlm.py and Google's run_pretraining.py are told.
+_ROWS = "--train_data and --dev_data, folders that python -m mobilebert pretrain-data makes of text"
+_DECIDED = "nothing: python -m mobilebert pretrain-data decides it, when it makes the rows"
+PRETRAIN_HINTS = {
+    **HINTS,
+    **dict.fromkeys(("train_file", "dev_file", "test_file", "data_dir", "input_file", "dataset_name"), _ROWS),
+    **dict.fromkeys(("dataset_config_name", "validation_file", "predict_file", "eval_file", "text_column"), _ROWS),
+    **dict.fromkeys(("max_seq_length", "max_length", "mlm_probability", "masked_lm_prob", "line_by_line"), _DECIDED),
+    **dict.fromkeys(("max_predictions_per_seq", "text_column_name", "dynamic_masking", "whole_word_mask"), _DECIDED),
+    "do_predict": "nothing: pre-training is evaluated only",
+    "init_checkpoint": "--init_from",
+    "bert_config_file": "--config_name",
+    "vocab_file": "--tokenizer_name",
+    "num_train_steps": "--max_steps",
+    "num_warmup_steps": "--warmup_steps",
+    "save_checkpoints_steps": "--save_steps",
 }

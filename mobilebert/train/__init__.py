@@ -4,9 +4,9 @@
 """
 
 from mobilebert.train.hooks import Evaluation, Hooks
-from mobilebert.train.settings import RunHeader, Start, TrainResult, TrainSet, TrainSettings
+from mobilebert.train.settings import RunHeader, Start, Terms, TrainResult, TrainSet, TrainSettings
 
-__all__ = ["Evaluation", "Hooks", "RunHeader", "Start", "TrainResult", "TrainSet", "TrainSettings", "train"]
+__all__ = ["Evaluation", "Hooks", "RunHeader", "Start", "Terms", "TrainResult", "TrainSet", "TrainSettings", "train"]
 
 
 def __getattr__(name: str):

@@ -37,7 +37,7 @@ class Hooks:
             ``outputs`` of the evaluation.
         copy_from_best: names of files that ``save_best`` writes and that shall also stand in ``output_dir`` itself.
             They are copied when ``best`` is in place.
-        depth_of: layers between a parameter (by structured name) and the top; see ``build_adamw``.
+        depth_of: layers between a parameter (by structured name) and the top; see ``build_optimizer``.
     """
 
     evaluate: Callable[[paddle.nn.Layer], Evaluation] | None = None

@@ -16,7 +16,7 @@ from mobilebert.train.hooks import Evaluation, Hooks
 from mobilebert.train.interrupt import EvaluationInterrupted, StopSignals
 from mobilebert.train.optim import learning_rate_at
 from mobilebert.train.run import Run, begin
-from mobilebert.train.settings import RunHeader, Start, TrainResult, TrainSet, TrainSettings
+from mobilebert.train.settings import RunHeader, Start, Terms, TrainResult, TrainSet, TrainSettings
 from mobilebert.train.step import (
     LossFn,
     StepBatch,
@@ -45,6 +45,7 @@ def train(
     start: Start = Start(),  # noqa: B008 (frozen)
     header: RunHeader = RunHeader(),  # noqa: B008 (frozen)
     weights: np.ndarray | None = None,
+    terms: Terms | None = None,
 ) -> TrainResult:
     """Train ``model`` in place.
 
@@ -59,13 +60,14 @@ def train(
         train_set: see ``TrainSet``.
         loss_fn: scalar loss, the *mean over the examples* of the batch it is given (accumulation, short batches and
             ranks are weighted by their number of examples on that assumption). With ``weights`` the mean weighted by
-            them. Keys and dtypes are those of ``train_set.batch``.
+            them, with ``terms`` [K] means. Keys and dtypes are those of ``train_set.batch``.
         settings: see ``TrainSettings``.
         output_dir: made where missing.
         hooks: see ``Hooks``.
         start: a fresh run or a resumed one; see ``Start``.
         header: see ``RunHeader``.
         weights: [N] how much each example counts in the loss of its step, above 0; None for all alike.
+        terms: the loss is a sum of means of its own; see ``Terms``. Not together with ``weights``.
 
     Returns:
         TrainResult.
@@ -78,7 +80,7 @@ def train(
             written.
     """
     with parallel.lock_output(Path(output_dir), parallel.start()):
-        run = begin(model, train_set, settings, Path(output_dir), hooks, start, header, weights)
+        run = begin(model, train_set, settings, Path(output_dir), hooks, start, header, weights, terms)
         with closing(run.log):
             with StopSignals() as signals:
                 stop_signal = _loop(run, loss_fn, signals)
@@ -98,7 +100,8 @@ def _loop(run: Run, loss_fn: LossFn, signals: StopSignals) -> int:
     mixed_precision = autocast(settings.amp)
     stop_signal = 0
     state.model.train()
-    with closing(step_batches(run.train_set, settings, length, progress.step, state.world, run.weights)) as batches:
+    data = step_batches(run.train_set, settings, length, progress.step, state.world, run.weights, run.terms)
+    with closing(data) as batches:
         while True:
             finished = progress.step >= length.total_steps
             if run.hooks.evaluate and not stop_signal and progress.evaluation_is_due(settings, finished):
@@ -123,7 +126,7 @@ def _loop(run: Run, loss_fn: LossFn, signals: StopSignals) -> int:
             learning_rate = learning_rate_at(settings, progress.step, length.total_steps)
             if outcome.is_finite:
                 update_weights(state, outcome.grad_norm, learning_rate, settings.max_grad_norm)
-                progress.note_loss(outcome.loss)
+                progress.note_loss(outcome.loss, outcome.terms)
             elif math.isfinite(outcome.loss) and state.scaler.can_shrink:
                 state.scaler.update(overflow=True)
                 run.log.line(f"step {progress.step + 1}: fp16 overflow, loss scale lowered to {state.scaler.scale:g}")
@@ -195,7 +198,7 @@ def _skip_update(run: Run, batch: StepBatch, outcome: StepOutcome, learning_rate
     ids, named = run.train_set.example_ids(batch.examples), list(state.model.named_parameters())
     what = guard.describe(step, outcome.loss, outcome.grad_norm, learning_rate, ids, named)
     if state.world.is_main:
-        path = guard.dump(run.output_dir, step, ids, run.train_set.batch(batch.examples))
+        path = guard.dump(run.output_dir, step, ids, batch.train_set.batch(batch.examples))
         what += f" (batch in {path.name})"
     if run.settings.on_nan == "stop":
         raise InputError(f"{what}; lower learning_rate, or on_nan=skip")
@@ -207,11 +210,13 @@ def _skip_update(run: Run, batch: StepBatch, outcome: StepOutcome, learning_rate
 def _log_step(run: Run, outcome: StepOutcome, learning_rate: float) -> None:
     """Write the record of a log step."""
     progress, length = run.state.progress, run.length
-    mean_loss = progress.take_mean_loss()
+    mean_loss, mean_terms = progress.take_mean_loss()
+    named = zip(run.terms.names, mean_terms, strict=False) if run.terms else ()
     record = {
         "step": progress.step,
         "epoch": round(progress.step / length.steps_per_epoch, 4),
         "loss": mean_loss if math.isfinite(mean_loss) else None,
+        **{f"{name}_loss": value for name, value in named},
         "lr": learning_rate,
         "grad_norm": outcome.grad_norm if math.isfinite(outcome.grad_norm) else None,
         **run.meter.rates(),

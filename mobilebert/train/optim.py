@@ -1,17 +1,18 @@
-"""AdamW with parameter groups, learning-rate schedules, gradient norm and loss scaling."""
+"""AdamW or LAMB with parameter groups, learning-rate schedules, gradient norm and loss scaling."""
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Annotated, TypedDict
+from typing import Annotated, Any, TypedDict
 
 import numpy as np
 import paddle
 from msgspec import Meta
 
 from mobilebert.base.errors import InputError
+from mobilebert.train.lamb import Lamb
 from mobilebert.train.settings import TrainSettings
 
-# Names that paddle.optimizer.AdamW gives to its state, after the parameter's own name.
+# Names that paddle.optimizer.AdamW, and so LAMB, gives to its state, after the parameter's own name.
 _STATE_SUFFIXES = {
     "moment1": "_moment1_0",
     "moment2": "_moment2_0",
@@ -57,25 +58,25 @@ def is_bias_or_norm(name: str, parameter: paddle.Tensor) -> bool:
     return parameter.ndim < 2
 
 
-def build_adamw(
+def build_optimizer(
     model: paddle.nn.Layer,
     settings: TrainSettings,
     no_decay: Callable[[str, paddle.Tensor], bool] = is_bias_or_norm,
     depth_of: Callable[[str], int] | None = None,
 ) -> paddle.optimizer.AdamW:
-    """AdamW over the trainable parameters of ``model``.
+    """AdamW over the trainable parameters of ``model``, or LAMB.
 
     Args:
         model: its ``named_parameters()`` give each parameter once, tied ones too.
-        settings: weight decay, betas, epsilon, layer-wise decay.
-        no_decay: whether a parameter (by structured name and tensor) is kept out of weight decay.
+        settings: which, weight decay, betas, epsilon, layer-wise decay.
+        no_decay: whether a parameter (by structured name and tensor) is kept out of weight decay, and of LAMB's ratio.
         depth_of: layers between a parameter (by structured name) and the top; the head is 0. Needed where
             ``layerwise_lr_decay`` is not 1.
 
     Raises:
         InputError: nothing is trainable, or ``layerwise_lr_decay`` without ``depth_of``.
 
-    Source: ``torch.optim.AdamW``; equal to 1e-9 in float64 (the kernel keeps ``weight_decay`` in float32).
+    Source: ``torch.optim.AdamW``; equal to 1e-9 in float64 (the kernel keeps ``weight_decay`` in float32). ``Lamb``.
     """
     trainable = [(name, p) for name, p in model.named_parameters() if not p.stop_gradient]
     if not trainable:
@@ -86,19 +87,21 @@ def build_adamw(
     for name, p in trainable:
         # Not AdamW's own lr_ratio: its CPU kernel ignores that.
         p.optimize_attr["learning_rate"] = settings.layerwise_lr_decay ** (depth_of(name) if depth_of else 0)
-    return paddle.optimizer.AdamW(
-        learning_rate=settings.learning_rate,
-        beta1=settings.adam_beta1,
-        beta2=settings.adam_beta2,
-        epsilon=settings.adam_epsilon,
-        parameters=[p for _, p in trainable],
-        weight_decay=settings.weight_decay,
-        apply_decay_param_fun=lambda name: name in decayed,
-    )
+    options: dict[str, Any] = {
+        "learning_rate": settings.learning_rate,
+        "beta1": settings.adam_beta1,
+        "beta2": settings.adam_beta2,
+        "epsilon": settings.adam_epsilon,
+        "parameters": [p for _, p in trainable],
+        "weight_decay": settings.weight_decay,
+    }
+    if settings.optimizer == "lamb":
+        return Lamb(adapted=decayed, **options)
+    return paddle.optimizer.AdamW(apply_decay_param_fun=lambda name: name in decayed, **options)
 
 
 def optimizer_arrays(model: paddle.nn.Layer, optimizer: paddle.optimizer.AdamW) -> dict[str, np.ndarray]:
-    """AdamW's state keyed by the model's own names, e.g. ``embeddings.word.weight/moment1``.
+    """The optimizer's state keyed by the model's own names, e.g. ``embeddings.word.weight/moment1``.
 
     Paddle names state after a counter that depends on what else the process has built; these names do not.
     A parameter that never had a gradient has no entry.

@@ -104,6 +104,15 @@ def sum_gradients(parameters: list[paddle.Tensor], extras: paddle.Tensor, world:
     return head[len(parameters) :]
 
 
+def sum_array(values: np.ndarray, world: World) -> np.ndarray:
+    """The sum over ranks, on all of them; for small float64 arrays."""
+    if world.size == 1:
+        return values
+    tensor = paddle.to_tensor(values)
+    _run_collective(dist.all_reduce, tensor)
+    return tensor.numpy()
+
+
 def gather_in_order(part: np.ndarray, total: int, world: World) -> np.ndarray:
     """Put together what every rank made of its ``world.share(total)``.
 

@@ -10,9 +10,9 @@ import paddle
 from mobilebert.base.errors import InputError
 from mobilebert.train import checkpoint, folder, parallel, randomness, runlog
 from mobilebert.train.hooks import Hooks
-from mobilebert.train.optim import LossScaler, build_adamw, check_amp
+from mobilebert.train.optim import LossScaler, build_optimizer, check_amp
 from mobilebert.train.sampler import RunLength
-from mobilebert.train.settings import RunHeader, Start, TrainSet, TrainSettings
+from mobilebert.train.settings import RunHeader, Start, Terms, TrainSet, TrainSettings
 from mobilebert.train.state import RunState, identify
 
 
@@ -23,7 +23,7 @@ class Run:
     Attributes:
         state: what a checkpoint holds.
         train_set, settings, output_dir, hooks: as given to ``train``.
-        weights: as given to ``train``.
+        weights, terms: as given to ``train``.
         length: of the run, in steps.
         log, meter: what it writes down, and its speed.
         saved_step: step of the newest checkpoint; -1 where there is none.
@@ -35,6 +35,7 @@ class Run:
     output_dir: Path
     hooks: Hooks
     weights: np.ndarray | None
+    terms: Terms | None
     length: RunLength
     log: runlog.RunLog
     meter: runlog.Meter
@@ -50,6 +51,7 @@ def begin(
     start: Start,
     header: RunHeader,
     weights: np.ndarray | None,
+    terms: Terms | None,
 ) -> Run:
     """Check everything, then build the run's parts: new, or exactly as a checkpoint left them."""
     if len(train_set) == 0:
@@ -63,7 +65,7 @@ def begin(
     length = RunLength.of(len(lengths), settings, world.size)
 
     randomness.seed_all(settings.seed + world.rank)
-    optimizer = build_adamw(model, settings, depth_of=hooks.depth_of)
+    optimizer = build_optimizer(model, settings, depth_of=hooks.depth_of)
     scaler = LossScaler(enabled=settings.amp == "fp16")
     identity = identify(settings, world.size, lengths, header.data_checksum)
     state = RunState(model, optimizer, scaler, identity, world)
@@ -91,7 +93,7 @@ def begin(
     log.hyper_parameters(settings, header)
     log.graph(model, train_set.batch(np.arange(1)))
     meter = runlog.Meter(first_step=progress.step, seconds_before=progress.seconds)
-    return Run(state, train_set, settings, output_dir, hooks, weights, length, log, meter, saved_step)
+    return Run(state, train_set, settings, output_dir, hooks, weights, terms, length, log, meter, saved_step)
 
 
 def _resume(state: RunState, output_dir: Path, start: Start, hooks: Hooks, keep: int) -> list[str]:

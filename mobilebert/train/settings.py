@@ -2,14 +2,15 @@
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from mobilebert.base.errors import InputError
 
+OPTIMIZERS = ("adamw", "lamb")
 LR_SCHEDULES = ("cosine", "cosine_annealing", "linear", "polynomial", "constant")
 AMP_MODES = ("none", "bf16", "fp16")
 ON_NAN = ("stop", "skip")
@@ -28,6 +29,7 @@ class TrainSettings:
         batch_size: examples in one forward pass on one device.
         gradient_accumulation_steps: forward passes per update; the update sees
             ``batch_size * gradient_accumulation_steps * devices`` examples.
+        optimizer: ``adamw`` or ``lamb``; see ``build_optimizer``.
         learning_rate: peak value, reached when warm-up ends.
         min_lr: where the cosines and polynomial end. Linear ends at 0 and constant does not move; both ignore it.
         lr_schedule: ``cosine``, ``cosine_annealing``, ``linear``, ``polynomial`` or ``constant``, each after a linear
@@ -38,7 +40,7 @@ class TrainSettings:
         decay_ratio: of the cosines: ``min_lr`` is reached at ``ceil(decay_ratio * steps)`` and kept.
         lr_power: polynomial only.
         weight_decay: decoupled, as in AdamW; not applied to biases and norms.
-        adam_beta1, adam_beta2, adam_epsilon: of AdamW.
+        adam_beta1, adam_beta2, adam_epsilon: of either optimizer.
         max_grad_norm: clip gradients to this global norm; 0 clips nothing.
         layerwise_lr_decay: learning rate is multiplied by this for each layer away from the top; 1 is off.
         eval_steps: evaluate every so many steps and at the end; 0 only at the end.
@@ -61,6 +63,7 @@ class TrainSettings:
     max_steps: int = 0
     batch_size: int = 64
     gradient_accumulation_steps: int = 1
+    optimizer: str = "adamw"
     learning_rate: float = 8e-5
     min_lr: float = 1e-6
     lr_schedule: str = "cosine"
@@ -122,7 +125,8 @@ class TrainSettings:
             raise InputError(f"min_lr={self.min_lr:g}: above learning_rate={self.learning_rate:g}; lower min_lr")
         if self.max_steps == 0 and self.num_train_epochs == 0:
             raise InputError("num_train_epochs=0 and max_steps=0: there is nothing to train; set one of them")
-        for name, choices in (("lr_schedule", LR_SCHEDULES), ("amp", AMP_MODES), ("on_nan", ON_NAN)):
+        named = {"optimizer": OPTIMIZERS, "lr_schedule": LR_SCHEDULES, "amp": AMP_MODES, "on_nan": ON_NAN}
+        for name, choices in named.items():
             if getattr(self, name) not in choices:
                 raise InputError(f"{name}={getattr(self, name)!r}: expected one of {', '.join(choices)}")
         if self.early_stop_patience and not self.best_metric:
@@ -195,6 +199,30 @@ class TrainSet(Protocol):
 
     def example_ids(self, indices: np.ndarray) -> list[str]:
         """Names of these examples, for messages."""
+
+
+@runtime_checkable
+class ChangingTrainSet(TrainSet, Protocol):
+    """A train set whose examples are drawn anew in each pass over them, as those of dynamic masking."""
+
+    def of_epoch(self, epoch: int) -> TrainSet:
+        """The set as pass number ``epoch`` (from 0) sees it; its ``batch`` depends on epoch and ``indices`` alone."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """A loss that is a sum of K means, each over things of its own: masked tokens, pairs of texts.
+
+    The loss function then returns [K] means over the batch it is given. They are put together so that each term of a
+    step is the mean over all that the step has of it, on however many micro-batches and processes it came.
+
+    Attributes:
+        names: of the terms, for the logs.
+        sizes: arrays of a batch -> [K] how much each of its means counts; 0 where a batch has nothing of a term.
+    """
+
+    names: tuple[str, ...]
+    sizes: Callable[[Mapping[str, np.ndarray]], np.ndarray]
 
 
 @dataclass

@@ -33,15 +33,17 @@ class Progress:
     evaluations_since_best: int = 0
     history: list[dict] = field(default_factory=list)
     loss_sum: float = 0.0  # over the steps since the last log step
+    term_sums: list[float] = field(default_factory=list)  # what it is the sum of
     loss_count: int = 0
     train_loss: float = math.nan
     skipped_steps: int = 0
     skips_in_a_row: int = 0
     seconds: float = 0.0
 
-    def note_loss(self, loss: float) -> None:
-        """Account for a step that changed the weights."""
+    def note_loss(self, loss: float, terms: Sequence[float]) -> None:
+        """Account for a step that changed the weights; ``loss`` is the sum of ``terms``."""
         self.loss_sum += loss
+        self.term_sums = [a + b for a, b in zip(self.term_sums or [0.0] * len(terms), terms, strict=True)]
         self.loss_count += 1
         self.skips_in_a_row = 0
 
@@ -50,11 +52,12 @@ class Progress:
         self.skipped_steps += 1
         self.skips_in_a_row += 1
 
-    def take_mean_loss(self) -> float:
-        """Mean loss since the last call, NaN where every step was skipped."""
+    def take_mean_loss(self) -> tuple[float, list[float]]:
+        """Mean loss and terms since the last call; NaN and none where every step was skipped."""
         self.train_loss = self.loss_sum / self.loss_count if self.loss_count else math.nan
-        self.loss_sum, self.loss_count = 0.0, 0
-        return self.train_loss
+        terms = [value / self.loss_count for value in self.term_sums]
+        self.loss_sum, self.loss_count, self.term_sums = 0.0, 0, []
+        return self.train_loss, terms
 
     def evaluation_is_due(self, settings: TrainSettings, finished: bool) -> bool:
         """Whether this step is to be evaluated, and was not before the run was cut off."""
@@ -187,6 +190,7 @@ def identify(settings: TrainSettings, world_size: int, lengths: np.ndarray, data
 
 
 def _check_same_run(saved: dict[str, Any], current: dict[str, Any], folder: Path, free: Collection[str]) -> None:
+    saved = {"optimizer": "adamw", **saved}  # there was no other once
     different = [key for key in current if saved.get(key) != current[key] and key not in free]
     if different:
         what = "; ".join(f"{key} was {saved.get(key)}, is {current[key]}" for key in different)

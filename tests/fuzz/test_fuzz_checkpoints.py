@@ -18,7 +18,7 @@ from support.strategies import almost, as_json, damaged, files, json_values, out
 from mobilebert.base.files import file_digest
 from mobilebert.model import tensor_files
 from mobilebert.train import checkpoint, parallel
-from mobilebert.train.optim import LossScaler, build_adamw
+from mobilebert.train.optim import LossScaler, build_optimizer
 from mobilebert.train.settings import TrainSettings
 from mobilebert.train.state import RunState
 
@@ -116,7 +116,7 @@ def make_run() -> RunState:
     paddle.seed(0)
     model = paddle.nn.Linear(2, 1)
     identity = {"seed": 1, "lengths": "ab"}
-    return RunState(model, build_adamw(model, SETTINGS), LossScaler(False), identity, parallel.World(0, 1))
+    return RunState(model, build_optimizer(model, SETTINGS), LossScaler(False), identity, parallel.World(0, 1))
 
 
 def step(run: RunState) -> list:

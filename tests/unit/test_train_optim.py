@@ -12,7 +12,7 @@ from mobilebert.base.errors import InputError
 from mobilebert.train import TrainSettings
 from mobilebert.train.optim import (
     LossScaler,
-    build_adamw,
+    build_optimizer,
     check_amp,
     clip_factor,
     global_norm,
@@ -99,7 +99,7 @@ def both_adamw(decay_the_bias=False):
     theirs = torch.optim.AdamW(groups, betas=(0.9, 0.98), eps=1e-6)
     for name, p in model.named_parameters():
         p.set_value(values[name])
-    ours = build_adamw(model, settings)
+    ours = build_optimizer(model, settings)
     for step in range(50):
         rate = learning_rate_at(settings, step, 50)
         for group in theirs.param_groups:
@@ -125,7 +125,7 @@ def test_weight_decay_spares_what_the_predicate_names():
     for p in model.parameters():
         p.set_value(paddle.ones_like(p))
         p.grad = paddle.zeros_like(p)
-    optimizer = build_adamw(model, TrainSettings(weight_decay=0.1), no_decay=lambda name, p: name == "table")
+    optimizer = build_optimizer(model, TrainSettings(weight_decay=0.1), no_decay=lambda name, p: name == "table")
     optimizer.set_lr(1.0)
     optimizer.step()
     assert {name: round(float(p.mean()), 6) for name, p in model.named_parameters()} == {
@@ -142,14 +142,14 @@ def test_layerwise_decay_scales_the_update_of_each_depth():
         p.grad = paddle.ones_like(p)
     depths = {"weight": 0, "bias": 1, "table": 3}
     settings = TrainSettings(weight_decay=0.0, layerwise_lr_decay=0.5)
-    optimizer = build_adamw(model, settings, depth_of=depths.__getitem__)
+    optimizer = build_optimizer(model, settings, depth_of=depths.__getitem__)
     optimizer.set_lr(1e-2)
     optimizer.step()
     moved = {name: float(np.abs(p.numpy() - before[name]).mean()) for name, p in model.named_parameters()}
     for name, depth in depths.items():
         assert moved[name] == pytest.approx(1e-2 * 0.5**depth, rel=1e-3)
     with pytest.raises(InputError, match="this model gives no layer depths"):
-        build_adamw(model, settings)
+        build_optimizer(model, settings)
 
 
 def test_a_frozen_model_is_refused():
@@ -157,7 +157,7 @@ def test_a_frozen_model_is_refused():
     for p in model.parameters():
         p.stop_gradient = True
     with pytest.raises(InputError, match="no trainable parameter"):
-        build_adamw(model, TrainSettings())
+        build_optimizer(model, TrainSettings())
 
 
 def test_optimizer_state_survives_under_the_models_own_names():
@@ -171,13 +171,13 @@ def test_optimizer_state_survives_under_the_models_own_names():
             optimizer.step()
 
     one = Small()
-    first = build_adamw(one, TrainSettings())
+    first = build_optimizer(one, TrainSettings())
     steps(one, first, gradients[:2])
     arrays = optimizer_arrays(one, first)
     assert sorted({name.split("/")[0] for name in arrays}) == ["bias", "weight"]  # the table never had a gradient
     other = Small()  # its Paddle names differ
     other.set_state_dict(one.state_dict())
-    second = build_adamw(other, TrainSettings())
+    second = build_optimizer(other, TrainSettings())
     load_optimizer_arrays(other, second, arrays)
     steps(one, first, gradients[2:])
     steps(other, second, gradients[2:])
@@ -189,7 +189,7 @@ def test_optimizer_state_survives_under_the_models_own_names():
 def test_optimizer_state_of_another_model_is_refused(shape, dtype):
     model = Small()
     with pytest.raises(InputError, match=r"another model \(weight/moment2 is .* there, float64 \[7, 5\] here\)"):
-        load_optimizer_arrays(model, build_adamw(model, TrainSettings()), {"weight/moment2": np.ones(shape, dtype)})
+        load_optimizer_arrays(model, build_optimizer(model, TrainSettings()), {"weight/moment2": np.ones(shape, dtype)})
 
 
 def test_norm_and_clipping_equal_torch():

@@ -6,8 +6,8 @@ import re
 import pytest
 import transformers
 
-from mobilebert.commands import glue, ner, squad
-from mobilebert.tasks.transformers_flags import HINTS, NER_HINTS
+from mobilebert.commands import glue, ner, pretrain, squad
+from mobilebert.tasks.transformers_flags import HINTS, NER_HINTS, PRETRAIN_HINTS
 
 # The argument classes of the examples themselves, which are in no package. Source: transformers 5.23,
 # examples/pytorch/question-answering/run_qa.py and text-classification/run_glue.py.
@@ -84,3 +84,19 @@ def test_the_flags_of_run_ner_are_known_or_hinted(capsys, monkeypatch):
     assert not ours & set(NER_HINTS)
     own = {name: hint for name, hint in NER_HINTS.items() if HINTS.get(name) != hint}
     assert len(own) == 6 and not {flag for hint in own.values() for flag in re.findall(r"--(\w+)", hint)} - ours
+
+
+# Of examples/pytorch/language-modeling/run_mlm.py and of Google's run_pretraining.py.
+OF_PRETRAINING = """
+mlm_probability line_by_line input_file init_checkpoint bert_config_file max_predictions_per_seq max_seq_length
+train_batch_size num_train_steps num_warmup_steps save_checkpoints_steps learning_rate optimizer output_dir do_train
+weight_decay_rate eval_batch_size do_eval
+"""
+
+
+def test_the_flags_of_pretraining_are_known_or_hinted(capsys, monkeypatch):
+    ours = flags_of(pretrain, capsys, monkeypatch)
+    assert not set(OF_PRETRAINING.split()) - ours - set(PRETRAIN_HINTS)
+    assert not ours & set(PRETRAIN_HINTS)
+    own = {name: hint for name, hint in PRETRAIN_HINTS.items() if HINTS.get(name) != hint}
+    assert own and not {flag for hint in own.values() for flag in re.findall(r"--(\w+)", hint)} - ours
