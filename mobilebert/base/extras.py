@@ -23,7 +23,6 @@ EXTRAS = {
     "openvino": ("openvino",),
     "pretrain": ("sentencex", "backports", "pyarrow"),
     "litert": ("ai_edge_litert", "flatbuffers"),
-    "pretrain": ("sentencex", "backports", "pyarrow"),
     "demo": ("starlette", "uvicorn"),
     "ray": ("ray", "pyarrow"),
 }
