@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # a plan may be made before Paddle starts
     import paddle
 
+    from mobilebert.train.stages import Stage
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -38,9 +40,11 @@ class Hooks:
         copy_from_best: names of files that ``save_best`` writes and that shall also stand in ``output_dir`` itself.
             They are copied when ``best`` is in place.
         depth_of: layers between a parameter (by structured name) and the top; see ``build_optimizer``.
+        stages: of a run that has several; their learning rates are in the place of the schedule's.
     """
 
     evaluate: Callable[[paddle.nn.Layer], Evaluation] | None = None
     save_best: Callable[[Path, Any], None] | None = None
     copy_from_best: tuple[str, ...] = ()
     depth_of: Callable[[str], int] | None = None
+    stages: tuple[Stage, ...] = ()

@@ -114,6 +114,8 @@ def _loop(run: Run, loss_fn: LossFn, signals: StopSignals) -> int:
             if ending or stop_signal:
                 return stop_signal
 
+            if run.stages and (entered := run.stages.enter(progress.step)):
+                run.log.line(entered)
             run.meter.begin_step()
             batch = next(batches)
             run.meter.have_batch()
@@ -123,7 +125,10 @@ def _loop(run: Run, loss_fn: LossFn, signals: StopSignals) -> int:
             if outcome.any_signal:  # on this rank or another: all ranks stop after this step
                 stop_signal = received or signal.SIGTERM
 
-            learning_rate = learning_rate_at(settings, progress.step, length.total_steps)
+            if run.stages:
+                learning_rate = run.stages.learning_rate(progress.step)
+            else:
+                learning_rate = learning_rate_at(settings, progress.step, length.total_steps)
             if outcome.is_finite:
                 update_weights(state, outcome.grad_norm, learning_rate, settings.max_grad_norm)
                 progress.note_loss(outcome.loss, outcome.terms)
@@ -223,6 +228,7 @@ def _log_step(run: Run, outcome: StepOutcome, learning_rate: float) -> None:
         "peak_memory_mib": runlog.peak_memory_mib(),
         "seconds_left": round(run.meter.seconds_left(progress.step, length.total_steps), 1),
         "skipped_steps": progress.skipped_steps,
+        **({"stage": run.stages.index(progress.step - 1) + 1} if run.stages else {}),
     }
     run.log.step(record, length.total_steps)
 

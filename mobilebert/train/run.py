@@ -13,6 +13,7 @@ from mobilebert.train.hooks import Hooks
 from mobilebert.train.optim import LossScaler, build_optimizer, check_amp
 from mobilebert.train.sampler import RunLength
 from mobilebert.train.settings import RunHeader, Start, Terms, TrainSet, TrainSettings
+from mobilebert.train.stages import Stages
 from mobilebert.train.state import RunState, identify
 
 
@@ -25,6 +26,7 @@ class Run:
         train_set, settings, output_dir, hooks: as given to ``train``.
         weights, terms: as given to ``train``.
         length: of the run, in steps.
+        stages: where the run has several.
         log, meter: what it writes down, and its speed.
         saved_step: step of the newest checkpoint; -1 where there is none.
     """
@@ -37,6 +39,7 @@ class Run:
     weights: np.ndarray | None
     terms: Terms | None
     length: RunLength
+    stages: Stages | None
     log: runlog.RunLog
     meter: runlog.Meter
     saved_step: int
@@ -66,6 +69,9 @@ def begin(
 
     randomness.seed_all(settings.seed + world.rank)
     optimizer = build_optimizer(model, settings, depth_of=hooks.depth_of)
+    stages = Stages(hooks.stages, model) if hooks.stages else None
+    if stages and stages.total_steps != length.total_steps:
+        raise InputError(f"the stages have {stages.total_steps} steps, the run {length.total_steps}; set `max_steps`")
     scaler = LossScaler(enabled=settings.amp == "fp16")
     identity = identify(settings, world.size, lengths, header.data_checksum)
     state = RunState(model, optimizer, scaler, identity, world)
@@ -93,7 +99,7 @@ def begin(
     log.hyper_parameters(settings, header)
     log.graph(model, train_set.batch(np.arange(1)))
     meter = runlog.Meter(first_step=progress.step, seconds_before=progress.seconds)
-    return Run(state, train_set, settings, output_dir, hooks, weights, terms, length, log, meter, saved_step)
+    return Run(state, train_set, settings, output_dir, hooks, weights, terms, length, stages, log, meter, saved_step)
 
 
 def _resume(state: RunState, output_dir: Path, start: Start, hooks: Hooks, keep: int) -> list[str]:

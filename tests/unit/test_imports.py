@@ -20,6 +20,7 @@ LEVELS = {
     "data": 2,
     "accel": 3,
     "native_engine": 3,
+    "distill": 3,
     "train": 4,
     "inference": 4,
     "convert": 5,
