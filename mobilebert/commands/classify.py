@@ -6,7 +6,14 @@ from typing import Any, NoReturn
 
 from mobilebert.base import cli, digests
 from mobilebert.base.errors import InputError
-from mobilebert.tasks.flags import add_engine_flags, add_training_flags, plan_from, settings_from, start_from
+from mobilebert.tasks.flags import (
+    add_engine_flags,
+    add_teacher_flags,
+    add_training_flags,
+    plan_from,
+    settings_from,
+    start_from,
+)
 from mobilebert.tasks.recipes import CLASSIFICATION_RECIPES, own_recipe
 from mobilebert.tasks.transformers_flags import HINTS
 
@@ -32,6 +39,7 @@ def parse_args() -> argparse.Namespace:
     group.add_argument("--output_dir", "--out", metavar="DIR", help="where all is written (default: output_FILE)")
     add_reading_flags(parser.add_argument_group("how to read"))
     add_model_flags(parser.add_argument_group(f"model (default: {DEFAULT_MODEL})"))
+    add_teacher_flags(parser)
     add_engine_flags(parser)
     add_training_flags(parser, None)
     return parser.parse_args()
@@ -141,7 +149,7 @@ def main() -> None:
         args.dev_split = DEV_SPLIT
     if args.output_dir is None:
         args.output_dir = f"output_{Path(next(iter(given.values()))).name.split('.')[0]}"
-    if not (args.model_name_or_path or args.init_from or args.config_name):
+    if not (args.model_name_or_path or args.init_from or args.config_name or args.student_layers):
         args.model_name_or_path = _default_model(args.do_train)
     run_own(args, given)
 
@@ -179,7 +187,7 @@ def run_own(args: argparse.Namespace, given: dict[str, str]) -> None:
         indicators,
         args.label_separator or "",
     )
-    checkpoint = args.model_name_or_path
+    checkpoint = args.model_name_or_path or (args.teacher if args.student_layers else None)
     columns = own_columns(files, named, checkpoint, args.regression)
     regression = args.regression or is_regression(files, checkpoint)
     sets = None if regression else label_sets_of(files, columns, checkpoint)

@@ -9,7 +9,7 @@ from mobilebert.base import cli
 from mobilebert.base.errors import InputError
 from mobilebert.commands import classify
 from mobilebert.data.glue.tasks import TASKS, get_task
-from mobilebert.tasks.flags import add_engine_flags, add_training_flags, plan_from
+from mobilebert.tasks.flags import add_engine_flags, add_teacher_flags, add_training_flags, plan_from
 from mobilebert.tasks.recipes import recipe_of
 from mobilebert.tasks.transformers_flags import HINTS
 
@@ -39,6 +39,7 @@ def parse_args() -> argparse.Namespace:
     classify.add_file_flags(group)
     classify.add_reading_flags(group)
     classify.add_model_flags(parser.add_argument_group("model: one of the first three"))
+    add_teacher_flags(parser)
     add_engine_flags(parser)
     add_training_flags(parser, None)
     return parser.parse_args()

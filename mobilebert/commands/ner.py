@@ -7,7 +7,14 @@ from mobilebert.base import cli
 from mobilebert.commands.classify import add_model_flags
 from mobilebert.data.ner.schemes import SCHEMES
 from mobilebert.data.ner.sentences import ON_BAD_TAGS, TagRules
-from mobilebert.tasks.flags import add_engine_flags, add_training_flags, plan_from, settings_from, start_from
+from mobilebert.tasks.flags import (
+    add_engine_flags,
+    add_teacher_flags,
+    add_training_flags,
+    plan_from,
+    settings_from,
+    start_from,
+)
 from mobilebert.tasks.recipes import NER_RECIPES
 from mobilebert.tasks.transformers_flags import NER_HINTS
 
@@ -70,6 +77,7 @@ def parse_args() -> argparse.Namespace:
 
     add_model_flags(parser.add_argument_group("model: one of the first three"), eval_batch_size=32)
 
+    add_teacher_flags(parser)
     add_engine_flags(parser)
     add_training_flags(parser, NER_RECIPES["ner"].settings)
     parser.set_defaults(cache_dir=None)  # reading a file again is as fast as reading a cache

@@ -4,7 +4,14 @@ import argparse
 from typing import Any, NoReturn
 
 from mobilebert.base import cli, digests
-from mobilebert.tasks.flags import add_engine_flags, add_training_flags, plan_from, settings_from, start_from
+from mobilebert.tasks.flags import (
+    add_engine_flags,
+    add_teacher_flags,
+    add_training_flags,
+    plan_from,
+    settings_from,
+    start_from,
+)
 from mobilebert.tasks.recipes import QA_RECIPES, Recipe
 from mobilebert.tasks.transformers_flags import HINTS
 
@@ -94,6 +101,7 @@ def parse_args() -> argparse.Namespace:
         "demo's page offers them"
     )  # fmt: skip
 
+    add_teacher_flags(parser)
     add_engine_flags(parser)
     add_training_flags(parser, QA_RECIPES["squadv1"].settings)
     return parser.parse_args()

@@ -103,6 +103,28 @@ def add_engine_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--threads", metavar="N", type=int, help="of the engine (default: its own choice)")
 
 
+def add_teacher_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of a training that learns from a fine-tuned teacher too."""
+    group = parser.add_argument_group("task distillation: learn from a larger model that was fine-tuned on the task")
+    group.add_argument("--teacher", metavar="MODEL", help="its checkpoint; vocabulary and classes are the student's")
+    group.add_argument(
+        "--student_layers", metavar="N", type=int,
+        help="begin with N of the teacher's layers, evenly spaced, its embeddings and its head; give no other model",
+    )  # fmt: skip
+    group.add_argument(
+        "--temperature", metavar="T", type=float, default=2.0,
+        help="divides both logits; above 1 the teacher's small probabilities count more (default: %(default)s)",
+    )  # fmt: skip
+    group.add_argument(
+        "--alpha", metavar="SHARE", type=float, default=0.5,
+        help="share of the task's own loss; the teacher's answers have the rest (default: %(default)s)",
+    )  # fmt: skip
+    group.add_argument(
+        "--hidden_weight", metavar="X", type=float, default=0.0,
+        help="add so many times the distance of the layers' outputs; needs layers of one width (default: %(default)s)",
+    )  # fmt: skip
+
+
 def settings_from(args: argparse.Namespace, defaults: TrainSettings, devices: int) -> TrainSettings:
     """``defaults`` with every flag that was given, and what of the batch follows from them.
 

@@ -21,6 +21,11 @@ class RunPlan:
         engine, threads: evaluate an exported model; see ``model.load_exported``.
         recompute: train with less memory and more time; see ``MobileBertEncoder``.
         verify: compare the digests of all files that the model's folder has noted; see ``base.digests``.
+        teacher: a fine-tuned checkpoint whose answers the model learns too; see ``tasks.teacher``.
+        temperature: teacher's and student's logits are divided by it.
+        alpha: share of the task's own loss; the rest is the teacher's.
+        hidden_weight: of the distance between layers' outputs; 0 compares none.
+        student_layers: a source of the model: so many layers of the teacher, and all else of it.
     """
 
     output_dir: Path
@@ -37,10 +42,27 @@ class RunPlan:
     threads: int | None = None
     recompute: bool = False
     verify: bool = False
+    teacher: str | None = None
+    temperature: float = 2.0
+    alpha: float = 0.5
+    hidden_weight: float = 0.0
+    student_layers: int | None = None
 
     def __post_init__(self):
         if self.eval_batch_size < 1:
             raise InputError(f"`eval_batch_size={self.eval_batch_size}`: expected at least 1")
+        if not 0 < self.temperature < float("inf"):
+            raise InputError(f"`temperature={self.temperature:g}`: expected a number above 0")
+        if not 0 <= self.alpha <= 1:
+            raise InputError(f"`alpha={self.alpha:g}`: expected a share, 0 to 1")
+        if not 0 <= self.hidden_weight < float("inf"):
+            raise InputError(f"`hidden_weight={self.hidden_weight:g}`: expected a number of at least 0")
+
+    @property
+    def source(self) -> str | None:
+        """Where the model comes from."""
+        shortened = self.teacher if self.student_layers is not None else None
+        return self.model_name_or_path or self.init_from or self.config_name or shortened
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -64,6 +86,15 @@ class RunPlan:
                 f"`engine={self.engine}`: an exported model cannot be trained; "
                 "train its checkpoint and export that again"
             )
+        if self.teacher is not None and not self.do_train:
+            raise InputError("`teacher`: only a training (`do_train`) learns from one")
+        if self.student_layers is not None:
+            if self.teacher is None:
+                raise InputError(f"`student_layers={self.student_layers}`: of which `teacher`?")
+            if self.model_name_or_path or self.init_from or self.config_name:
+                raise InputError(
+                    f"`student_layers={self.student_layers}`: the model begins as the teacher's; give no other source"
+                )
         if not self.do_train and self.model_name_or_path is None:
             raise InputError(f"`model_name_or_path` is missing: which checkpoint is {purpose}?")
         if self.config_name and not self.tokenizer_name:

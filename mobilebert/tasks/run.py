@@ -11,10 +11,12 @@ from mobilebert.base import digests, outputs
 from mobilebert.base.errors import InputError
 from mobilebert.base.files import write_json
 from mobilebert.model.heads import HEADS
+from mobilebert.model.modeling import MobileBertPreTrainedModel
 from mobilebert.tasks.layer_depth import depth_of
 from mobilebert.tasks.model import RunModel, check_fit, check_no_export, load_exported, run_of
 from mobilebert.tasks.plan import RunPlan
 from mobilebert.tasks.task import Split, Task
+from mobilebert.tasks.teacher import check_teacher, digest_of, load_teacher, shortened, with_teacher
 from mobilebert.text.tokenizer import MobileBertTokenizer
 from mobilebert.train import Evaluation, Hooks, RunHeader, Start, TrainSettings, parallel, train
 from mobilebert.train.checkpoint import work_folders
@@ -36,6 +38,7 @@ class _Loaded:
     model: RunModel
     tokenizer: MobileBertTokenizer
     splits: Mapping[str, Sequence[Split]]  # by kind
+    teacher: MobileBertPreTrainedModel | None = None
 
     def save(self, folder: Path) -> None:
         """A checkpoint that can be used."""
@@ -83,24 +86,29 @@ def run(task: Task, plan: RunPlan, settings: TrainSettings, start: Start, argume
 
 def _load(task: Task, plan: RunPlan, seed: int, world: World) -> _Loaded:
     if plan.verify:
-        for folder in filter(None, (plan.model_name_or_path, plan.init_from)):
+        for folder in filter(None, (plan.model_name_or_path, plan.init_from, plan.teacher)):
             digests.check_all(folder)
+    teacher = load_teacher(plan.teacher, task.head, task.head_name) if plan.teacher else None
     if plan.engine:
         model = load_exported(plan.model_name_or_path, task.head, plan.engine, plan.threads)
     else:
         check_no_export(plan.model_name_or_path)
-        layer, has_trained_head = task.build_model(plan, seed)
+        if plan.student_layers is None:
+            layer, has_trained_head = task.build_model(plan, seed)
+        else:
+            layer, has_trained_head = shortened(teacher, plan.student_layers), True
         if not plan.do_train and not has_trained_head:
             raise InputError(f"{plan.model_name_or_path}: has no {task.head_name}; train one with `do_train` first")
         model = RunModel(layer.config, run_of(layer, task.outputs), layer)
-    source = plan.model_name_or_path or plan.init_from or plan.config_name
-    task = task.adopt(model.config, source)
+    task = task.adopt(model.config, plan.source)
     if not plan.do_train:
         task = task.adopt_notes(model, plan.model_name_or_path)
-    tokenizer = MobileBertTokenizer.from_pretrained(plan.tokenizer_name or plan.model_name_or_path or plan.init_from)
+    tokenizer = MobileBertTokenizer.from_pretrained(plan.tokenizer_name or plan.source)
     check_fit(model.config, tokenizer, task.max_seq_length)
+    if teacher is not None:
+        check_teacher(teacher, model.config, tokenizer, plan, task.max_seq_length)
     splits = {kind: task.load(kind, plan, tokenizer, world) for kind in plan.kinds}
-    return _Loaded(task, plan, world, model, tokenizer, splits)
+    return _Loaded(task, plan, world, model, tokenizer, splits, teacher)
 
 
 def _train(loaded: _Loaded, settings: TrainSettings, start: Start, arguments: Mapping[str, Any]) -> dict:
@@ -119,7 +127,9 @@ def _train(loaded: _Loaded, settings: TrainSettings, start: Start, arguments: Ma
         task.save_answers(answers, folder)
 
     process.check_speed()
-    loss = task.loss(train_split)
+    loss, digest = task.loss(train_split), train_split.digest
+    if loaded.teacher is not None:
+        loss, digest = with_teacher(loss, loaded.teacher, task.outputs, plan), digest_of(plan, digest)
     result = train(
         layer,
         train_split.data,
@@ -133,7 +143,7 @@ def _train(loaded: _Loaded, settings: TrainSettings, start: Start, arguments: Ma
             depth_of=depth_of(layer.config.num_hidden_layers),
         ),
         start=start,
-        header=RunHeader(arguments, train_split.digest),
+        header=RunHeader(arguments, digest),
         weights=loss.weights,
         terms=loss.terms,
     )
