@@ -17,9 +17,9 @@ from mobilebert.model.modeling import MobileBertModel, attention_bias, fast_path
 _LAYER = re.compile(r"(encoder\.layer\.)(\d+)\.")
 # What has to be equal so that a student can learn a teacher's layers one by one, and begin with its embeddings.
 _EQUAL = (
-    "num_hidden_layers hidden_size num_attention_heads vocab_size embedding_size max_position_embeddings "
-    "type_vocab_size trigram_input"
-).split()
+    *("num_hidden_layers", "hidden_size", "num_attention_heads", "vocab_size", "embedding_size"),
+    *("max_position_embeddings", "type_vocab_size", "trigram_input"),
+)
 
 LayerOutput = tuple[Tensor, Tensor | None]
 
@@ -68,7 +68,7 @@ def check_pair(teacher: MobileBertConfig, student: MobileBertConfig) -> None:
         if theirs != ours:
             raise InputError(
                 f"the teacher has {name}={theirs}, the student {ours}: knowledge is transferred between equal feature "
-                "maps, heads and embeddings; take a teacher of the student's shape (the width inside its layers is free)"
+                "maps, heads and embeddings; take a teacher of the student's shape (inside its layers any width)"
             )
 
 

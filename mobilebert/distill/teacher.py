@@ -3,7 +3,7 @@
 B batch   S tokens   H hidden_size   A attention heads   P masked tokens of a row   V vocabulary
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,8 @@ from paddle import Tensor
 
 from mobilebert.distill.cache import OutputCache
 from mobilebert.distill.layers import LayerOutput, run_layers
-from mobilebert.model.heads import MobileBertForPreTraining
+from mobilebert.model.config import MobileBertConfig
+from mobilebert.model.heads import MobileBertForPreTraining, take_tokens
 
 ROWS = "rows"  # key of a batch: which rows of the train set it holds [B]
 
@@ -47,25 +48,18 @@ class TeacherOutput:
 
 
 def cache_shapes(
-    num_layers: int, hidden_size: int, num_heads: int, max_seq_length: int, max_masked: int, wanted: list[Wanted]
+    config: MobileBertConfig, max_seq_length: int, max_masked: int, wanted: Iterable[Wanted]
 ) -> dict[str, tuple[int, ...]]:
     """The arrays of one row that ``OutputCache`` has to hold for all that is ever wanted."""
     shapes: dict[str, tuple[int, ...]] = {}
     for one in wanted:
         for index in range(one.first, one.last + 1):
-            shapes[f"map{index}"] = (max_seq_length, hidden_size)
+            shapes[f"map{index}"] = (max_seq_length, config.hidden_size)
             if one.attentions:
-                shapes[f"attention{index}"] = (num_heads, max_seq_length, max_seq_length)
+                shapes[f"attention{index}"] = (config.num_attention_heads, max_seq_length, max_seq_length)
         if one.masked:
-            shapes["masked"] = (max_masked, hidden_size)
+            shapes["masked"] = (max_masked, config.hidden_size)
     return shapes
-
-
-def gather(hidden: Tensor, positions: Tensor) -> Tensor:
-    """[B, S, H], [B, P] int -> [B, P, H]."""
-    batch, length, width = hidden.shape
-    places = positions + paddle.arange(batch).unsqueeze(1) * length
-    return hidden.reshape([-1, width]).index_select(places.flatten()).reshape([batch, -1, width])
 
 
 class Teacher:
@@ -102,10 +96,10 @@ class Teacher:
                 found[name][absent] = made
         return self._output({name: paddle.to_tensor(values) for name, values in found.items()}, wanted)
 
-    def masked_logits(self, masked: Tensor) -> Tensor:
-        """[..., H] -> [..., V]."""
-        with paddle.no_grad():
-            return self.model.prediction_logits(masked)
+    @paddle.no_grad()
+    def logits(self, masked: Tensor) -> Tensor:
+        """[..., H] of the last layer -> [..., V]."""
+        return self.model.prediction_logits(masked)
 
     def _run(self, batch: Mapping[str, Tensor], wanted: Wanted) -> dict[str, Tensor]:
         """The named arrays of a batch, in one pass; no layer above the last one that is wanted."""
@@ -120,7 +114,7 @@ class Teacher:
             if wanted.attentions:
                 arrays[f"attention{index}"] = attention
         if wanted.masked:
-            arrays["masked"] = gather(layers[-1][0], batch["masked_positions"])
+            arrays["masked"] = take_tokens(layers[-1][0], batch["masked_positions"])
         return arrays
 
     @staticmethod

@@ -147,7 +147,8 @@ class _LanguageModel(_Head):
         self.cls = PreTrainingHeads(config, mlm=True, nsp=self.with_nsp)
         self.initialise_weights()
 
-    def _prediction_logits(self, hidden: Tensor) -> Tensor:
+    def prediction_logits(self, hidden: Tensor) -> Tensor:
+        """[..., H] of the last layer -> [..., V]."""
         return self._run(self.cls.predictions, hidden, self.get_input_embeddings().weight)
 
     def _vocabulary_parameters(self) -> list[tuple[nn.Layer, str]]:
@@ -189,7 +190,7 @@ def cross_entropy(logits: Tensor, labels: Tensor, ignore_index: int = -100, weig
     return losses.sum() / counted.sum().clip(min=1).astype(losses.dtype)
 
 
-def _take_tokens(hidden: Tensor, positions: Tensor) -> Tensor:
+def take_tokens(hidden: Tensor, positions: Tensor) -> Tensor:
     """[B, S, H], [B, P] int from 0 to S - 1 -> [B, P, H]."""
     batch, length, width = hidden.shape
     rows = positions + length * paddle.arange(batch).unsqueeze(1)
@@ -200,6 +201,10 @@ class MobileBertForPreTraining(_LanguageModel):
     """Masked language modeling and next sentence prediction together."""
 
     with_nsp = True
+
+    def next_sentence_logits(self, pooled: Tensor) -> Tensor:
+        """[B, H] of the pooler -> [B, 2], 0 = B follows A."""
+        return self._run(self.cls.seq_relationship, pooled)
 
     def forward(
         self,
@@ -219,9 +224,9 @@ class MobileBertForPreTraining(_LanguageModel):
         backbone = self.mobilebert(*inputs, **named_inputs)
         hidden = backbone.last_hidden_state
         if masked_positions is not None:
-            hidden = _take_tokens(hidden, masked_positions)  # [B, S, H] -> [B, P, H]
-        prediction_logits = self._prediction_logits(hidden)
-        seq_relationship_logits = self._run(self.cls.seq_relationship, backbone.pooler_output)
+            hidden = take_tokens(hidden, masked_positions)  # [B, S, H] -> [B, P, H]
+        prediction_logits = self.prediction_logits(hidden)
+        seq_relationship_logits = self.next_sentence_logits(backbone.pooler_output)
         loss = None
         if labels is not None and next_sentence_label is not None:
             next_sentence_loss = cross_entropy(seq_relationship_logits, next_sentence_label)
@@ -250,7 +255,7 @@ class MobileBertForMaskedLM(_LanguageModel):
     ) -> LogitsOutput | tuple:
         """``labels`` [B, S] int, -100 = not predicted."""
         backbone = self.mobilebert(*inputs, **named_inputs)
-        logits = self._prediction_logits(backbone.last_hidden_state)
+        logits = self.prediction_logits(backbone.last_hidden_state)
         loss = None if labels is None else cross_entropy(logits, labels)
         return self._output(LogitsOutput, backbone, return_dict, loss=loss, logits=logits)
 

@@ -16,7 +16,7 @@ from mobilebert.tasks.layer_depth import depth_of
 from mobilebert.tasks.model import RunModel, check_fit, check_no_export, load_exported, run_of
 from mobilebert.tasks.plan import RunPlan
 from mobilebert.tasks.task import Split, Task
-from mobilebert.tasks.teacher import check_teacher, digest_of, load_teacher, shortened, with_teacher
+from mobilebert.tasks.teacher import check_teacher, load_teacher, shortened
 from mobilebert.text.tokenizer import MobileBertTokenizer
 from mobilebert.train import Evaluation, Hooks, RunHeader, Start, TrainSettings, parallel, train
 from mobilebert.train.checkpoint import work_folders
@@ -127,9 +127,11 @@ def _train(loaded: _Loaded, settings: TrainSettings, start: Start, arguments: Ma
         task.save_answers(answers, folder)
 
     process.check_speed()
-    loss, digest = task.loss(train_split), train_split.digest
-    if loaded.teacher is not None:
-        loss, digest = with_teacher(loss, loaded.teacher, task.outputs, plan), digest_of(plan, digest)
+    if loaded.teacher is None:
+        loss = task.loss(train_split)
+    else:
+        loss = task.taught(train_split, loaded.teacher, layer, plan)
+    identity = f"{train_split.digest} {loss.identity}".strip()
     result = train(
         layer,
         train_split.data,
@@ -141,9 +143,10 @@ def _train(loaded: _Loaded, settings: TrainSettings, start: Start, arguments: Ma
             save_best=save_best,
             copy_from_best=task.answer_files if dev else (),
             depth_of=depth_of(layer.config.num_hidden_layers),
+            stages=loss.stages,
         ),
         start=start,
-        header=RunHeader(arguments, digest),
+        header=RunHeader(arguments, identity),
         weights=loss.weights,
         terms=loss.terms,
     )

@@ -9,13 +9,17 @@ from typing import Any
 import numpy as np
 from paddle import nn
 
+from mobilebert.base.errors import InputError
 from mobilebert.inference.rows import Run
 from mobilebert.model.config import MobileBertConfig
+from mobilebert.model.modeling import MobileBertPreTrainedModel
 from mobilebert.tasks.model import RunModel
 from mobilebert.tasks.plan import RunPlan
+from mobilebert.tasks.teacher import digest_of, with_teacher
 from mobilebert.text.tokenizer import MobileBertTokenizer
 from mobilebert.train import Evaluation, Terms
 from mobilebert.train.parallel import World
+from mobilebert.train.stages import Stage
 from mobilebert.train.step import LossFn
 
 
@@ -46,11 +50,15 @@ class Loss:
         function: model and batch -> the mean over the batch's examples, each counted with its weight; or ``terms``.
         weights: [N] of the train set's examples; None where each counts 1.
         terms: see ``Terms``; None for one mean over the examples.
+        stages: of a training that has several.
+        identity: of what it depends on beside settings and data; a resumed training must have the same.
     """
 
     function: LossFn
     weights: np.ndarray | None = None
     terms: Terms | None = None
+    stages: tuple[Stage, ...] = ()
+    identity: str = ""
 
 
 class Task(ABC):
@@ -104,6 +112,16 @@ class Task(ABC):
     def loss(self, train: Split) -> Loss:
         """What is trained on; by default the head's own loss."""
         return Loss(lambda net, batch: net(**batch).loss)
+
+    def taught(self, train: Split, teacher: MobileBertPreTrainedModel, student: nn.Layer, plan: RunPlan) -> Loss:
+        """What is trained on where ``plan.teacher`` is learned from; see ``tasks.teacher``.
+
+        Raises:
+            InputError: the task weighs its examples.
+        """
+        if self.loss(train).weights is not None:
+            raise InputError("`teacher`: does not know class weights; leave `class_weights` out")
+        return Loss(with_teacher(teacher, self.outputs, plan), identity=digest_of(plan))
 
     @abstractmethod
     def note(self, config: MobileBertConfig) -> MobileBertConfig:

@@ -24,8 +24,8 @@ from mobilebert.model.heads import HEADS
 from mobilebert.model.modeling import MobileBertPreTrainedModel
 from mobilebert.tasks.model import check_fit, check_no_export
 from mobilebert.tasks.plan import RunPlan
-from mobilebert.tasks.task import Loss
 from mobilebert.text.tokenizer import MobileBertTokenizer
+from mobilebert.train.step import LossFn
 
 # What is added to the logits of padding; its probability is then 0.
 _NOTHING = -1e9
@@ -83,7 +83,8 @@ def check_teacher(
     except InputError as error:
         raise InputError(f"`teacher={source}`: {error}") from None
     theirs, ours = list(config.id2label.values()), list(student.id2label.values())
-    if theirs != ours or (config.problem_type or student.problem_type) != (student.problem_type or config.problem_type):
+    kinds = {config.problem_type, student.problem_type} - {None}
+    if hasattr(teacher, "classifier") and (theirs != ours or len(kinds) > 1):
         raise InputError(
             f"`teacher={source}`: its classes are {', '.join(theirs)}, the student's {', '.join(ours)}; expected the "
             "same in the same order (`label_order` sets a new head's)"
@@ -95,31 +96,27 @@ def check_teacher(
         )
 
 
-def digest_of(plan: RunPlan, data_digest: str) -> str:
-    """The train data's digest with all that a teacher adds: a run with another teacher is another run."""
-    folder = weights.resolve_folder(plan.teacher)
-    files = {path.name: digests.digest(path) for path in sorted(folder.glob("*")) if path.suffix in _WEIGHTS}
-    parts = (data_digest, files, plan.temperature, plan.alpha, plan.hidden_weight)
+def digest_of(plan: RunPlan) -> str:
+    """Of the teacher's weights and how it is asked: a run with another teacher is another run."""
+    parts = (weights_digest(plan.teacher), plan.temperature, plan.alpha, plan.hidden_weight)
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
-_WEIGHTS = (".safetensors", ".pdparams")
+def weights_digest(name_or_path: str) -> str:
+    """Of all weights of a checkpoint."""
+    folder = weights.resolve_folder(name_or_path)
+    files = (path for path in sorted(folder.iterdir()) if path.suffix in (".safetensors", ".pdparams"))
+    return hashlib.sha256(repr([(path.name, digests.digest(path)) for path in files]).encode()).hexdigest()
 
 
-def with_teacher(loss: Loss, teacher: MobileBertPreTrainedModel, outputs: tuple[str, ...], plan: RunPlan) -> Loss:
-    """The loss of a student: ``alpha`` x the task's own + (1 - ``alpha``) x the distance to the teacher's answers.
+def with_teacher(teacher: MobileBertPreTrainedModel, outputs: tuple[str, ...], plan: RunPlan) -> LossFn:
+    """The loss of a student: ``alpha`` x the head's own + (1 - ``alpha``) x the distance to the teacher's answers.
 
     Args:
-        loss: the head's own.
         teacher: see ``load_teacher``.
         outputs: fields of a head's output that are compared.
         plan: ``temperature``, ``alpha``, and ``hidden_weight``, by which the mean over the layers' distance is added.
-
-    Raises:
-        InputError: the task weighs its examples.
     """
-    if loss.weights is not None:
-        raise InputError("`teacher`: there are no class weights where a teacher is asked; leave `class_weights` out")
     compare = _comparison(teacher, plan.temperature)
     forward = {"output_hidden_states": True} if plan.hidden_weight else {}
 
@@ -136,7 +133,7 @@ def with_teacher(loss: Loss, teacher: MobileBertPreTrainedModel, outputs: tuple[
             total = total + plan.hidden_weight * sum(distances) / len(distances)
         return total
 
-    return Loss(distilled)
+    return distilled
 
 
 def _comparison(
