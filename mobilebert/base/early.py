@@ -11,8 +11,8 @@ import sys
 # What requires-python of pyproject.toml says; Paddle 3.3 has wheels for these.
 OLDEST, NEWEST = (3, 10), (3, 13)
 SCRIPTS = (
-    "compare.py", "compare_tokenizer.py", "convert.py", "export.py", "predict.py", "run_classify.py", "run_glue.py",
-    "run_ner.py", "run_pretrain.py", "run_squad.py",
+    "compare.py", "compare_tokenizer.py", "convert.py", "export.py", "predict.py", "run_classify.py", "run_distill.py",
+    "run_glue.py", "run_ner.py", "run_pretrain.py", "run_squad.py",
 )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ VERBS = {
     "ner": ("mobilebert.commands.ner", "train, evaluate, predict: named entities, and other tags of words"),
     "pretrain-data": ("mobilebert.commands.pretrain_data", "make rows for pre-training out of text"),
     "pretrain": ("mobilebert.commands.pretrain", "pre-train on text, or go on with a checkpoint"),
+    "distill": ("mobilebert.commands.distill", "pre-train with a teacher: knowledge transfer layer by layer"),
     "export": ("mobilebert.commands.export", "make a fine-tuned checkpoint small and fast"),
     "predict": ("mobilebert.commands.predict", "ask a fine-tuned model: answers, classes and entities"),
     "bulk": ("mobilebert.commands.bulk", "the same for tables of any size, on all cores or many machines"),

@@ -65,8 +65,8 @@ class Distillation(Pretraining):
         if kind == "train" and self.transfer.cache_teacher is not None:
             if split.data.rows.settings.dynamic:
                 raise InputError(
-                    f"`cache_teacher={self.transfer.cache_teacher}`: the rows of {split.source} are masked anew in each "
-                    "epoch, so what the teacher makes of them is never the same; make rows with stored masks"
+                    f"`cache_teacher={self.transfer.cache_teacher}`: rows of {split.source} are masked anew in each "
+                    "epoch, so nothing that a teacher makes of them comes twice; make rows with stored masks"
                 )
             split = replace(split, data=NumberedRows(split.data.rows, split.data.seed))
         return [split]

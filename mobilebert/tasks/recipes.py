@@ -171,6 +171,13 @@ PRETRAIN_RECIPES: dict[str, Recipe] = {
     ),
 }
 
+# Of run_distill.py: pre-training distillation; what is transferred before is in ``tasks.transfer.Transfer``, whose
+# 240,000 steps are Google's and the paper's.
+DISTILL_RECIPES: dict[str, Recipe] = {
+    "paper": PRETRAIN_RECIPES["paper"],
+    "distill_small": PRETRAIN_RECIPES["pretrain_small"],
+}
+
 
 @dataclass(frozen=True)
 class Preset:
