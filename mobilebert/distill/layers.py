@@ -53,7 +53,7 @@ def run_layers(
     outputs = []
     for layer in backbone.encoder.layer[first : last + 1]:
         hidden, probabilities = layer(hidden, bias, None if attentions else fast)
-        outputs.append((hidden, probabilities))
+        outputs.append((hidden, probabilities if attentions else None))
     return outputs
 
 
