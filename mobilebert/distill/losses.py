@@ -44,7 +44,7 @@ class TransferWeights:
         for item in fields(self):
             value = getattr(self, item.name)
             if not 0 <= value < float("inf"):
-                raise InputError(f"{item.name}_weight={value:g}: expected a number of at least 0")
+                raise InputError(f"`{item.name}_weight={value:g}`: expected a number of at least 0")
 
     @property
     def reads_maps(self) -> bool:

@@ -147,7 +147,7 @@ def test_layers_are_weighted_and_summed_and_what_counts_nothing_is_left_out():
     assert found.keys() == expected.keys()
     np.testing.assert_allclose([float(found[name]) for name in expected], list(expected.values()), rtol=1e-12)
     assert (TransferWeights().feature_map, TransferWeights().mean, TransferWeights().variance) == (100, 5000, 5)
-    with pytest.raises(InputError, match="mean_weight=-1: expected a number of at least 0"):
+    with pytest.raises(InputError, match="`mean_weight=-1`: expected a number of at least 0"):
         TransferWeights(mean=-1)
 
 
