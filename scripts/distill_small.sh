@@ -26,6 +26,8 @@ dev_questions=${DEV_QUESTIONS:-2000}
 sst2_steps=${SST2_STEPS:-1000}
 squad_epochs=${SQUAD_EPOCHS:-2}
 batch=${BATCH:-16}
+configs=${CONFIGS:-scripts/distill_small} # student.json and teacher.json, of this vocabulary:
+vocab_size=${VOCAB_SIZE:-8192}
 seeds=1
 stages="text pretrain finetune"
 while [[ -n ${1:-} ]]; do
@@ -39,7 +41,6 @@ done
 [[ $seeds =~ ^[1-9]$ ]] || fail "--seeds $seeds: expected 1 to 9"
 [[ -f $data/vocab.txt && -d $data/squad ]] || fail "DATA='$data': expected a folder with squad/, glue/SST-2 and vocab.txt"
 export MOBILEBERT_QUIET=${MOBILEBERT_QUIET:-1}
-configs=scripts/distill_small
 transfer=$((steps / 3))
 
 # `train FOLDER SCRIPT FLAGS...`: a training, unless it has finished; goes on where there is a checkpoint.
@@ -71,13 +72,13 @@ pretrain() {
 student() {
     local name=$1 seed=$2
     shift 2
-    pretrain "$output/seed_$seed/$name" run_distill.py "$seed" --config_name $configs/student.json \
+    pretrain "$output/seed_$seed/$name" run_distill.py "$seed" --config_name "$configs"/student.json \
         --teacher "$output/seed_$seed/teacher/best" "$@"
 }
 
 if [[ $stages == *text* ]]; then
     [[ -f $output/text/vocab.txt ]] || "$PYTHON" scripts/squad_paragraphs.py --data "$data" --out "$output/text" \
-        --vocab_size 8192 --questions "$questions" "$dev_questions"
+        --vocab_size "$vocab_size" --questions "$questions" "$dev_questions"
     # Stored masks: every arm sees the same.
     for kind in train dev; do
         "$PYTHON" -m mobilebert pretrain-data --input "$output/text/$kind.txt" --vocab "$output/text/vocab.txt" \
@@ -91,9 +92,9 @@ if [[ $stages == *pretrain* ]]; then
     one="--transfer_steps 0 --max_steps $steps"
     for seed in $(seq 1 "$seeds"); do
         pretrain "$output/seed_$seed/teacher" run_pretrain.py "$seed" --recipe pretrain_small \
-            --config_name $configs/teacher.json --max_steps "$teacher_steps"
+            --config_name "$configs"/teacher.json --max_steps "$teacher_steps"
         pretrain "$output/seed_$seed/none" run_pretrain.py "$seed" --recipe pretrain_small \
-            --config_name $configs/student.json --max_steps "$steps"
+            --config_name "$configs"/student.json --max_steps "$steps"
         student pd "$seed" --strategy auxiliary $no_maps --attention_weight 0 $one
         student pd_fmt "$seed" --strategy progressive --attention_weight 0 $two
         student pd_at "$seed" --strategy progressive $no_maps $two

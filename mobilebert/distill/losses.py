@@ -130,9 +130,14 @@ def soft_target_loss(teacher: Tensor, student: Tensor, temperature: float = 1.0)
     Source: Hinton et al. 2015. Google's code multiplies the teacher's last hidden states by its "temperature", before
     the head (run_pretraining.py, ``distill_temperature``), which is 1 in the published command, where both agree.
     """
-    teacher = F.log_softmax(teacher.detach() / temperature, axis=-1)
-    student = F.log_softmax(student / temperature, axis=-1)
+    teacher, student = _log_softmax(teacher.detach() / temperature), _log_softmax(student / temperature)
     return (teacher.exp() * (teacher - student)).sum(axis=-1) * temperature**2
+
+
+def _log_softmax(logits: Tensor) -> Tensor:
+    """Over the last axis. Not Paddle's (3.3.1), which on a CPU takes 16 times as long."""
+    logits = logits - logits.max(axis=-1, keepdim=True).detach()
+    return logits - paddle.logsumexp(logits, axis=-1, keepdim=True)
 
 
 def layer_losses(
