@@ -10,7 +10,8 @@
 #   DATA=FOLDER bash scripts/distill_small.sh              FOLDER holds squad/, glue/SST-2 and vocab.txt
 #   ... bash scripts/distill_small.sh --seeds 3            three seeds, teachers included
 #   ... bash scripts/distill_small.sh --stage pretrain     that stage alone: text, pretrain or finetune
-#   ... OUTPUT=FOLDER STEPS=N TEACHER_STEPS=N ...          other places and lengths (outputs/distill_small, 900, 1500)
+#   ... OUTPUT=FOLDER STEPS=N TEACHER_STEPS=N ARMS="pd pkt" ...
+#                                                          other places, lengths (900, 1500) and arms
 #
 # What has finished is not repeated, so a script that was stopped goes on with the arm that it was in, and that with its
 # last checkpoint.
@@ -26,6 +27,7 @@ dev_questions=${DEV_QUESTIONS:-2000}
 sst2_steps=${SST2_STEPS:-1000}
 squad_epochs=${SQUAD_EPOCHS:-2}
 batch=${BATCH:-16}
+arms=${ARMS:-pd pd_fmt pd_at akt jkt pkt}
 configs=${CONFIGS:-scripts/distill_small} # student.json and teacher.json, of this vocabulary:
 vocab_size=${VOCAB_SIZE:-8192}
 seeds=1
@@ -95,12 +97,17 @@ if [[ $stages == *pretrain* ]]; then
             --config_name "$configs"/teacher.json --max_steps "$teacher_steps"
         pretrain "$output/seed_$seed/none" run_pretrain.py "$seed" --recipe pretrain_small \
             --config_name "$configs"/student.json --max_steps "$steps"
-        student pd "$seed" --strategy auxiliary $no_maps --attention_weight 0 $one
-        student pd_fmt "$seed" --strategy progressive --attention_weight 0 $two
-        student pd_at "$seed" --strategy progressive $no_maps $two
-        student akt "$seed" --strategy auxiliary $one
-        student jkt "$seed" --strategy joint $two
-        student pkt "$seed" --strategy progressive $two
+        for arm in $arms; do
+            case $arm in
+                pd) student pd "$seed" --strategy auxiliary $no_maps --attention_weight 0 $one ;;
+                pd_fmt) student pd_fmt "$seed" --strategy progressive --attention_weight 0 $two ;;
+                pd_at) student pd_at "$seed" --strategy progressive $no_maps $two ;;
+                akt) student akt "$seed" --strategy auxiliary $one ;;
+                jkt) student jkt "$seed" --strategy joint $two ;;
+                pkt) student pkt "$seed" --strategy progressive $two ;;
+                *) fail "ARMS='$arms': expected some of pd pd_fmt pd_at akt jkt pkt" ;;
+            esac
+        done
     done
     "$PYTHON" scripts/distill_small_table.py "$output"
 fi

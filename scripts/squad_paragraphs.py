@@ -84,8 +84,8 @@ def main() -> None:
         except (ValueError, KeyError, TypeError):
             raise InputError(f"{data / source}: not SQuAD's JSON") from None
         write_json(out / f"{name}.json", {"version": "1.1", "data": articles}, indent=None)
-    if len(texts) < HELD_OUT:
-        raise InputError(f"{data / SOURCES['train']}: {len(texts)} articles; expected at least {HELD_OUT}")
+    if len(texts) < 2 * HELD_OUT:
+        raise InputError(f"{data / SOURCES['train']}: {len(texts)} articles; expected at least {2 * HELD_OUT}")
     parts = {
         "dev": texts[HELD_OUT - 1 :: HELD_OUT],
         "train": [text for number, text in enumerate(texts, start=1) if number % HELD_OUT],
