@@ -66,7 +66,7 @@ def script(project, *arguments, **changes):
 def test_from_text_to_both_tables(project):
     done = script(project)
     assert done.returncode == 0, done.stdout + done.stderr
-    lines = {line[:22].strip(): line[22:].split() for line in done.stdout.splitlines()}
+    lines = {line[:22].strip(): line[22:].split() for line in done.stdout.split("\norder by")[0].splitlines()}
     for name in ("teacher (IB-BERT)", "no transfer", "PKT (FMT + AT + PD)"):
         assert lines[name][0] == "1" and 0 < float(lines[name][1]) < 10 and 0 <= float(lines[name][3]) <= 1
     assert lines["JKT (FMT + AT + PD)"][1] == "-"
