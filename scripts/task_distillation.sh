@@ -47,9 +47,10 @@ squad() {
 mkdir -p "$output"
 [[ -f $output/quickstart/dev.json ]] ||
     "$PYTHON" samples/squad/generate.py --output_dir "$output/quickstart" --seed 0
+sed "1s/{/{ \"vocab_size\": $(wc -l <"$output/quickstart/vocab.txt"),/" samples/squad/model.json >"$output/quickstart/model.json"
 sst2 "$output/sst2/teacher" --config_name scripts/sst2_from_scratch.json --tokenizer_name "$data/vocab.txt" \
     --max_steps "$teacher_steps"
-squad "$output/squad/teacher" --config_name samples/squad/model.json --tokenizer_name "$output/quickstart/vocab.txt" \
+squad "$output/squad/teacher" --config_name "$output/quickstart/model.json" --tokenizer_name "$output/quickstart/vocab.txt" \
     --max_steps "$teacher_steps"
 for seed in $(seq 1 "$seeds"); do
     for task in sst2 squad; do

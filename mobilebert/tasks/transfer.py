@@ -179,48 +179,27 @@ def stages_of(loss: TransferLoss, transfer: Transfer, schedule: TrainSettings, n
         InputError: fewer transfer steps than layers.
     """
 
-    def rate(steps: int, factor: float):
-        return lambda step: schedule.learning_rate * factor * transfer_rate_at(step, steps)
+    top, steps = num_layers - 1, transfer.transfer_steps
+    if transfer.strategy == "progressive" and 0 < steps < num_layers:
+        raise InputError(f"`transfer_steps={steps}`: fewer than the model's {num_layers} layers, one stage each")
 
-    def layer_of(name: str) -> int | None:
-        match = _LAYER.search(name)
-        return int(match[1]) if match else None
-
-    def share(index: int):
-        def of(name: str) -> float:
-            layer = layer_of(name)
-            if layer is None or layer > index:
-                return 0.0
-            return 1.0 if layer == index else transfer.lower_rate
-
-        return of
+    def transfer_stage(name: str, length: int, first: int, last: int, below_learns: bool) -> Stage:
+        return Stage(
+            name,
+            length,
+            lambda step: schedule.learning_rate * transfer.transfer_rate * transfer_rate_at(step, length),
+            lambda parameter: _share(parameter, first, last, transfer.lower_rate),
+            lambda: loss.learn(first, last, False, below_learns),
+        )
 
     stages = []
-    top, steps, factor = num_layers - 1, transfer.transfer_steps, transfer.transfer_rate
     if transfer.strategy == "progressive" and steps:
-        if steps < num_layers:
-            raise InputError(f"`transfer_steps={steps}`: fewer than the model's {num_layers} layers, one stage each")
         ends = [(index + 1) * steps // num_layers for index in range(num_layers)]
         for index, (begin, end) in enumerate(zip([0, *ends], ends, strict=False)):
-            learns_below = transfer.lower_rate > 0
-
-            def begin_stage(index: int = index, learns_below: bool = learns_below) -> None:
-                loss.learn(index, index, False, learns_below)
-
-            length = end - begin
-            stages.append(
-                Stage(f"transfer to layer {index + 1}", length, rate(length, factor), share(index), begin_stage)
-            )
+            name = f"transfer to layer {index + 1}"
+            stages.append(transfer_stage(name, end - begin, index, index, transfer.lower_rate > 0))
     if transfer.strategy == "joint" and steps:
-        stages.append(
-            Stage(
-                "transfer to all layers",
-                steps,
-                rate(steps, factor),
-                lambda name: 0.0 if layer_of(name) is None else 1.0,
-                lambda: loss.learn(0, top, False, False),
-            )
-        )
+        stages.append(transfer_stage("transfer to all layers", steps, 0, top, False))
     if transfer.has_stages:
         name, length, last = "pre-training distillation", schedule.max_steps, -1
     else:
@@ -230,11 +209,20 @@ def stages_of(loss: TransferLoss, transfer: Transfer, schedule: TrainSettings, n
             name,
             length,
             lambda step: learning_rate_at(schedule, step, length),
-            lambda name: 1.0,
+            lambda parameter: 1.0,
             lambda: loss.learn(0, last, True),
         )
     )
     return tuple(stages)
+
+
+def _share(parameter: str, first: int, last: int, lower_rate: float) -> float:
+    """Of the learning rate, for a parameter by name, where the layers ``first`` to ``last`` are transferred."""
+    match = _LAYER.search(parameter)
+    layer = int(match[1]) if match else last + 1  # embeddings and heads learn as little as the layers above
+    if layer > last:
+        return 0.0
+    return 1.0 if layer >= first else lower_rate
 
 
 def without_dropout(model: nn.Layer) -> None:
