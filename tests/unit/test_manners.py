@@ -150,7 +150,7 @@ def test_an_unknown_first_flag_is_refused_before_anything_is_written(script, tmp
     assert result.returncode == 2
     if script != "lint.sh":  # ruff has words of its own
         assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1, result.stderr
-        assert re.search(r"--no_such_flag|which (task|table|text|files?)", result.stderr)
+        assert re.search(r"--no_such_flag|which (task|table|text|rows|files?)", result.stderr)
         assert "--help" in result.stderr
     assert sorted(tmp_path.rglob("*")) == before
 
