@@ -22,6 +22,7 @@ EXTRAS = {
     "deploy": ("onnx", "onnxruntime"),
     "openvino": ("openvino",),
     "litert": ("ai_edge_litert", "flatbuffers"),
+    "tf": ("tensorflow",),
     "demo": ("starlette", "uvicorn"),
 }
 # Library -> the environment variable, read at its import, that keeps it from reporting.
