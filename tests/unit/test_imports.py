@@ -34,7 +34,7 @@ LEVELS = {
 # `train` has not heard of MobileBERT.
 ONLY_LEVEL_0 = {"train"}
 WITHOUT_PADDLE = ("base", "process", "text", "web", "data", "native_engine", "model.config")
-REFERENCE = {"torch", "transformers"}
+REFERENCE = {"torch": "verify", "transformers": "verify", "tensorflow": "convert"}  # whose functions may
 
 
 def room(module: str) -> str:
@@ -78,8 +78,8 @@ def complaints(module: str, source: str) -> list[str]:
     bad = []
     for name, inside in imports(source, module.rpartition(".")[0]):
         top = name.split(".")[0]
-        if top in REFERENCE and (own != "verify" or not inside):
-            bad.append(f"{module} imports {name}; only functions of verify may")
+        if top in REFERENCE and (own != REFERENCE[top] or not inside):
+            bad.append(f"{module} imports {name}; only functions of {REFERENCE[top]} may")
         if top != "mobilebert" or name in ("mobilebert", "mobilebert.__version__") or room(name) == own:
             continue
         other = room(name)
@@ -139,7 +139,7 @@ BLOCK = """
 import sys, importlib, pathlib
 class Block:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"paddle", "torch", "transformers"}:
+        if name.split(".")[0] in {"paddle", "torch", "transformers", "tensorflow"}:
             raise ImportError(f"{name} was imported")
 sys.meta_path.insert(0, Block())
 for name in sys.argv[1:]:
