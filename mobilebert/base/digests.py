@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 TABLE, EXPORT_TABLE = "manifest.json", "export.json"
 _HOLDERS = (EXPORT_TABLE, TABLE)  # of a file in both the second is right: it was saved into an export
 UNASKED_BYTES = 128 << 20  # the digests of larger files are compared where that is asked for
-_TEXTS = (*hub.CONFIG_FILES, *hub.TOKENIZER_FILES)  # which people edit by hand
+_TEXTS = (*hub.CONFIG_FILES, "bert_config.json", *hub.TOKENIZER_FILES)  # which people edit by hand
 
 
 class Facts(msgspec.Struct, frozen=True):

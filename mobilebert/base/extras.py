@@ -23,6 +23,7 @@ EXTRAS = {
     "openvino": ("openvino",),
     "pretrain": ("sentencex", "backports", "pyarrow"),
     "litert": ("ai_edge_litert", "flatbuffers"),
+    "tf": ("tensorflow",),
     "demo": ("starlette", "uvicorn"),
     "ray": ("ray", "pyarrow"),
 }

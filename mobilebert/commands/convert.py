@@ -1,4 +1,4 @@
-"""Convert a MobileBERT checkpoint from PyTorch (Hugging Face) to Paddle, or back."""
+"""Convert a MobileBERT checkpoint from PyTorch (Hugging Face) or TensorFlow (Google) to Paddle, or back."""
 
 import argparse
 from typing import NoReturn
@@ -10,7 +10,14 @@ EXAMPLES = """\
   %(prog)s                                       weight/torch -> weight/paddle
   %(prog)s --src my_torch_qa --dst task/squadv1
   %(prog)s --reverse --src task/squadv1 --dst my_torch_qa
-  %(prog)s --head question-answering             add a fresh head to a bare checkpoint"""
+  %(prog)s --head question-answering             add a fresh head to a bare checkpoint
+  %(prog)s --src uncased_L-24_H-128 --dst out    Google's TF1 checkpoint, with its bert_config.json
+  %(prog)s --src run/model.ckpt-500 --dst out    one of several steps
+  %(prog)s --to tf1 --src task/squadv1           what Google's code reads"""
+
+# What is read and written where nothing is said.
+_SOURCES = {"paddle": "weight/torch"}
+_DESTINATIONS = {"paddle": "weight/paddle", "torch": "weight/torch_again", "tf1": "weight/tf1", "tf2": "weight/tf2"}
 
 
 def parse_args() -> argparse.Namespace:
@@ -19,13 +26,17 @@ def parse_args() -> argparse.Namespace:
     group = parser.add_argument_group("from where to where")
     group.add_argument(
         "--src", "--model", metavar="DIR",
-        help="folder of the checkpoint (default: weight/torch, with --reverse weight/paddle)",
+        help="folder of the checkpoint, of any format (default: weight/torch, with --to something else weight/paddle)",
     )  # fmt: skip
     group.add_argument(
         "--dst", "--out", metavar="DIR",
-        help="folder to write (default: weight/paddle, with --reverse weight/torch_again)",
+        help="folder to write (default: weight/paddle, with --to torch weight/torch_again, else weight/tf1 or tf2)",
     )  # fmt: skip
-    group.add_argument("--reverse", action="store_true", help="Paddle -> a folder that transformers loads")
+    group.add_argument(
+        "--to", choices=[*_DESTINATIONS],
+        help="what shall read it: Paddle (default), transformers, Google's TF1 code, or TensorFlow's Model Garden",
+    )  # fmt: skip
+    group.add_argument("--reverse", action="store_true", help="the same as --to torch")
 
     group = parser.add_argument_group("what to write")
     group.add_argument(
@@ -46,9 +57,10 @@ def main() -> None:
     from mobilebert.convert import convert as hf
 
     paddle.seed(args.seed)
-    source = args.src or ("weight/paddle" if args.reverse else "weight/torch")
-    destination = args.dst or ("weight/torch_again" if args.reverse else "weight/paddle")
-    conversion = hf.convert(source, destination, args.head, args.reverse)
+    target = args.to or ("torch" if args.reverse else "paddle")
+    source = args.src or _SOURCES.get(target, "weight/paddle")
+    destination = args.dst or _DESTINATIONS[target]
+    conversion = hf.convert(source, destination, args.head, args.reverse, args.to)
     if args.verbose:
         for name in conversion.report.transposed:
             shape = list(conversion.state[name].shape)

@@ -17,12 +17,17 @@ class _CallablePackage(ModuleType):
     # The import system sets the attribute `convert` of mobilebert to this package, whatever else stood there.
 
     def __call__(
-        self, src: str | os.PathLike, dst: str | os.PathLike, head: str | None = None, reverse: bool = False
+        self,
+        src: str | os.PathLike,
+        dst: str | os.PathLike,
+        head: str | None = None,
+        reverse: bool = False,
+        to: str | None = None,
     ) -> "Conversion":
-        """Convert a checkpoint's folder to Paddle, or with ``reverse`` to PyTorch; see ``convert.convert``."""
+        """Convert a checkpoint's folder to Paddle, or to what ``to`` names; see ``convert.convert``."""
         from mobilebert.convert.convert import convert
 
-        return convert(src, dst, head, reverse)
+        return convert(src, dst, head, reverse, to)
 
 
 sys.modules[__name__].__class__ = _CallablePackage

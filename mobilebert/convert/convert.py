@@ -12,17 +12,20 @@ from paddle import nn
 from mobilebert.base import digests, hub, outputs
 from mobilebert.base.errors import InputError, one_line
 from mobilebert.base.files import atomic_folder
-from mobilebert.convert.formats import FORMATS, Format
+from mobilebert.convert.formats import FORMATS, Format, tf, tf_config
 from mobilebert.inference.manifest import MANIFEST
 from mobilebert.model import weights
 from mobilebert.model.config import CONFIG_NAME, MobileBertConfig
 from mobilebert.model.head_of import detect_head, with_head
 from mobilebert.model.heads import HEADS
-from mobilebert.model.tensor_files import PDPARAMS, SAFETENSORS, State
+from mobilebert.model.tensor_files import PDPARAMS, State
 from mobilebert.model.weights import LoadReport
 
 # What makes a folder a model's. One of these beside weights that it does not belong to would be read with them.
-_MODEL_FILES = (*hub.TOKENIZER_FILES, *hub.WEIGHT_FILES, PDPARAMS, hub.ADAPTER_CONFIG, MANIFEST)
+_MODEL_FILES = (
+    *hub.TOKENIZER_FILES, *hub.WEIGHT_FILES, PDPARAMS, hub.ADAPTER_CONFIG, MANIFEST,
+    CONFIG_NAME, tf_config.BERT_CONFIG, "*.index", "*.data-?????-of-?????",
+)  # fmt: skip
 
 
 @dataclass
@@ -36,6 +39,8 @@ class Conversion:
     report: LoadReport
     seconds: float
     sha256: str
+    weights: Path
+    remark: str | None = None
 
     @property
     def num_parameters(self) -> int:
@@ -57,7 +62,8 @@ class Conversion:
             ("newly initialised", _count_and_names(report.initialised)),
             ("parameters", f"{self.num_parameters:,}"),
             ("seconds", f"{self.seconds:.1f}"),
-            ("sha256", f"{self.sha256}  {self.destination / SAFETENSORS}"),
+            ("sha256", f"{self.sha256}  {self.weights}"),
+            *([("note", self.remark)] if self.remark else []),
         ]
         head = HEADS[self.head].__name__
         lines = [f"{self.source} -> {self.destination} ({head})", *(f"  {k:<18} {v}" for k, v in rows)]
@@ -69,19 +75,25 @@ def _count_and_names(names: list[str]) -> str:
 
 
 def convert(
-    src: str | os.PathLike, dst: str | os.PathLike, head: str | None = None, reverse: bool = False
+    src: str | os.PathLike,
+    dst: str | os.PathLike,
+    head: str | None = None,
+    reverse: bool = False,
+    to: str | None = None,
 ) -> Conversion:
-    """Convert a checkpoint's folder to Paddle, or with ``reverse`` to PyTorch.
+    """Convert a checkpoint's folder to Paddle, or to the format that ``to`` names.
 
-    Writes ``config.json``, ``model.safetensors``, the tokenizer's files and, for Paddle, ``model_state.pdparams``.
+    Writes ``config.json``, ``model.safetensors``, the tokenizer's files and, for Paddle, ``model_state.pdparams``; for
+    TensorFlow ``bert_config.json`` and ``mobilebert.ckpt``.
     Tensors keep their values and types bit for bit, but bfloat16 is written as float32, which holds the same values;
     what the checkpoint lacks of the head is drawn from Paddle's seed.
 
     Args:
-        src: folder of the checkpoint.
+        src: folder of the checkpoint; of TensorFlow's also one of its steps (``run/model.ckpt-500``).
         dst: folder to write; files of other names in it stay, but not those of another model.
         head: a name of ``HEADS``; none = the checkpoint's own.
-        reverse: write what transformers loads.
+        reverse: write what transformers loads: ``to="torch"``.
+        to: a key of ``FORMATS``; none = ``"paddle"``.
 
     Raises:
         InputError: the checkpoint cannot be read or does not fit, its head does not arrive, or ``dst`` has files of
@@ -89,14 +101,18 @@ def convert(
     """
     start = time.perf_counter()
     src, dst = Path(src), Path(dst)
-    if not src.is_dir():
+    target_format = _target(to, reverse)
+    if not src.is_dir() and not tf.tf1.detect(src):
         raise InputError(f"{src}: no such folder; name the checkpoint's folder with `src`")
-    if dst.exists() and dst.resolve() == src.resolve():
+    root = src if src.is_dir() else src.parent
+    if dst.exists() and dst.resolve() == root.resolve():
         raise InputError(f"{dst}: source and destination are one folder; name another with `dst`")
-    tokenizer = _own_files(src, hub.TOKENIZER_FILES)
-    _own_files(src, [CONFIG_NAME])  # unknown entries of it are written too
-    config = MobileBertConfig.from_pretrained(src)
-    source_format, target_format = _formats(src, reverse)
+    source_format = _source(src, target_format)
+    tokenizer = _own_files(
+        root, [str(Path(f, n)) for f in source_format.TOKENIZER_FOLDERS for n in hub.TOKENIZER_FILES]
+    )
+    _own_files(root, [CONFIG_NAME, tf_config.BERT_CONFIG])  # unknown entries of it are written too
+    config = source_format.read_config(src)
     state = source_format.read(src)
     weights.check_size(config, state, str(src))
     is_known = head is not None or config.head is not None
@@ -107,14 +123,15 @@ def convert(
         weights.check_leftovers(report, str(src))
     config = with_head(config, head)
     with outputs.lock_beside(dst), atomic_folder(dst) as folder:
-        config.save_pretrained(folder)
-        target_format.write(output, folder)
+        target_format.write(output, folder, config)
         with digests.recorded(folder, *(path.name for path in tokenizer)):
             for path in tokenizer:
                 shutil.copyfile(path, folder / path.name)
         _check_destination(dst, {path.name for path in folder.iterdir()})
-        sha256 = digests.read(folder / digests.TABLE)[SAFETENSORS].sha256
-    return Conversion(src, dst, head, output, report, time.perf_counter() - start, sha256)
+        sha256 = digests.read(folder / digests.TABLE)[target_format.WEIGHTS].sha256
+    seconds = time.perf_counter() - start
+    written, remark = dst / target_format.WEIGHTS, target_format.remark(config)
+    return Conversion(src, dst, head, output, report, seconds, sha256, written, remark)
 
 
 def _own_files(folder: Path, names: Iterable[str]) -> list[Path]:
@@ -146,21 +163,29 @@ def _check_destination(folder: Path, written: set[str]) -> None:
                 )
 
 
-def _formats(folder: Path, reverse: bool) -> tuple[Format, Format]:
-    """The format that a folder is in and the one to write.
+def _target(to: str | None, reverse: bool) -> Format:
+    """The format to write."""
+    if reverse and to not in (None, "torch"):
+        raise InputError(f"`reverse` is `to=torch`, but `to={to}` was asked for; leave one of them out")
+    name = to or ("torch" if reverse else "paddle")
+    if name not in FORMATS:
+        raise InputError(f"to={name!r}: expected one of {', '.join(FORMATS)}")
+    return FORMATS[name]
+
+
+def _source(folder: Path, target: Format) -> Format:
+    """The format that a folder is in.
 
     Raises:
         InputError: it is in the one to write already.
     """
-    target, expected = FORMATS["paddle"], FORMATS["huggingface"]
-    if reverse:
-        target, expected = expected, target
     for candidate in FORMATS.values():
         if candidate is not target and candidate.detect(folder):
-            return candidate, target
+            return candidate
     if target.detect(folder):
         raise InputError(f"{folder}: holds a {target.NAME} checkpoint already; {target.HINT}")
-    return expected, target  # its reader says what is missing
+    # Its reader says what is missing.
+    return FORMATS["torch"] if target is FORMATS["paddle"] else FORMATS["paddle"]
 
 
 def _convert_state(

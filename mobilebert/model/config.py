@@ -14,6 +14,7 @@ from mobilebert.base.records import read_record
 CONFIG_NAME = "config.json"
 ACTIVATIONS = ("relu", "gelu", "gelu_new", "gelu_pytorch_tanh", "silu", "swish", "tanh", "sigmoid")
 NORMALIZATIONS = ("no_norm", "layer_norm")
+TORCH_LAYER_NORM_EPS = 1e-5
 MAX_UNNAMED_LABELS = 100_000  # a number in a file is quickly written, and each label is made
 PROBLEM_TYPES = (None, "regression", "single_label_classification", "multi_label_classification")
 
@@ -62,6 +63,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 class MobileBertConfig:
     """Sizes in units (features, tokens, layers); names, defaults and JSON as in ``transformers.MobileBertConfig``.
 
+    ``torch_layer_norm_eps`` is ours: the eps of the embeddings' norm and of each layer's last before the bottleneck's.
+
     ``num_labels`` follows from ``id2label``; pass either. Keys of a ``config.json`` that this class does not know
     are kept in ``extra`` and written back.
 
@@ -81,6 +84,8 @@ class MobileBertConfig:
     type_vocab_size: int = 2
     initializer_range: float = 0.02
     layer_norm_eps: float = 1e-12
+    # Hugging Face builds two of a model's LayerNorms without passing eps, so they have torch's; Google's do not.
+    torch_layer_norm_eps: float = TORCH_LAYER_NORM_EPS
     pad_token_id: int | None = 0
     embedding_size: int = 128
     trigram_input: bool = True
@@ -127,7 +132,7 @@ class MobileBertConfig:
                 continue
             if not _is_number(value) or not 0 <= value < 1:
                 raise InputError(f"{name}={value!r}: expected a probability, 0 <= p < 1")
-        for name in ("initializer_range", "layer_norm_eps"):
+        for name in ("initializer_range", "layer_norm_eps", "torch_layer_norm_eps"):
             value = getattr(self, name)
             if not _is_number(value) or not 0 <= value < math.inf:
                 raise InputError(f"{name}={value!r}: expected a number of at least 0")
@@ -257,6 +262,8 @@ class MobileBertConfig:
         values["id2label"] = {str(index): label for index, label in self.id2label.items()}
         values["label2id"] = self.label2id
         values["true_hidden_size"] = self.true_hidden_size
+        if self.torch_layer_norm_eps == TORCH_LAYER_NORM_EPS:
+            values.pop("torch_layer_norm_eps")  # transformers does not know the name
         return {"model_type": "mobilebert", **values, **extra}
 
     def save_pretrained(self, folder: str | os.PathLike) -> None:

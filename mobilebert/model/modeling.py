@@ -75,10 +75,6 @@ def make_norm(config: MobileBertConfig, size: int, epsilon: float | None = None)
     return nn.LayerNorm(size, epsilon=config.layer_norm_eps if epsilon is None else epsilon)
 
 
-# Hugging Face builds two of its LayerNorms without passing eps, so they have torch's default.
-TORCH_LAYER_NORM_EPS = 1e-5
-
-
 class MobileBertEmbeddings(nn.Layer):
     """Tokens -> [B, S, H]: a 128-wide embedding, three neighbours side by side, one product up to H."""
 
@@ -94,7 +90,7 @@ class MobileBertEmbeddings(nn.Layer):
         # Hugging Face always creates this product and skips it where it would change nothing; so do we.
         self.embedding_transformation = Linear(width, config.hidden_size)
         self.transform = config.trigram_input or config.embedding_size != config.hidden_size
-        self.LayerNorm = make_norm(config, config.hidden_size, TORCH_LAYER_NORM_EPS)
+        self.LayerNorm = make_norm(config, config.hidden_size, config.torch_layer_norm_eps)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(
@@ -246,7 +242,9 @@ class MobileBertOutput(DenseResidualNorm):
 
     def __init__(self, config: MobileBertConfig):
         dropout = 0.0 if config.use_bottleneck else config.hidden_dropout_prob
-        super().__init__(config, config.intermediate_size, config.true_hidden_size, dropout, TORCH_LAYER_NORM_EPS)
+        super().__init__(
+            config, config.intermediate_size, config.true_hidden_size, dropout, config.torch_layer_norm_eps
+        )
         self.use_bottleneck = config.use_bottleneck
         if config.use_bottleneck:
             self.bottleneck = DenseResidualNorm(

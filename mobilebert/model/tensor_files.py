@@ -78,6 +78,7 @@ class State(dict[str, np.ndarray]):
     Attributes:
         widened: names of those that were stored in bfloat16 and are float32 here.
         taken_off: what stood around the model's own names in the file, a phrase each.
+        renamed: keys here that their reader has renamed -> what the file calls them.
     """
 
     def __init__(
@@ -85,10 +86,12 @@ class State(dict[str, np.ndarray]):
         tensors: Mapping[str, np.ndarray] | Iterable[tuple[str, np.ndarray]] = (),
         widened: Iterable[str] = (),
         taken_off: Iterable[str] = (),
+        renamed: Mapping[str, str] | None = None,
     ):
         super().__init__(tensors)
         self.widened = list(widened)
         self.taken_off = list(taken_off)
+        self.renamed = dict(renamed or {})
 
 
 def as_floats(tensors: Mapping[str, np.ndarray], layout: str, source: str | os.PathLike) -> State:
@@ -105,7 +108,9 @@ def as_floats(tensors: Mapping[str, np.ndarray], layout: str, source: str | os.P
     Raises:
         InputError: a tensor of another type.
     """
-    state = State(tensors, getattr(tensors, "widened", ()), getattr(tensors, "taken_off", ()))
+    state = State(tensors)
+    if isinstance(tensors, State):
+        state = State(tensors, tensors.widened, tensors.taken_off, tensors.renamed)
     for key, value in tensors.items():
         type_name = "bfloat16" if value.dtype == BFLOAT16 else value.dtype.name
         if type_name == "bfloat16" or (type_name == "uint16" and layout == "pd"):
@@ -154,6 +159,7 @@ def plain_keys(state: State, source: str | os.PathLike) -> State:
         ((plain[key], value) for key, value in state.items()),
         (plain[key] for key in state.widened),
         [*state.taken_off, *notes],
+        {plain[key]: name for key, name in state.renamed.items()},
     )
 
 

@@ -138,8 +138,8 @@ def fit_state(
             if name.endswith("embeddings.word_embeddings.weight") and value.shape[1:] == expected[name][1:]:
                 remedy = f"its vocabulary has {len(value)} tokens: if so, set vocab_size to {len(value)} in config.json"
             continue
-        if name != key:
-            report.renamed[key] = name
+        if name != key or key in state.renamed:
+            report.renamed[state.renamed.get(key, key)] = name
         fitted[name] = value
         report.loaded.append(name)
     if wrong_shapes:

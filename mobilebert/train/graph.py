@@ -8,18 +8,16 @@ programs, whose operations carry the name of their layer, and written in the for
 import json
 import os
 import sys
-import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import paddle
 
-from mobilebert.base import extras
+from mobilebert.base import extras, noise
 from mobilebert.base.files import write_text
 
 FORMAT = "1.0.0"  # of the file, as VisualDL 2.5 checks it
@@ -73,31 +71,13 @@ def trace(model: paddle.nn.Layer, inputs: Mapping[str, np.ndarray]) -> Any:
         traced = _Traced(model)
         traced.eval()
         traced = paddle.jit.to_static(traced, [specs], full_graph=True)
-        with _without_noise(), extras.own_home():
+        with noise.without(lambda line: _NOISE in line), extras.own_home():
             return traced.forward.concrete_program.main_program
     finally:
         for hook in hooks:
             hook.remove()
         if was_training:
             model.train()
-
-
-@contextmanager
-def _without_noise() -> Iterator[None]:
-    """Keep Paddle's C++ from writing one line to standard error; all others come when the block ends."""
-    sys.stderr.flush()
-    saved = os.dup(2)
-    with tempfile.TemporaryFile() as caught:
-        os.dup2(caught.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
-            caught.seek(0)
-            for line in caught:
-                if _NOISE not in line:
-                    os.write(2, line)
 
 
 def describe(program: Any) -> dict[str, Any]:

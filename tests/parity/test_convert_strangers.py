@@ -138,7 +138,7 @@ def test_the_links_of_hugging_faces_cache_are_followed(tmp_path):
         convert(snapshot, tmp_path / "new")
 
 
-@pytest.mark.parametrize("name", ["tf_model.h5", "model.ckpt-100.index", "flax_model.msgpack"])
+@pytest.mark.parametrize("name", ["tf_model.h5", "flax_model.msgpack"])
 def test_other_libraries_files_are_named(name, tmp_path):
     write(tmp_path / "torch")
     (tmp_path / "torch" / "model.safetensors").unlink()

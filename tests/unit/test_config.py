@@ -37,7 +37,8 @@ def test_json_keeps_every_field_and_what_it_does_not_know(tmp_path):
     config = MobileBertConfig(
         vocab_size=11, hidden_size=40, num_hidden_layers=3, num_attention_heads=5, intermediate_size=7,
         hidden_act="gelu_new", hidden_dropout_prob=0.25, attention_probs_dropout_prob=0.5, max_position_embeddings=13,
-        type_vocab_size=3, initializer_range=0.5, layer_norm_eps=1e-6, pad_token_id=4, embedding_size=6,
+        type_vocab_size=3, initializer_range=0.5, layer_norm_eps=1e-6, torch_layer_norm_eps=1e-7, pad_token_id=4,
+        embedding_size=6,
         trigram_input=False, use_bottleneck=False, intra_bottleneck_size=10, use_bottleneck_attention=True,
         key_query_shared_bottleneck=False, num_feedforward_networks=2, normalization_type="layer_norm",
         classifier_activation=False, classifier_dropout=0.75, problem_type="regression",

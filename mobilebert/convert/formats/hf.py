@@ -4,6 +4,7 @@ from pathlib import Path
 
 from mobilebert.base.errors import InputError
 from mobilebert.model import tensor_files, torch_pickle, weights
+from mobilebert.model.config import TORCH_LAYER_NORM_EPS, MobileBertConfig
 from mobilebert.model.tensor_files import SAFETENSORS, State
 from mobilebert.model.torch_pickle import PICKLE
 
@@ -11,8 +12,10 @@ NAME = "PyTorch"
 LAYOUT = "pt"
 RENAMES = weights.RENAMES
 HINT = "leave `reverse` out"
+WEIGHTS = SAFETENSORS
+TOKENIZER_FOLDERS: tuple[str, ...] = ("",)
 
-_OTHERS = ("tf_model*.h5", "*.ckpt.index", "*.ckpt-*.index", "flax_model*.msgpack")  # TensorFlow's and Flax's weights
+_OTHERS = ("tf_model*.h5", "flax_model*.msgpack")  # transformers' own, of TensorFlow and Flax
 
 # What trainings leave beside or instead of a model -> how to get the model out of it.
 _TRAININGS = {
@@ -58,6 +61,23 @@ def _nothing_found(folder: Path) -> InputError:
     )
 
 
-def write(state: State, folder: Path) -> None:
+def read_config(folder: Path) -> MobileBertConfig:
     """See ``formats.Format``."""
+    return MobileBertConfig.from_pretrained(folder)
+
+
+def write(state: State, folder: Path, config: MobileBertConfig) -> None:
+    """See ``formats.Format``."""
+    config.save_pretrained(folder)
     tensor_files.save_state(state, folder, LAYOUT)
+
+
+def remark(config: MobileBertConfig) -> str | None:
+    """See ``formats.Format``."""
+    eps = config.torch_layer_norm_eps
+    if config.normalization_type == "no_norm" or eps == TORCH_LAYER_NORM_EPS:
+        return None
+    return (
+        f"transformers has eps={TORCH_LAYER_NORM_EPS:g} in the embeddings' LayerNorm and in each layer's `output`, "
+        f"whatever config.json says; this model has {eps:g}"
+    )

@@ -12,12 +12,15 @@ import paddle
 from mobilebert.base import digests
 from mobilebert.base.files import atomic_path
 from mobilebert.model import tensor_files, weights
+from mobilebert.model.config import MobileBertConfig
 from mobilebert.model.tensor_files import PDPARAMS, State
 
 NAME = "Paddle"
 LAYOUT = "pd"
 RENAMES = weights.RENAMES
 HINT = "to go back to PyTorch add `reverse`"
+WEIGHTS = tensor_files.SAFETENSORS
+TOKENIZER_FOLDERS: tuple[str, ...] = ("",)
 
 
 def detect(folder: Path) -> bool:
@@ -33,9 +36,20 @@ def read(folder: Path) -> State:
     return state
 
 
-def write(state: State, folder: Path) -> None:
+def read_config(folder: Path) -> MobileBertConfig:
+    """See ``formats.Format``."""
+    return MobileBertConfig.from_pretrained(folder)
+
+
+def write(state: State, folder: Path, config: MobileBertConfig) -> None:
     """See ``formats.Format``. Paddle's users load ``model_state.pdparams`` with ``paddle.load``."""
+    config.save_pretrained(folder)
     tensor_files.save_state(state, folder, LAYOUT)
     tensors = {name: paddle.to_tensor(np.asarray(value, order="C")) for name, value in state.items()}
     with digests.recorded(folder, PDPARAMS), atomic_path(folder / PDPARAMS) as temporary:
         paddle.save(tensors, str(temporary))
+
+
+def remark(config: MobileBertConfig) -> str | None:
+    """See ``formats.Format``; here everything is computed as the configuration says."""
+    return None

@@ -4,7 +4,6 @@ import numpy as np
 
 from mobilebert.export.fold.writer import Affine, Stream, Writer
 from mobilebert.export.program import Positions, Words
-from mobilebert.model.modeling import TORCH_LAYER_NORM_EPS
 
 
 def write_embeddings(writer: Writer) -> Stream:
@@ -30,4 +29,4 @@ def write_embeddings(writer: Writer) -> Stream:
     writer.product_plus("embeddings", "embedded", affine.weight, "positions")
     if writer.no_norm:
         return Stream("embeddings", np.ones(width), affine.bias + beta)
-    return writer.layer_norm("embeddings", prefix, TORCH_LAYER_NORM_EPS)
+    return writer.layer_norm("embeddings", prefix, config.torch_layer_norm_eps)

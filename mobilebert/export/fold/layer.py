@@ -2,7 +2,6 @@
 
 from mobilebert.export.fold.attention import write_attention
 from mobilebert.export.fold.writer import Stream, Writer
-from mobilebert.model.modeling import TORCH_LAYER_NORM_EPS
 
 
 def write_layer(writer: Writer, index: int, stream: Stream) -> Stream:
@@ -14,7 +13,7 @@ def write_layer(writer: Writer, index: int, stream: Stream) -> Stream:
         output = f"{name}.ffn{number}"
         hidden = _feed_forward(writer, output, f"{prefix}.ffn.{number}", hidden, config.layer_norm_eps)
     # transformers builds the last one's norm without passing the configuration's epsilon.
-    hidden = _feed_forward(writer, f"{name}.ffn{last}", prefix, hidden, TORCH_LAYER_NORM_EPS)
+    hidden = _feed_forward(writer, f"{name}.ffn{last}", prefix, hidden, config.torch_layer_norm_eps)
     if not config.use_bottleneck:
         return hidden
     return writer.add_and_norm(f"{name}.output", hidden, f"{prefix}.output.bottleneck", stream, config.layer_norm_eps)
