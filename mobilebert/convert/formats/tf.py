@@ -104,8 +104,10 @@ class TensorFlow:
 
     def write(self, state: State, folder: Path, config: MobileBertConfig) -> None:
         """See ``formats.Format``."""
-        if config.normalization_type not in ("no_norm", "layer_norm"):
-            raise InputError(f"normalization_type={config.normalization_type}: Google's code has no such")
+        if self.style == "tf2" and not (config.trigram_input and config.use_bottleneck):
+            raise InputError(
+                "Model Garden's encoder always has trigram_input and use_bottleneck; this model has not both"
+            )
         wanted = {variable.parameter: variable for variable in tf_names.variables(config, self.style)}
         values = {}
         for key, value in state.items():

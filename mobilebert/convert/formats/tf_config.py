@@ -113,8 +113,10 @@ def to_dict(config: MobileBertConfig) -> dict[str, Any]:
         raise InputError(f"hidden_act={config.hidden_act}{exact}: Google's code has relu, tanh, gelu_new{advice}")
     values: dict[str, Any] = {name: getattr(config, name) for name in ("vocab_size", *_DEFAULTS, *_WIDTHS)}
     values["hidden_act"] = _STORED_ACTIVATIONS[config.hidden_act]
+    understood = from_dict(values)
     for own in fields(config):
-        if own.name not in (*values, "num_labels", "id2label", "extra") and getattr(config, own.name) != own.default:
+        is_kept = own.name in (*values, "num_labels", "id2label", "extra")
+        if not is_kept and getattr(config, own.name) != getattr(understood, own.name):
             values[own.name] = getattr(config, own.name)
     if config.num_labels != 2 or not all(re.fullmatch(r"LABEL_\d+", label) for label in config.id2label.values()):
         values["id2label"] = {str(index): label for index, label in config.id2label.items()}
