@@ -10,20 +10,27 @@ import sys
 from dataclasses import replace
 
 import numpy as np
-import paddle
 import pytest
-import torch
 from support import fake_tensorflow
 from support.fake_tensorflow import save
-from support.google_mobilebert import CONFIGS, GOOGLE_HEADS, NUM_CLASSES, Google, batch, beside, random_variables
+from support.google_mobilebert import (
+    CONFIGS,
+    GOOGLE_HEADS,
+    NUM_CLASSES,
+    Google,
+    batch,
+    beside,
+    difference,
+    random_variables,
+)
 from support.models import CHECKPOINT_SIZES
 from support.texts import write_vocabulary
-from support.torch_checkpoints import contents, load
+from support.tf_outputs import of_paddle, of_torch
+from support.torch_checkpoints import contents
 
 from mobilebert.base.errors import InputError
 from mobilebert.convert.convert import convert
 from mobilebert.convert.formats import tf_config, tf_names
-from mobilebert.model import tensor_files
 from mobilebert.model.config import MobileBertConfig
 from mobilebert.model.heads import HEADS
 
@@ -45,49 +52,6 @@ def write(folder, name="mobilebert", head="pretraining", variables=None, **chang
     return config, variables
 
 
-def ours(folder, head):
-    """Outputs of our model, loaded from a folder, in float64, under the names of ``Google``'s."""
-    model = HEADS[head](MobileBertConfig.from_pretrained(folder)).to(dtype="float64")
-    for name, value in tensor_files.read_state(folder)[0].items():
-        dict(model.named_parameters())[name].set_value(value.astype("float64"))
-    model.eval()
-    ids, mask, types = map(paddle.to_tensor, batch())
-    return named(model(ids, attention_mask=mask, token_type_ids=types), head, lambda value: value.numpy())
-
-
-def theirs(folder, head, eps=None):
-    """The same of transformers; ``eps`` replaces the two that it builds without the configuration's."""
-    model = load(folder, head, "float64")
-    backbone = getattr(model, "mobilebert", model)
-    for norm in (backbone.embeddings.LayerNorm, *(layer.output.LayerNorm for layer in backbone.encoder.layer)):
-        if eps and isinstance(norm, torch.nn.LayerNorm):
-            norm.eps = eps
-    ids, mask, types = map(torch.from_numpy, batch())
-    with torch.no_grad():
-        return named(model(ids, attention_mask=mask, token_type_ids=types), head, lambda value: value.numpy())
-
-
-# Head -> field of its output: what ``Google`` calls it.
-FIELDS = {
-    "pretraining": {"prediction_logits": "prediction", "seq_relationship_logits": "next"},
-    "masked-lm": {"logits": "prediction"},
-    "sequence-classification": {"logits": "classes"},
-    "model": {"last_hidden_state": "sequence", "pooler_output": "pooled"},
-}
-
-
-def named(output, head, to_numpy):
-    if head == "question-answering":
-        return {"squad": np.stack([to_numpy(output.start_logits), to_numpy(output.end_logits)], -1)}
-    return {name: to_numpy(getattr(output, field)) for field, name in FIELDS[head].items()}
-
-
-def difference(got, expected):
-    """The largest, relative to the expected outputs' largest."""
-    assert got and got.keys() <= expected.keys()
-    return max(float(np.abs(got[name] - expected[name]).max() / np.abs(expected[name]).max()) for name in got)
-
-
 # Against Google's formulas
 
 
@@ -98,7 +62,7 @@ def test_a_tf1_checkpoint_computes_what_googles_formulas_say(name, tmp_path):
     converted = convert(tmp_path / "tf1", tmp_path / "paddle")
     assert converted.head == head and not converted.report.unused and not converted.report.initialised
     expected = Google(config, variables)(*batch())
-    got = ours(tmp_path / "paddle", head)
+    got = of_paddle(tmp_path / "paddle", head)
     assert difference(got, expected) < TOLERANCE
     # Which the comparison would notice:
     swapped = dict(variables)
@@ -118,7 +82,7 @@ def test_every_head_goes_to_paddle_to_transformers_and_back(head, tmp_path):
     assert contents(tmp_path / "direct")["model.safetensors"] == contents(tmp_path / "torch")["model.safetensors"]
     assert direct.remark is None
     expected = Google(config, variables)(*batch())
-    for got in (ours(tmp_path / "paddle", head), theirs(tmp_path / "torch", head)):
+    for got in (of_paddle(tmp_path / "paddle", head), of_torch(tmp_path / "torch", head)):
         assert difference(got, expected) < TOLERANCE
     for source in ("paddle", "torch"):
         back = convert(tmp_path / source, tmp_path / f"{source}-tf1", to="tf1")
@@ -141,8 +105,8 @@ def test_transformers_computes_the_same(name, tmp_path):
     config, variables = write(tmp_path / "tf1", name)
     remark = convert(tmp_path / "tf1", tmp_path / "torch", to="torch").remark
     expected = Google(config, variables)(*batch())
-    assert difference(theirs(tmp_path / "torch", "pretraining", eps=1e-12), expected) < TOLERANCE
-    plain = difference(theirs(tmp_path / "torch", "pretraining"), expected)
+    assert difference(of_torch(tmp_path / "torch", "pretraining", eps=1e-12), expected) < TOLERANCE
+    plain = difference(of_torch(tmp_path / "torch", "pretraining"), expected)
     if "normalization_type" in config:
         assert plain < TOLERANCE and remark is None
     else:
@@ -152,7 +116,7 @@ def test_transformers_computes_the_same(name, tmp_path):
 def test_googles_gelu_is_the_approximation_and_its_eps_the_smallest(tmp_path):
     config, variables = write(tmp_path / "tf1", "without-opt", "model")
     convert(tmp_path / "tf1", tmp_path / "paddle")
-    got = ours(tmp_path / "paddle", "model")
+    got = of_paddle(tmp_path / "paddle", "model")
     assert MobileBertConfig.from_pretrained(tmp_path / "paddle").hidden_act == "gelu_new"
     for control in ({"exact_gelu": True}, {"eps": 1e-5}):
         assert difference(got, Google(config, variables, **control)(*batch())) > WRONG
@@ -179,7 +143,7 @@ def test_there_and_back_is_bit_for_bit_in_both_tables(name, tmp_path):
     )
     assert convert(tmp_path / "tf2", tmp_path / "third").sha256 == first.sha256
     # As Keras names them, with the model's name in front and a number where it is the process's second.
-    prefixed = {f"mobile_bert_encoder/{key}" if key[0] in "mt" else f"bert/{key}": v for key, v in stored.items()}
+    prefixed = {f"mobile_bert_encoder/{key}" if key[0] in "mt" else key: v for key, v in stored.items()}
     prefixed = {key.replace("mobile_bert_embedding/", "mobile_bert_embedding_2/"): v for key, v in prefixed.items()}
     save(tmp_path / "keras", prefixed)
     (tmp_path / "keras" / "bert_config.json").write_text(json.dumps(config))

@@ -273,3 +273,9 @@ def batch(vocabulary: int = 97) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     mask[2, 7:] = 0
     types = (np.arange(11) > 5) * np.ones_like(ids)
     return ids, mask, types
+
+
+def difference(got: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> float:
+    """The largest, relative to each output's largest; all of ``got`` must be expected."""
+    assert got and got.keys() <= expected.keys()
+    return max(float(np.abs(got[name] - expected[name]).max() / np.abs(expected[name]).max()) for name in got)

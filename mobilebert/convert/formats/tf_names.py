@@ -74,7 +74,7 @@ _LAYER, _TF1_LAYER, _TF2_LAYER = (
     "bert/encoder/layer_{i}",
     "transformer_layer_{i}",
 )
-_MLM = "cls/predictions"
+_TF1_MLM, _TF2_MLM = "cls/predictions", "bert/cls/predictions"
 _ONCE = (
     _Row(f"{_EMBEDDINGS}.word_embeddings", f"{_TF1_EMBEDDINGS}/word_embeddings",
          f"{_TF2_EMBEDDINGS}/word_embedding/embeddings", "table"),
@@ -87,10 +87,11 @@ _ONCE = (
     _Row(f"{_EMBEDDINGS}.LayerNorm", f"{_TF1_EMBEDDINGS}/{{norm}}", f"{_TF2_EMBEDDINGS}/embedding_norm", "norm"),
     _Row(f"{BACKBONE_PREFIX}pooler.dense", "bert/pooler/dense", "pooler", "dense",
          when=lambda config: config.classifier_activation),
-    _Row("cls.predictions.transform.dense", f"{_MLM}/transform/dense", f"{_MLM}/transform/dense", "dense"),
-    _Row("cls.predictions.transform.LayerNorm", f"{_MLM}/transform/LayerNorm", f"{_MLM}/transform/LayerNorm", "norm"),
-    _Row("cls.predictions", f"{_MLM}/output_bias", f"{_MLM}/output_bias/bias", "offset"),
-    _Row("cls.predictions.dense", f"{_MLM}/extra_output_weights", f"{_MLM}/extra_output_weights", "table",
+    _Row("cls.predictions.transform.dense", f"{_TF1_MLM}/transform/dense", f"{_TF2_MLM}/transform/dense", "dense"),
+    _Row("cls.predictions.transform.LayerNorm", f"{_TF1_MLM}/transform/LayerNorm",
+         f"{_TF2_MLM}/transform/LayerNorm", "norm"),
+    _Row("cls.predictions", f"{_TF1_MLM}/output_bias", f"{_TF2_MLM}/output_bias/bias", "offset"),
+    _Row("cls.predictions.dense", f"{_TF1_MLM}/extra_output_weights", f"{_TF2_MLM}/extra_output_weights", "table",
          when=lambda config: config.hidden_size > config.embedding_size),
     _Row("cls.seq_relationship", "cls/seq_relationship/output_", None, "head"),
     _Row("qa_outputs", "cls/squad/output_", None, "head"),
@@ -133,9 +134,10 @@ BESIDE = {
 QUANTIZED = re.compile(r"FakeQuantWithMinMaxVars|(^|/)(act|weights)_quant(/|$)")
 # What Keras may put in front of TF2's names, and the number of a second model in one process.
 _TF2_PREFIX = re.compile(
-    r"^(mobile_bert_encoder|mobile_bert_pretrainer|bert)(_\d+)?/(?=mobile_bert|transformer|pooler|cls/)"
+    r"^(mobile_bert_encoder|mobile_bert_pretrainer|bert)(_\d+)?/(?=mobile_bert|transformer_|pooler/)"
 )
 _TF2_NUMBER = re.compile(r"^(mobile_bert_embedding)_\d+/")
+_TF2_HEAD = re.compile(r"^(\w+/)?cls/predictions/")
 
 
 @dataclass(frozen=True)
@@ -213,4 +215,4 @@ def _expand(
 
 def tf2_name(name: str) -> str:
     """A TF2 variable's name as the table has it: without what Keras puts in front or counts."""
-    return _TF2_NUMBER.sub(r"\1/", _TF2_PREFIX.sub("", name))
+    return _TF2_HEAD.sub(f"{_TF2_MLM}/", _TF2_NUMBER.sub(r"\1/", _TF2_PREFIX.sub("", name)))
