@@ -341,3 +341,36 @@ def test_real_squad_is_equal():
         limit=400,
     )
     assert code == 0, text
+
+
+CHINESE = [
+    "北京大学的图书馆在1902年建成，藏书800万册。",
+    "使用MobileBERT模型：12层，768维！「智能」手机也能运行。",
+    "語言模型、繁體中文；全角ＡＢＣ１２３　空格",
+    "混合English和中文text，没有空格",
+    "𠮷野家と東京タワー ひらがな カタカナ",
+    "㐀㐁兀嗀〇々〆 한국어 뷁",
+    "未登录的字：龘靐齉爩",
+]
+
+
+@pytest.mark.parametrize("settings", [{}, {"do_lower_case": False}], ids=str)
+def test_chinese_is_split_into_characters_as_by_transformers(settings, tmp_path):
+    """With a vocabulary as Chinese checkpoints have it: characters, their continuations, Latin pieces."""
+    characters = dict.fromkeys(char for text in CHINESE[:-1] for char in text if not char.isspace())
+    pieces = ["mobile", "##bert", "english", "English", "text", "1902", "80", "##0", "abc"]
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters, *(f"##{char}" for char in characters), *pieces]
+    vocab = {word: number for number, word in enumerate(dict.fromkeys(words))}
+    (tmp_path / "vocab.txt").write_text("".join(f"{word}\n" for word in vocab), encoding="utf-8")
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    ours = MobileBertTokenizer.from_pretrained(tmp_path)
+    references = References(tmp_path)
+    check = compare_texts(ours, references, "Chinese", CHINESE)
+    assert (check.differences, check.compared) == (0, len(CHINESE))
+    tokens = ours.tokenize("使用MobileBERT模型：没有空格")
+    known = (
+        ["mobile", "##bert"] if not settings else ["M", "##o", "##b", "##i", "##l", "##e", "##B", "##E", "##R", "##T"]
+    )
+    assert tokens == ["使", "用", *known, "模", "型", "：", "没", "有", "空", "格"]
+    whole = MobileBertTokenizer(vocab=vocab, tokenize_chinese_chars=False, **settings)
+    assert compare_texts(whole, references, "Chinese", CHINESE).differences > 0

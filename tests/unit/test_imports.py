@@ -138,7 +138,7 @@ BLOCK = """
 import sys, importlib, pathlib
 class Block:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"paddle", "torch", "transformers"}:
+        if name.split(".")[0] in {"paddle", "torch", "transformers", "tensorflow"}:
             raise ImportError(f"{name} was imported")
 sys.meta_path.insert(0, Block())
 for name in sys.argv[1:]:
