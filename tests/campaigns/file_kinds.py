@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 import paddle
+from support import fake_tensorflow
+from support.google_mobilebert import CONFIGS, random_variables
 from support.models import forget_digests, save_checkpoint
 from support.table_models import save_reader
 from support.texts import make_tokenizer, write_squad, write_table, write_vocabulary
@@ -30,7 +32,7 @@ from mobilebert.commands.bulk.record import open_folder
 from mobilebert.commands.predict.batch import answer_file
 from mobilebert.commands.predict.session import Model
 from mobilebert.convert.convert import convert
-from mobilebert.convert.formats import hf
+from mobilebert.convert.formats import hf, tf
 from mobilebert.data import slices
 from mobilebert.data.cache import cached_rows
 from mobilebert.data.classify.columns import find_columns
@@ -70,6 +72,7 @@ HAS_LITERT = find_spec("ai_edge_litert") is not None
 if HAS_LITERT:
     import_module("ai_edge_litert.interpreter")
 
+HAS_TENSORFLOW = find_spec("tensorflow") is not None
 TEXT = "Ada Lovelace wrote the first program in 1843 . Où ? 東京"
 
 
@@ -164,6 +167,23 @@ def make_torch_checkpoint(folder: Path) -> None:
     make_checkpoint(folder / "there")
     convert(folder / "there", folder / "src", reverse=True)
     shutil.rmtree(folder / "there")
+
+
+def make_tensorflow(folder: Path) -> None:
+    """Two steps as Google's code leaves them, by TensorFlow where it is installed; else by the stand-in, whose own files are left alone."""
+    if not HAS_TENSORFLOW:
+        sys.modules["tensorflow"] = fake_tensorflow.module
+    (folder / "src").mkdir()
+    config = CONFIGS["tiny"]
+    tf.save(random_variables(config, "model", dtype="float32"), folder / "src" / "model.ckpt-5")
+    tf.save(random_variables(config, "model", 1, "float32"), folder / "src" / "model.ckpt-7")
+    (folder / "src" / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-5"\n')
+    (folder / "src" / "bert_config.json").write_text(json.dumps(config))
+
+
+def convert_tensorflow(folder: Path) -> str:
+    convert(folder / "src", folder / "dst")
+    return file_digest(folder / "dst" / "model.safetensors")
 
 
 def convert_all(folder: Path) -> str:
@@ -532,6 +552,13 @@ KINDS = {
     "pdparams": Kind(("model_state.pdparams",), make_pdparams, read_model),
     "torch-pickle": Kind((hf.PICKLE,), make_torch_pickle, lambda folder: array_digest(hf.read(folder)), 4),
     "convert": Kind(tuple(f"src/{name}" for name in CHECKPOINT), make_torch_checkpoint, convert_all, 4),
+    # TensorFlow 2.21's C++ reader has ended no process on some two hundred damaged indexes and data files.
+    "tensorflow": Kind(
+        ("src/bert_config.json", "src/checkpoint", *(("src/model.ckpt-5.*",) if HAS_TENSORFLOW else ())),
+        make_tensorflow,
+        convert_tensorflow,
+        4,
+    ),
     "onnx-export": Kind(EXPORT, make_export("onnx"), read_export("onnxruntime"), 8),
     "paddle-export": Kind(EXPORT, make_export("paddle"), read_export("paddle"), 4),
     "replaced-export": Kind(("export/export.json",), make_export("onnx"), replace_export),

@@ -122,7 +122,7 @@ class TensorFlow:
         content = tf_config.to_dict(config)
         with digests.recorded(folder, tf_config.BERT_CONFIG, f"{CHECKPOINT}{_INDEX}", self.WEIGHTS):
             write_json(folder / tf_config.BERT_CONFIG, content)
-            _save(values, folder / CHECKPOINT)
+            save(values, folder / CHECKPOINT)
         write_text(folder / _STATE_FILE, f'model_checkpoint_path: "{CHECKPOINT}"\n')
 
     def remark(self, config: MobileBertConfig) -> str | None:
@@ -207,7 +207,7 @@ def _open(prefix: Path) -> Reader:
     tensorflow = _tensorflow()
     try:
         return tensorflow.train.load_checkpoint(str(prefix))
-    except (tensorflow.errors.OpError, ValueError, RuntimeError) as error:
+    except Exception as error:  # its C++ raises an OpError, or whatever of Python's is like it
         raise _damaged(prefix, error) from None
 
 
@@ -234,7 +234,7 @@ def _check_sizes(prefix: Path, shapes: Mapping[str, list[int]]) -> None:
 def _get(reader: Reader, key: str, prefix: Path) -> Any:
     try:
         return reader.get_tensor(key)
-    except Exception as error:  # errors of TensorFlow's, which is not imported here by name
+    except Exception as error:  # as above
         raise _damaged(prefix, error) from None
 
 
@@ -308,7 +308,7 @@ def _check_others(keys: Mapping[str, str], prefix: Path) -> list[str]:
     return phrases
 
 
-def _save(values: Mapping[str, np.ndarray], prefix: Path) -> None:
+def save(values: Mapping[str, np.ndarray], prefix: Path) -> None:
     """Write variables by name, as ``tf.compat.v1.train.Saver`` does, without a graph."""
     tensorflow = _tensorflow()
     names = sorted(values)
