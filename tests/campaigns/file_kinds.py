@@ -170,7 +170,7 @@ def make_torch_checkpoint(folder: Path) -> None:
 
 
 def make_tensorflow(folder: Path) -> None:
-    """Two steps as Google's code leaves them, by TensorFlow where it is installed; else by the stand-in, whose own files are left alone."""
+    """Two steps as Google's code leaves them; without TensorFlow by the stand-in, whose own files are let be."""
     if not HAS_TENSORFLOW:
         sys.modules["tensorflow"] = fake_tensorflow.module
     (folder / "src").mkdir()

@@ -194,4 +194,5 @@ def main() -> None:
         check_classifier(Path(work), models)
 
 
-main()
+if __name__ == "__main__":
+    main()
