@@ -73,6 +73,8 @@ if HAS_LITERT:
     import_module("ai_edge_litert.interpreter")
 
 HAS_TENSORFLOW = find_spec("tensorflow") is not None
+if not HAS_TENSORFLOW:
+    sys.modules["tensorflow"] = fake_tensorflow.module
 TEXT = "Ada Lovelace wrote the first program in 1843 . Où ? 東京"
 
 
@@ -171,8 +173,6 @@ def make_torch_checkpoint(folder: Path) -> None:
 
 def make_tensorflow(folder: Path) -> None:
     """Two steps as Google's code leaves them; without TensorFlow by the stand-in, whose own files are let be."""
-    if not HAS_TENSORFLOW:
-        sys.modules["tensorflow"] = fake_tensorflow.module
     (folder / "src").mkdir()
     config = CONFIGS["tiny"]
     tf.save(random_variables(config, "model", dtype="float32"), folder / "src" / "model.ckpt-5")
