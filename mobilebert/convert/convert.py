@@ -15,7 +15,7 @@ from mobilebert.base.files import atomic_folder
 from mobilebert.convert.formats import FORMATS, Format, tf, tf_config
 from mobilebert.inference.manifest import MANIFEST
 from mobilebert.model import weights
-from mobilebert.model.config import CONFIG_NAME, MobileBertConfig
+from mobilebert.model.config import CONFIG_NAME
 from mobilebert.model.head_of import detect_head, with_head
 from mobilebert.model.heads import HEADS
 from mobilebert.model.tensor_files import PDPARAMS, State
