@@ -21,7 +21,7 @@ EXTRAS = {
     "train": ("visualdl", "matplotlib", "sklearn", "scipy"),
     "deploy": ("onnx", "onnxruntime"),
     "openvino": ("openvino",),
-    "pretrain": ("sentencex", "backports", "pyarrow"),
+    "pretrain": ("sentencex", "backports.zstd", "pyarrow"),
     "litert": ("ai_edge_litert", "flatbuffers"),
     "tf": ("tensorflow",),
     "demo": ("starlette", "uvicorn"),
@@ -84,7 +84,7 @@ def load(module: str) -> ModuleType:
     try:
         return import_module(module)
     except ImportError as error:
-        if isinstance(error, ModuleNotFoundError) and error.name == library:
+        if isinstance(error, ModuleNotFoundError) and error.name in (library, module):  # or a part of a shared name
             raise missing(library) from None
         reason = first_line(error)
         raise InputError(f"{library} is installed but cannot be imported ({reason}); install it again") from None
@@ -93,7 +93,9 @@ def load(module: str) -> ModuleType:
 def extra_of(module: str | None) -> str | None:
     """The extra that brings a module, named as ``ModuleNotFoundError.name`` does (``"sklearn.metrics"``); else None."""
     library = (module or "").split(".")[0]
-    return next((extra for extra, modules in EXTRAS.items() if library in modules), None)
+    return next(
+        (extra for extra, modules in EXTRAS.items() if library in {name.split(".")[0] for name in modules}), None
+    )
 
 
 def missing(module: str) -> InputError:

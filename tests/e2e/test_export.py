@@ -222,11 +222,13 @@ def test_bad_checkpoints(checkpoints, tmp_path, run_script):
     save_file(state, diverged / "model.safetensors", {"format": "pd"})
     assert "qa_outputs.bias holds values that are not finite" in refuse(diverged)
 
-    headless = copy(checkpoints / "qa", tmp_path / "headless")
-    config = json.loads((headless / "config.json").read_text())
-    del config["architectures"]
-    (headless / "config.json").write_text(json.dumps(config))
-    assert "say which with --head (model, pretraining" in refuse(headless)
+    for name in ("qa", "sst2"):
+        headless = copy(checkpoints / name, tmp_path / f"headless-{name}")
+        config = json.loads((headless / "config.json").read_text())
+        del config["architectures"]
+        (headless / "config.json").write_text(json.dumps(config))
+    assert "name it with --head sequence-classification" in refuse(headless)
+    headless = tmp_path / "headless-qa"
     assert "has no classifier" in refuse(headless, "--head", "sequence-classification")
     assert "--head nonsense: expected one of model" in refuse(headless, "--head", "nonsense")
     (headless / "vocab.txt").unlink()

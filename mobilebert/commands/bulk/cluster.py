@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from itertools import islice
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from unittest import mock
 
@@ -104,7 +105,9 @@ def _quiet_ray() -> Any:
     return ray
 
 
-def cut_files(ray, files: Mapping[str, Path], most_rows: int, columns: Sequence[str]) -> dict[str, list[Slice]]:
+def cut_files(
+    ray: ModuleType, files: Mapping[str, Path], most_rows: int, columns: Sequence[str]
+) -> dict[str, list[Slice]]:
     """``slices.cut`` of all files, on all machines; of one alone here, which is sooner.
 
     Raises:
@@ -137,13 +140,13 @@ class _Actor(Worker):
         return {"rows": row["item"].piece.rows, "failed": failed, "error": error}
 
 
-def count_workers(ray, threads: int) -> int:
+def count_workers(ray: ModuleType, threads: int) -> int:
     """How many workers of so many threads the machines have cores for."""
     cores = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
     return max(1, sum(int(count // threads) for count in cores))
 
 
-def answer_blocks(ray, job: Job, blocks: Sequence[Block], workers: int, threads: int, bar: tqdm) -> None:
+def answer_blocks(ray: ModuleType, job: Job, blocks: Sequence[Block], workers: int, threads: int, bar: tqdm) -> None:
     """Do blocks on a pool of workers.
 
     Args:

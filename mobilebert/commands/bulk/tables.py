@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mobilebert.base import extras
 from mobilebert.inference.predictor import Predictor
 
+if TYPE_CHECKING:
+    import pyarrow
 
-def schema(task: str, predictor: Predictor, texts: int):
+
+def schema(task: str, predictor: Predictor, texts: int) -> "pyarrow.Schema":
     """The Arrow schema of a task's documents (``commands.predict.view``), behind their ``id``.
 
     Args:
@@ -34,7 +37,7 @@ def schema(task: str, predictor: Predictor, texts: int):
     return arrow.schema({"id": text, **fields}.items())
 
 
-def write(path: Path, documents: Sequence[dict[str, Any]], kind) -> None:
+def write(path: Path, documents: Sequence[dict[str, Any]], kind: "pyarrow.Schema") -> None:
     """Write documents; ``kind`` is their ``schema``."""
     arrow, parquet = extras.load("pyarrow"), extras.load("pyarrow.parquet")
     parquet.write_table(arrow.Table.from_pylist(list(documents), kind), path, compression="zstd")
