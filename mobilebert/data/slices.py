@@ -30,6 +30,18 @@ _ENCODING = "utf-8", "surrogateescape"  # a byte that is none of UTF-8 is refuse
 Row = list[str] | InputError
 
 
+class IncompleteRow(InputError):
+    """A row that lacks a column.
+
+    Attributes:
+        cells: of the columns that were asked for, those that it has.
+    """
+
+    def __init__(self, message: str, cells: dict[str, str]):
+        super().__init__(message)
+        self.cells = cells
+
+
 @dataclass(frozen=True)
 class Slice:
     """Rows of a file that follow each other.
@@ -220,7 +232,8 @@ def _json_cells(path: str, line: int, row: dict | InputError, columns: Sequence[
         return row
     missing = next((name for name in columns if name not in row), None)
     if missing is not None:
-        return InputError(f"{path}:{line}: no {missing!r}; the row has {', '.join(row)}")
+        there = {name: cell(row[name]) for name in columns if name in row}
+        return IncompleteRow(f"{path}:{line}: no {missing!r}; the row has {', '.join(row)}", there)
     return [cell(row[name]) for name in columns]
 
 
@@ -344,12 +357,13 @@ def _group_rows(path: str, batches, columns: Sequence[str], begin: int, wanted: 
             yield number, error
 
 
-def find(pattern: str) -> dict[str, Path]:
+def find(pattern: str, outside: Path | None = None) -> dict[str, Path]:
     """The files that a folder, a pattern or a path names.
 
     Args:
         pattern: a file; a folder, for all files in it and below that can be read here; or a pattern of ``glob`` (``**``
             for any folders). What begins with a dot or an underscore is passed over in folders.
+        outside: a folder whose files are passed over too: the results of an earlier run are no input.
 
     Returns:
         Name (the path below the folder, or below what comes before the first wildcard) -> file, sorted by name.
@@ -373,9 +387,16 @@ def find(pattern: str) -> dict[str, Path]:
         base = Path(*fixed)
         rest = os.path.join(*path.parts[len(fixed) :]) if path.parts else ""
         files = list(base.glob(rest)) if any(mark in rest for mark in "*?[") else []
+    if outside is not None:
+        own = outside.resolve()
+        files = [file for file in files if not file.parent.resolve().is_relative_to(own)]
     found = {file.relative_to(base).as_posix(): file for file in files if file.is_file()}
     names = sorted(name for name in found if not any(part.startswith((".", "_")) for part in name.split("/")))
     if not names:
-        there = "no file there" if not path.exists() else f"no {', '.join(SUFFIXES)} in it"
+        there = (
+            "no file there"
+            if not path.exists()
+            else f"no {', '.join(SUFFIXES)} in it{f' outside of {outside}' if outside else ''}"
+        )
         raise InputError(f"{pattern}: {there}; expected a file, a folder or a pattern (in quotation marks)")
     return {name: found[name] for name in names}

@@ -11,6 +11,7 @@ from support.table_models import save_classifier, save_reader, save_tagger
 from mobilebert.base.errors import InputError
 from mobilebert.commands import bulk
 from mobilebert.commands.bulk import cluster, job
+from mobilebert.commands.bulk.record import RECORD
 from mobilebert.commands.predict import main as predict
 from mobilebert.data import slices
 
@@ -137,8 +138,47 @@ def test_rows_without_a_result_have_a_file_with_the_reason(models, tmp_path, cap
     ]
     for row, part in zip(failed, [*said, "invalid character", "broken JSON"], strict=True):
         assert part in row["reason"] and row["file"] == "rows.jsonl"
-    assert failed[0]["id"] == "2" and failed[3]["id"] is None
+    # All that can be read, of the row without a context too.
+    assert [row["id"] for row in failed] == ["2", "3", "4", None, "6", "7", "8", "9", None]
     assert "2 rows in 1 blocks; 9 rows have no result, _failed/ in it says why" in capsys.readouterr().out
+
+
+def test_without_a_column_of_ids_failed_rows_have_their_number(models, tmp_path):
+    table = write(tmp_path / "rows.jsonl", [{"text": "great film"}, {"text": " "}, {"other": 1}])
+    run("classify", "--model", models["classify"], "--input", table, "--output", tmp_path / "out")
+    failed = lines(tmp_path / "out" / "_failed" / "rows.jsonl-00000000.jsonl")
+    assert [row["id"] for row in failed] == ["rows.jsonl:1", "rows.jsonl:2"]
+
+
+def test_an_output_inside_the_input_is_no_input(models, tmp_path, done):
+    write(tmp_path / "rows.jsonl", TEXTS)
+    words = ("classify", "--model", models["classify"], "--input", tmp_path, "--output", tmp_path / "out")
+    run(*words)
+    done.clear()
+    run(*words)
+    assert done == [] and len(results(tmp_path / "out")) == len(TEXTS)
+    with pytest.raises(InputError, match="in it outside of"):
+        run(*words[:-1], tmp_path)
+
+
+def test_results_of_nobody_knows_what_are_not_taken_for_finished(models, tmp_path, done, monkeypatch):
+    table, out = write(tmp_path / "rows.jsonl", TEXTS), tmp_path / "out"
+    words = ("classify", "--model", models["classify"], "--input", table, "--output", out)
+    run(*words)
+    before = (out / RECORD).read_text()
+    (out / RECORD).unlink()
+    with pytest.raises(InputError, match=r"has results but no _bulk\.json"):
+        run(*words)
+    (out / RECORD).write_text(before)
+    removed = []
+    monkeypatch.setattr(
+        Path, "unlink", lambda self, unlink=Path.unlink, **k: (removed.append(self.name), unlink(self, **k))
+    )
+    done.clear()
+    run(*words, "--overwrite")
+    assert done == ["rows.jsonl-00000000"]
+    ours = [name for name in removed if name in (RECORD, "rows.jsonl-00000000.jsonl")]
+    assert ours[:2] == ["rows.jsonl-00000000.jsonl", RECORD]
 
 
 def test_a_run_of_rows_without_results_only_is_an_error(models, tmp_path):

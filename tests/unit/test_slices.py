@@ -128,6 +128,8 @@ def test_files_are_found_by_folder_pattern_and_name(tmp_path):
     assert list(find(f"{tmp_path}/*.csv")) == ["b.csv"]
     assert find(f"{tmp_path}/**/*.csv") == {"b.csv": tmp_path / "b.csv", "deep/c.csv": tmp_path / "deep/c.csv"}
     assert list(find(str(tmp_path / "_old" / "d.csv"))) == ["d.csv"]
+    assert list(find(str(tmp_path), tmp_path / "deep")) == ["a.jsonl", "b.csv"]
+    assert list(find(str(tmp_path / "b.csv"), tmp_path)) == ["b.csv"]  # whoever names a file means it
     for pattern, said in ((f"{tmp_path}/*.parquet", "no file there"), ("s3://bucket/x", "only paths are read")):
         with pytest.raises(InputError, match=said):
             find(pattern)

@@ -112,7 +112,7 @@ def main() -> None:
 
     source = read_source(args.model)
     source.require(predict.HEADS[args.command])
-    files = {name: file.absolute() for name, file in slices.find(args.input).items()}
+    files = {name: file.absolute() for name, file in slices.find(args.input, Path(args.output)).items()}
     folder = source.folder.absolute()
     job = Job(
         task=args.command,

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,8 +112,11 @@ class Job:
     def _counted(self, block: Block) -> Iterator[None]:
         """Count how often a block is begun: Ray (2.60) begins one again for ever whose workers die of it."""
         path = Path(self.output, f".{block.name}{TRIES}")
-        tries = path.stat().st_size if path.exists() else 0
-        if tries == _MOST_TRIES:
+        try:
+            tries = path.stat().st_size
+        except FileNotFoundError:
+            tries = 0
+        if tries >= _MOST_TRIES:  # more where two workers had the block at a time
             first, last = block.piece.first, block.piece.first + block.piece.rows - 1
             raise InputError(
                 f"{block.piece.path}: rows {first} to {last}: {tries} workers died over them; is there too little "
@@ -131,17 +134,17 @@ class Job:
             names, cells = zip(*(rows[number] for number in part), strict=True)
             for number, document in zip(part, self._results(predictor, names, cells), strict=True):
                 if ERROR in document:
-                    failed[number] = document[ERROR]
+                    failed[number] = rows[number][0], document[ERROR]
                 else:
                     results[number] = {"id": rows[number][0], **document}
         # The results come last: while they are missing the block is not finished.
-        failures.unlink(missing_ok=True)
         if failed:
             lines = (
-                {"id": rows[at][0] if at in rows else None, "file": block.file, "row": at, "reason": failed[at]}
-                for at in sorted(failed)
+                {"id": failed[at][0], "file": block.file, "row": at, "reason": failed[at][1]} for at in sorted(failed)
             )
             write_text(failures, "".join(map(json_line, lines)))
+        else:
+            failures.unlink(missing_ok=True)
         documents = [results[number] for number in sorted(results)]
         with atomic_path(target) as temporary:
             if self.format == "parquet":
@@ -151,26 +154,29 @@ class Job:
                     handle.writelines(map(json_line, documents))
         return len(failed)
 
-    def _read(self, block: Block) -> tuple[dict[int, tuple[str, list[str]]], dict[int, str]]:
-        """By its number in the file: name and texts of each row, and what is wrong with those that have none."""
+    def _read(self, block: Block) -> tuple[dict[int, tuple[str, list[str]]], dict[int, tuple[str | None, str]]]:
+        """By its number in the file: name and texts of each row; of the others the name, and what is wrong."""
         columns = [*self.columns, *([self.id_column] if self.id_column else [])]
         table = Table(block.piece.path, tuple(columns), iter(()))
         rows: dict[int, tuple[str, list[str]]] = {}
-        failed: dict[int, str] = {}
+        failed: dict[int, tuple[str | None, str]] = {}
         for number, (place, row) in enumerate(slices.read(block.piece, columns), start=block.piece.first):
+            name = None if self.id_column else f"{block.file}:{number}"
+            where = f"{block.piece.path}:{place}: {self.id_column!r}"
             try:
+                if isinstance(row, slices.IncompleteRow) and self.id_column in row.cells:
+                    with suppress(InputError):  # the row's own is said
+                        name = id_of(where, row.cells[self.id_column])
                 if isinstance(row, InputError):
                     raise row
-                name = f"{block.file}:{number}"
-                if self.id_column:
-                    name = id_of(f"{block.piece.path}:{place}: {self.id_column!r}", row.pop())
+                name = name or id_of(where, row.pop())
                 for at in range(len(self.columns)):
                     table.check_text(place, row, at)
                 if self.task == "qa" and not row[1].strip():
                     raise InputError(f"{block.piece.path}:{place}: {self.columns[1]} is empty")
                 rows[number] = name, row
             except InputError as error:
-                failed[number] = str(error)
+                failed[number] = name, str(error)
         return rows, failed
 
     def _results(self, predictor: Predictor, names: Sequence[str], rows: Sequence[list[str]]) -> list[dict[str, Any]]:

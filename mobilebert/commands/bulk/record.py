@@ -9,7 +9,7 @@ from mobilebert.base import outputs
 from mobilebert.base.errors import InputError
 from mobilebert.base.files import write_json
 from mobilebert.base.records import read_record
-from mobilebert.commands.bulk.job import FAILED, TRIES, Block, Job, count_lines
+from mobilebert.commands.bulk.job import FAILED, FORMATS, TRIES, Block, Job, count_lines
 from mobilebert.data.slices import Slice
 
 RECORD = "_bulk.json"  # readers of a folder pass over such names
@@ -43,15 +43,23 @@ def open_folder(job: Job, files: Mapping[str, Path], block_rows: int | None, ove
         The rows of a block.
 
     Raises:
-        InputError: other people's files are in the way, the run was begun with something else, or a file has changed.
+        InputError: other people's files are in the way, the run was begun with something else, or nobody knows with
+            what, or a file has changed.
     """
     folder = Path(job.output)
     ours = [RECORD, f"*-{_NUMBER}.{job.format}", f"{FAILED}/*-{_NUMBER}.jsonl"]
     outputs.check(folder, [entry.split("/")[0] for entry in ours])
     if overwrite:
-        outputs.remove(folder)
+        results = {entry.split("/")[0] for entry in outputs.recorded(folder)} - {RECORD}
+        outputs.remove(folder, results)
+        outputs.remove(folder)  # the record last: what a killed run leaves of the results is known by it
     path = folder / RECORD
     old = read_record(path, Record, "not the record of a bulk run; choose another `output`") if path.exists() else None
+    if old is None and any(any(folder.glob(f"*-{_NUMBER}.{suffix}")) for suffix in FORMATS):
+        raise InputError(
+            f"{folder}: has results but no {RECORD}, which says of what; choose another `output`, or `overwrite` to "
+            "begin it anew"
+        )
     rows = block_rows or (old.settings.get("block_rows") if old else None) or BLOCK_ROWS
     if not isinstance(rows, int) or rows < 1:
         raise InputError(f"`block_rows={rows}`: expected at least 1")
