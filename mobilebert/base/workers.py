@@ -69,7 +69,10 @@ class Workers:
             if not free:
                 yield from self._collect(free, busy)
             pipe = free.pop()
-            pipe.send((function, arguments))
+            try:
+                pipe.send((function, arguments))
+            except OSError:
+                raise _killed() from None
             busy[pipe] = tag
         while busy:
             yield from self._collect(free, busy)
@@ -81,13 +84,15 @@ class Workers:
             try:
                 result, error = pipe.recv()
             except (EOFError, OSError):
-                raise InputError(
-                    "a worker was killed, for want of memory? run again to go on, with fewer `workers`"
-                ) from None
+                raise _killed() from None
             if error is not None:
                 raise error
             free.append(pipe)
             yield busy.pop(pipe), result
+
+
+def _killed() -> InputError:
+    return InputError("a worker was killed, for want of memory? run again to go on, with fewer `workers`")
 
 
 def _work(pipe: Connection, begin: Callable[..., None], arguments: tuple[Any, ...]) -> None:

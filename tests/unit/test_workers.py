@@ -1,5 +1,6 @@
 """Worker processes: results, errors, and what becomes of them when one is killed."""
 
+import multiprocessing
 import os
 import signal
 import time
@@ -77,3 +78,14 @@ def test_an_error_is_raised_here(two, task, error, said):
 def test_a_worker_that_is_killed_is_one_line():
     with Workers(2, begin, 0) as workers, pytest.raises(InputError, match="a worker was killed, for want of memory"):
         list(workers.run([(0, die, ()), (1, time.sleep, (0.01,))]))
+
+
+def test_a_worker_that_is_killed_while_it_waits_is_the_same_line():
+    others = set(multiprocessing.active_children())
+    with Workers(2, begin, 0) as workers:
+        list(workers.run([(0, add, (1,)), (1, add, (2,))]))
+        for process in set(multiprocessing.active_children()) - others:
+            process.kill()
+            process.join()
+        with pytest.raises(InputError, match="a worker was killed, for want of memory"):
+            list(workers.run([(0, add, (1,))]))
