@@ -123,7 +123,8 @@ class PretrainingRows:
         which, places = np.nonzero(chosen)
         counts = chosen.sum(axis=1)
         columns = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
-        masked = np.zeros((3, len(indices), counts.max(initial=0)), np.int64)  # positions, ids, weights: [B, P] each
+        # Positions, ids and weights: [B, P] each; P is at least 1, as whole words may all be too long to be masked.
+        masked = np.zeros((3, len(indices), max(1, counts.max(initial=0))), np.int64)
         masked[:, which, columns] = places, input_ids[which, places], np.ones_like(which)
         return {
             "input_ids": np.where(chosen, replaced, input_ids),
