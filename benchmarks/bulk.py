@@ -22,7 +22,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from mobilebert.base import cli  # isort: skip (before the rest: refuses other Pythons)
 
 from mobilebert import process
-from mobilebert.commands.bulk.cluster import default_cores
 from mobilebert.inference.source import read_source
 
 ROOT = Path(__file__).parents[1]
@@ -147,7 +146,7 @@ def bulk(args: argparse.Namespace, rows: Path, output: Path, threads: int) -> Ru
 
 def predict(args: argparse.Namespace, rows: Path, output: Path) -> Run:
     command = [sys.executable, "predict.py", *task(args.model), "--model", args.model, "--input", rows]
-    return measure([*command, "--output", output, "--overwrite", "--threads", default_cores()])
+    return measure([*command, "--output", output, "--overwrite", "--threads", process.usable_cores()])
 
 
 def answers(path: Path) -> list[tuple[str, str]]:

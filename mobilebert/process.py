@@ -336,6 +336,11 @@ def this_cpu() -> Cpu:
     return read_cpu(_read(Path("/proc/cpuinfo")), allowed)
 
 
+def usable_cores() -> int:
+    """How many processes, or threads, of this one's work at once: its physical cores, or its quota of them."""
+    return max(1, int(min(this_cpu().cores, read_quota() or float("inf"))))
+
+
 def cpu_name() -> str:
     """The processor's name as it calls itself; empty where unknown."""
     lines = _read(Path("/proc/cpuinfo")).splitlines()

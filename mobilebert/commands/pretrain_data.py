@@ -1,11 +1,11 @@
 """Make rows for pre-training out of text: masked tokens and next sentences, by BERT's rules."""
 
 import argparse
-import os
 from math import ceil
 from pathlib import Path
 from typing import NoReturn
 
+from mobilebert import process
 from mobilebert.base import cli
 from mobilebert.base.errors import InputError
 
@@ -79,7 +79,7 @@ def main() -> None:
     """Parse, make the rows, print what there is."""
     args = parse_args()
     shard = _shard(args.shard)
-    workers = len(os.sched_getaffinity(0)) if args.workers is None else args.workers
+    workers = process.usable_cores() if args.workers is None else args.workers
     if workers < 1:
         raise InputError(f"`workers={workers}`: give 1 or more")
 

@@ -170,6 +170,13 @@ def test_the_import_is_enough_and_prints_one_line():
     assert "OMP_NUM_THREADS=1 (yours)" in child(program, OMP_NUM_THREADS="1").stderr
 
 
+@pytest.mark.parametrize(("quota", "expected"), [(None, 4), (2.5, 2), (0.5, 1), (8.0, 4)])
+def test_usable_cores_are_within_the_quota(monkeypatch, quota, expected):
+    monkeypatch.setattr(process, "this_cpu", lambda: process.Cpu("", frozenset(), 4))
+    monkeypatch.setattr(process, "read_quota", lambda: quota)
+    assert process.usable_cores() == expected
+
+
 def test_paddle_sees_the_settings_and_starts_quietly():
     program = """
 import os

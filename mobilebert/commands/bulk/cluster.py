@@ -38,11 +38,6 @@ _LONGEST_FOLDER = 40  # characters: below it are sockets, whose paths may have 1
 _MOST_TASKS = 10_000  # parts of the list of blocks
 
 
-def default_cores() -> int:
-    """The physical cores that this process may use."""
-    return max(1, int(min(process.this_cpu().cores, process.read_quota() or float("inf"))))
-
-
 @contextmanager
 def cluster(address: str | None, cores: int | None) -> Iterator[Any]:
     """Yield the module ``ray``, connected.
@@ -65,7 +60,7 @@ def cluster(address: str | None, cores: int | None) -> Iterator[Any]:
             stack.enter_context(_own_home(folder / "home"))
             settings = {
                 "address": "local",
-                "num_cpus": cores or default_cores(),
+                "num_cpus": cores or process.usable_cores(),
                 "num_gpus": 0,
                 "include_dashboard": False,
                 "object_store_memory": _STORE_BYTES,
