@@ -201,11 +201,11 @@ def _lines(handle: BinaryIO, at: int, line: int) -> Iterator[tuple[int, int, byt
 
 
 def _raw_lines(handle: BinaryIO, at: int, line: int) -> Iterator[tuple[int, int, bytes | None]]:
-    while text := handle.readline(_LONGEST_LINE):
+    while text := handle.readline(_LONGEST_LINE + 1):
         start, at = at, at + len(text)
         whole: bytes | None = text
-        while len(text) == _LONGEST_LINE and not text.endswith(b"\n"):
-            text, whole = handle.readline(_LONGEST_LINE), None
+        while len(text) > _LONGEST_LINE and not text.endswith(b"\n"):
+            text, whole = handle.readline(_LONGEST_LINE + 1), None
             at += len(text)
         yield line, start, whole
         line += 1

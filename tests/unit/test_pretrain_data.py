@@ -4,21 +4,28 @@ import gzip
 import json
 import re
 import sys
+from dataclasses import replace
 
 import numpy as np
+import paddle
 import pytest
 from support.corpus import as_text, make_documents, write_text
+from support.models import SIZES, randomise
 from support.texts import make_tokenizer, write_vocabulary
 
 from mobilebert.base import cli
 from mobilebert.base.errors import InputError
 from mobilebert.commands import pretrain_data
 from mobilebert.data.cache import tokenizer_digest
+from mobilebert.data.pretrain import sources
 from mobilebert.data.pretrain.blocks import cut_blocks
 from mobilebert.data.pretrain.make import make
 from mobilebert.data.pretrain.rows import PretrainingRows
 from mobilebert.data.pretrain.settings import Settings
 from mobilebert.data.pretrain.sources import Corpus, Document, find_files
+from mobilebert.model.config import MobileBertConfig
+from mobilebert.model.heads import HEADS
+from mobilebert.tasks.pretrain import loss_sizes, pretraining_loss
 from mobilebert.text.encoding import Backend
 from mobilebert.text.plain import encode_plain
 from mobilebert.verify.hard_texts import all_texts
@@ -99,6 +106,37 @@ def test_folders_and_patterns_are_read_in_the_order_of_names(tmp_path):
     assert texts(tmp_path) == [["text 2"], ["text 1"], ["text 0"]]
     assert texts(tmp_path / "b", tmp_path / "a.txt", tmp_path / "b" / "2") == [["text 1"], ["text 0"], ["text 2"]]
     assert texts(f"{tmp_path}/*/*.txt") == [["text 1"]]
+
+
+def test_what_is_passed_over_in_a_folder_is_said(tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("MOBILEBERT_QUIET", raising=False)
+    for name in ("a.txt", "b.bz2", "c.txt.bz2", "d.json"):
+        (tmp_path / name).write_text("text", encoding="utf-8")
+    assert [path.name for path in find_files([tmp_path])] == ["a.txt"]
+    assert capsys.readouterr().err == f"{tmp_path}: passed over 3 files (.bz2, .json), which are not read as text\n"
+    find_files([tmp_path / "a.txt"])
+    assert capsys.readouterr().err == ""
+
+
+def test_the_longest_line_and_row_are_read_and_no_longer_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "_LONGEST_LINE", 20)
+    monkeypatch.setattr(sources, "_LONGEST_DOCUMENT", 30)
+    monkeypatch.setattr(sources, "_LONGEST_ROW", 50)
+    (tmp_path / "a.txt").write_text("a" * 20 + "\n")
+    (tmp_path / "b.txt").write_text("a" * 20)
+    assert texts(tmp_path / "a.txt") == texts(tmp_path / "b.txt") == [["a" * 20]]
+    (tmp_path / "a.txt").write_text("a" * 21 + "\n")
+    with pytest.raises(InputError, match=r"a\.txt:1: a line of more than"):
+        texts(tmp_path / "a.txt")
+    # A row is a document, and may be as long as one.
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": "a" * 30}) + "\n")
+    assert texts(tmp_path / "a.jsonl") == [["a" * 30]]
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": "a" * 31}) + "\n")
+    with pytest.raises(InputError, match=r"a\.jsonl:1: here begins a document of more than"):
+        texts(tmp_path / "a.jsonl")
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": "a" * 51}) + "\n")
+    with pytest.raises(InputError, match=r"a\.jsonl:1: a line of more than"):
+        texts(tmp_path / "a.jsonl")
 
 
 def test_paragraphs_are_split_into_sentences(tmp_path):
@@ -203,6 +241,21 @@ def test_dynamic_masks_change_with_epoch_and_seed_and_nothing_else(text, tmp_pat
     for other in (rows.batch(np.arange(100), epoch=2, seed=2), rows.batch(np.arange(100), epoch=1, seed=3)):
         assert (other["input_ids"] != base["input_ids"]).any(axis=1).mean() > 0.5
         assert (other["next_sentence_label"] == base["next_sentence_label"]).all()
+
+
+def test_a_batch_without_masks_has_a_loss(text, tmp_path):
+    build(tmp_path / "out", text, dynamic=True, whole_word_mask=True)
+    rows = PretrainingRows.open(tmp_path / "out")
+    # As where every word has more pieces than may be masked: all tokens go on with the one before.
+    whole = replace(rows, vocabulary=replace(rows.vocabulary, continues=np.ones_like(rows.vocabulary.continues)))
+    batch = whole.batch(np.arange(4))
+    assert batch["masked_weights"].shape == (4, 1) and not batch["masked_weights"].any()
+    assert (batch["masked_positions"] == 0).all() and rows.batch(np.arange(4))["masked_weights"].any()
+    sizes = {**SIZES, "vocab_size": rows.vocabulary.size, "max_position_embeddings": rows.max_seq_length}
+    net = randomise(HEADS["pretraining"](MobileBertConfig(**sizes)))
+    masked, pairs = pretraining_loss(net, {name: paddle.to_tensor(value) for name, value in batch.items()}).numpy()
+    assert masked == 0 and np.isfinite(pairs) and pairs > 0
+    assert loss_sizes(batch).tolist() == [0, 4]
 
 
 def test_stored_masks_stay(folder):

@@ -49,7 +49,8 @@ def _cut(
     pairs: array,
 ) -> None:
     """Append the rows of one copy of a document, five numbers each."""
-    uniform = draw.random  # no other method: its numbers are the same in every version of Python
+    # Python promises that the numbers of ``random`` stay the same; of ``getrandbits`` a test sees that they do.
+    uniform = draw.random
     most = settings.max_seq_length - SPECIAL_TOKENS
     target = most
     if uniform() < settings.short_seq_prob:

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
-from mobilebert.base import extras
+from mobilebert.base import cli, extras
 from mobilebert.base.errors import InputError, first_line
 from mobilebert.base.files import regular
 from mobilebert.base.json_decoder import JsonDecoder
 
 _LONGEST_LINE = 1 << 24  # bytes
 _LONGEST_DOCUMENT = 1 << 26  # so that memory has a bound
+_LONGEST_ROW = 4 * _LONGEST_DOCUMENT  # of JSON, where two bytes of a text may be written as six
 # What a folder may hold beside texts, and what would be read as nonsense.
 _NO_TEXT = {
     *(".tsv", ".csv", ".json", ".xml", ".html", ".htm", ".md", ".pdf", ".doc", ".docx", ".odt", ".rtf", ".epub"),
@@ -61,8 +62,11 @@ def find_files(inputs: Sequence[str | os.PathLike]) -> list[Path]:
     for name in inputs:
         path = Path(name).expanduser()
         if path.is_dir():
-            inside = (p for p in sorted(path.rglob("*")) if not _is_hidden(p.relative_to(path)))
-            files = [p for p in inside if p.is_file() and _kind(p) not in _NO_TEXT]
+            inside = [p for p in sorted(path.rglob("*")) if p.is_file() and not _is_hidden(p.relative_to(path))]
+            files = [p for p in inside if _kind(p) not in _NO_TEXT]
+            if files and (others := [_kind(p) for p in inside if _kind(p) in _NO_TEXT]):
+                kinds = ", ".join(sorted(set(others)))
+                cli.remark(f"{path}: passed over {len(others):,} files ({kinds}), which are not read as text")
         elif os.path.lexists(path):
             files = [regular(path)]
         else:
@@ -132,7 +136,7 @@ class Corpus:
         return self._json_lines(path) if _kind(path) == ".jsonl" else _text_documents(path)
 
     def _json_lines(self, path: Path) -> Iterator[tuple[Document, int]]:
-        for number, line, position in _lines(path):
+        for number, line, position in _lines(path, _LONGEST_ROW):
             if not line.strip():
                 continue
             try:
@@ -184,7 +188,7 @@ def _text_documents(path: Path) -> Iterator[tuple[Document, int]]:
     """What blank lines separate."""
     lines: list[bytes] = []
     begin, size, position = 1, 0, 0
-    for number, line, position in _lines(path):
+    for number, line, position in _lines(path, _LONGEST_LINE):
         line = line.strip()
         # White space beyond ASCII is rare, and a line of nothing else is short.
         if not line or (line[0] > 127 and len(line) < 64 and not line.decode(errors="replace").strip()):
@@ -209,18 +213,18 @@ def _too_long(path: Path, line: int) -> str:
     )
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes, int]]:
+def _lines(path: Path, longest: int) -> Iterator[tuple[int, bytes, int]]:
     """The lines of a text file, each with its number and how far in the file, as it is on disk, it was read."""
     with open(regular(path), "rb") as raw, _unpacked(path, raw) as handle:
         number = 0
-        while line := handle.readline(_LONGEST_LINE):
+        while line := handle.readline(longest + 1):
             number += 1
             if number == 1:
                 if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
                     raise InputError(f"{path}: UTF-16, not UTF-8 text; save it as UTF-8")
                 line = line.removeprefix(codecs.BOM_UTF8)
-            if len(line) == _LONGEST_LINE and not line.endswith(b"\n"):
-                raise InputError(f"{path}:{number}: a line of more than {_LONGEST_LINE >> 20} MiB; is it text?")
+            if len(line) > longest and not line.endswith(b"\n"):
+                raise InputError(f"{path}:{number}: a line of more than {longest >> 20} MiB; is it text?")
             yield number, line, raw.tell()
 
 
