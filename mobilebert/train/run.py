@@ -63,6 +63,11 @@ def begin(
         raise InputError(f"{len(weights)} weights for {len(train_set)} examples: expected as many, each above 0")
     if settings.early_stop_patience and hooks.evaluate is None:
         raise InputError(f"early_stop_patience={settings.early_stop_patience}: there is no evaluation (no dev set)")
+    if settings.early_stop_patience and len(hooks.stages) > 1:
+        raise InputError(
+            f"`early_stop_patience={settings.early_stop_patience}`: a run of {len(hooks.stages)} stages needs them all, "
+            "and not each is meant for the metric; leave it out"
+        )
     check_amp(settings.amp)
     world, lengths = parallel.start(), np.asarray(train_set.lengths)
     length = RunLength.of(len(lengths), settings, world.size)

@@ -6,7 +6,7 @@ import pytest
 from support.training import QUIET, Killed, Rows, loss_fn, network, records, weights
 
 from mobilebert.base.errors import InputError
-from mobilebert.train import Hooks, Start, TrainSettings, loop, train
+from mobilebert.train import Evaluation, Hooks, Start, TrainSettings, loop, train
 from mobilebert.train.stages import Stage
 
 
@@ -125,3 +125,11 @@ def test_an_ordinary_run_has_no_stage_in_its_log(tmp_path):
     train(network(), Rows(), loss_fn, TrainSettings(**{**QUIET, "max_steps": 2}), tmp_path)
     assert all("stage" not in record for record in records(tmp_path))
     assert paddle.is_grad_enabled()
+
+
+def test_stages_are_not_cut_short_by_a_metric(tmp_path):
+    with pytest.raises(InputError, match="`early_stop_patience=2`: a run of 3 stages needs them all"):
+        hooks = Hooks(stages=Changing().stages(), evaluate=lambda model: Evaluation({"score": 1.0}, None))
+        settings = TrainSettings(**{**QUIET, "max_steps": 12, "early_stop_patience": 2, "best_metric": "score"})
+        train(network(), Rows(), loss_fn, settings, tmp_path, hooks=hooks)
+    assert not list(tmp_path.iterdir())
