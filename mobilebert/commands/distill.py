@@ -54,7 +54,7 @@ def _add_transfer_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--transfer_steps", metavar="N", type=int, default=argparse.SUPPRESS,
         help="updates of all transfer stages together, before --max_steps of pre-training distillation; of auxiliary "
-        "more updates of its one stage (default: 240000)",
+        "more updates of its one stage (default: the recipe's, 500 of distill_small, 240000 of paper)",
     )  # fmt: skip
     for name, text in _WEIGHTS.items():
         group.add_argument(f"--{name}", metavar="X", type=float, default=argparse.SUPPRESS, help=text)
@@ -95,12 +95,13 @@ def main() -> None:
     from mobilebert.train import parallel
 
     cli.log_to_console()
-    schedule = settings_from(args, DISTILL_RECIPES[args.recipe].settings, parallel.world_size())
+    recipe = DISTILL_RECIPES[args.recipe]
+    schedule = settings_from(args, recipe.settings, parallel.world_size())
     if not schedule.max_steps:
         raise InputError("--max_steps 0: how many updates of pre-training distillation?")
     weights = {name.removesuffix("_weight"): getattr(args, name) for name in _WEIGHTS if hasattr(args, name)}
     given = {item.name: getattr(args, item.name) for item in fields(Transfer) if hasattr(args, item.name)}
-    transfer = Transfer(**given, weights=TransferWeights(**weights))
+    transfer = Transfer(**{"transfer_steps": recipe.transfer_steps, **given}, weights=TransferWeights(**weights))
     named = {"train": args.train_data, "dev": args.dev_data}
     files = PretrainingFiles({kind: named[kind] for kind in plan.kinds if named[kind]}, plan.verify)
     task = Distillation(files, schedule.seed, transfer, schedule)

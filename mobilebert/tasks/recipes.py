@@ -20,11 +20,13 @@ class Recipe:
         settings: of the training.
         reading: fields of ``inference.source.ReadingSettings``; those that are missing have its defaults.
         caution: what is said on standard error whenever the trained model is used.
+        transfer_steps: updates before those of ``settings``, where layers are transferred.
     """
 
     settings: TrainSettings
     reading: Mapping[str, Any] = field(default_factory=dict)
     caution: str = ""
+    transfer_steps: int = 0
 
 
 _SQUAD = {"max_seq_length": 384, "doc_stride": 128}
@@ -66,6 +68,20 @@ QA_RECIPES: dict[str, Recipe] = {
         ),
         {"max_seq_length": 96, "doc_stride": 32, "max_answer_length": 10},
         "knows only the invented places, ships and books of samples/squad; a model for trying things out",
+    ),
+    # A small model on some thousand real questions: scripts/distill_small.sh.
+    "squad_small": Recipe(
+        TrainSettings(
+            batch_size=32,
+            num_train_epochs=2,
+            learning_rate=1e-3,
+            min_lr=1e-5,
+            decay_ratio=1.0,
+            eval_steps=250,
+            save_steps=300,
+            **_SMALL,
+        ),
+        {"max_seq_length": 128, "doc_stride": 48, "max_answer_length": 30},
     ),
 }
 CLASSIFICATION_RECIPES: dict[str, Recipe] = {
@@ -171,11 +187,10 @@ PRETRAIN_RECIPES: dict[str, Recipe] = {
     ),
 }
 
-# Of run_distill.py: pre-training distillation; what is transferred before is in ``tasks.transfer.Transfer``, whose
-# 240,000 steps are Google's and the paper's.
+# Of run_distill.py: transfer (240,000 steps are Google's and the paper's), then pre-training distillation.
 DISTILL_RECIPES: dict[str, Recipe] = {
-    "paper": PRETRAIN_RECIPES["paper"],
-    "distill_small": PRETRAIN_RECIPES["pretrain_small"],
+    "paper": replace(PRETRAIN_RECIPES["paper"], transfer_steps=240_000),
+    "distill_small": replace(PRETRAIN_RECIPES["pretrain_small"], transfer_steps=500),
 }
 
 

@@ -1,11 +1,13 @@
 """The numbers that trainings begin with, against the logs of the original reproduction."""
 
 import math
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from mobilebert.commands import distill
 from mobilebert.data.glue.tasks import TASKS
 from mobilebert.tasks.recipes import QA_RECIPES, train_settings
 from mobilebert.train.optim import learning_rate_at
@@ -38,6 +40,26 @@ def test_the_annealed_cosine_ends_at_its_floor_after_the_last_update():
     assert (
         set(rates[end - 1 :]) == {rates[-1]} and rates[-1] == pytest.approx(1e-6, rel=1e-12) and rates[end - 2] > 1e-6
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "transfer", "total"),
+    [
+        ([], 500, 1500),
+        (["--recipe", "paper"], 240_000, 740_000),
+        (["--transfer_steps", "60", "--max_steps", "40"], 60, 100),
+    ],
+)
+def test_a_recipe_of_distillation_has_both_lengths(monkeypatch, words, transfer, total):
+    asked = []
+    monkeypatch.setattr("mobilebert.tasks.run.run", lambda *arguments: asked.append(arguments))
+    given = ["run_distill.py", "--teacher", "t", "--config_name", "c", "--tokenizer_name", "v", "--train_data", "d",
+             "--output_dir", "o", "--do_train", *words]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", given)
+    distill.main()
+    ((task, _, settings, *_),) = asked
+    assert (task.transfer.transfer_steps, settings.max_steps) == (transfer, total)
+    assert task.schedule.max_steps == total - transfer
 
 
 @pytest.mark.parametrize("name", [name for name in TASKS if name != "mnli"])
