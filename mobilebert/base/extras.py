@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
-from unittest import mock
 
 from mobilebert.base.errors import InputError, first_line
 from mobilebert.base.files import cache_folder
@@ -58,6 +57,18 @@ def silence(library: str) -> None:
 
 
 @contextmanager
+def environment(**values: str) -> Iterator[None]:
+    """Within, these environment variables are set; afterwards all are as they were before."""
+    before = dict(os.environ)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextmanager
 def own_home() -> Iterator[None]:
     """Within, ``~`` is a folder of our cache, for libraries that write there unasked: nothing of theirs is the user's.
 
@@ -66,7 +77,7 @@ def own_home() -> Iterator[None]:
     """
     home = cache_folder() / "home"
     home.mkdir(exist_ok=True)
-    with mock.patch.dict(os.environ, HOME=str(home)):
+    with environment(HOME=str(home)):
         yield
 
 

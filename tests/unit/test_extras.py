@@ -128,3 +128,13 @@ def test_nothing_here_imports_them_by_itself():
             if path.parents[1] != ROOT / "tests" / "clients":  # others' environments: scripts/clients.sh silences them
                 assert loud(path.read_text(encoding="utf-8")) == [], path
     assert loud("def f():\n    from onnxruntime.quantization import QuantType\n    import openvino as ov") != []
+
+
+def test_the_environment_is_given_back(monkeypatch):
+    monkeypatch.setenv("MB_ONE", "1")
+    monkeypatch.delenv("MB_TWO", raising=False)
+    with pytest.raises(KeyError), extras.environment(MB_ONE="2", MB_TWO="3"):
+        assert (os.environ["MB_ONE"], os.environ["MB_TWO"]) == ("2", "3")
+        os.environ["MB_THREE"] = "4"
+        raise KeyError
+    assert os.environ["MB_ONE"] == "1" and not {"MB_TWO", "MB_THREE"} & {*os.environ}

@@ -16,7 +16,6 @@ from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-from unittest import mock
 
 from tqdm import tqdm
 
@@ -196,7 +195,7 @@ def _own_home(folder: Path) -> Iterator[None]:
     folder.mkdir()
     (folder / "ray_bootstrap_config.yaml").write_text("{}\n")
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    with mock.patch.dict(os.environ, HOME=str(folder), XDG_CACHE_HOME=cache):
+    with extras.environment(HOME=str(folder), XDG_CACHE_HOME=cache):
         yield
 
 

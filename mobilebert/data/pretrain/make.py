@@ -6,12 +6,10 @@ nor from how often the run was stopped.
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 from tqdm import tqdm
 
@@ -184,7 +182,7 @@ def _begin_worker(tokenizer: MobileBertTokenizer, settings: Settings) -> None:
 
 def _make_block(block: Block, path: Path, recipe: str) -> None:
     tokenizer, settings, vocabulary = _state
-    with mock.patch.dict(os.environ, TOKENIZERS_PARALLELISM="false"):  # each worker has a core
+    with extras.environment(TOKENIZERS_PARALLELISM="false"):  # each worker has a core
         shard, counts = make_shard(block, tokenizer, settings, vocabulary)
     counts |= {
         "tokens": len(shard.tokens),
