@@ -24,7 +24,7 @@ class OutputCache:
 
     Args:
         folder: made where missing; what another ``key`` wrote stays there beside it.
-        key: all that the values depend on: digests of the teacher and of the data.
+        key: all that the values depend on: digests of the teacher and of the data, and the precision.
         num_rows: of the train set, N.
         shapes: the arrays of one row, by name.
 

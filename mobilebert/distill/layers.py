@@ -3,7 +3,6 @@
 B batch   S tokens   H hidden_size   A attention heads
 """
 
-import re
 from collections.abc import Mapping
 from contextlib import nullcontext
 
@@ -13,8 +12,8 @@ from paddle import Tensor, nn
 from mobilebert.base.errors import InputError
 from mobilebert.model.config import MobileBertConfig
 from mobilebert.model.modeling import MobileBertModel, attention_bias, fast_path
+from mobilebert.model.weights import LAYER
 
-_LAYER = re.compile(r"(encoder\.layer\.)(\d+)\.")
 # What has to be equal so that a student can learn a teacher's layers one by one, and begin with its embeddings.
 _EQUAL = (
     *("num_hidden_layers", "hidden_size", "num_attention_heads", "vocab_size", "embedding_size"),
@@ -83,7 +82,7 @@ def copy_outside(teacher: nn.Layer, student: nn.Layer) -> list[str]:
     same_norm = teacher.config.normalization_type == student.config.normalization_type
     copied = []
     for name, parameter in student.named_parameters():
-        if _LAYER.search(name) or (name.endswith(("LayerNorm.weight", "LayerNorm.bias")) and "embeddings." in name
+        if LAYER.search(name) or (name.endswith(("LayerNorm.weight", "LayerNorm.bias")) and "embeddings." in name
                                    and not same_norm):  # fmt: skip
             continue
         parameter.set_value(theirs[name])
@@ -94,7 +93,7 @@ def copy_outside(teacher: nn.Layer, student: nn.Layer) -> list[str]:
 def layer_map(num_student: int, num_teacher: int) -> list[int]:
     """For each layer of the student the layer of the teacher whose output it learns, from 1; the last is the last.
 
-    The teacher's layers are spread evenly: 2, 4, 6 ... for a student of half its depth.
+    The teacher's layers, at least as many, are spread evenly: 2, 4, 6 ... for a student of half its depth.
     """
     return [round(number * num_teacher / num_student) for number in range(1, num_student + 1)]
 
@@ -109,5 +108,5 @@ def copy_layers(teacher: nn.Layer, student: nn.Layer, layers: list[int]) -> None
     """
     theirs = dict(teacher.named_parameters())
     for name, parameter in student.named_parameters():
-        source = _LAYER.sub(lambda match: f"{match[1]}{layers[int(match[2])] - 1}.", name)
+        source = LAYER.sub(lambda match: f"encoder.layer.{layers[int(match[1])] - 1}.", name)
         parameter.set_value(theirs[source])

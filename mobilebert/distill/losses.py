@@ -141,7 +141,7 @@ def _log_softmax(logits: Tensor) -> Tensor:
 
 
 def layer_losses(
-    teacher: Sequence[tuple[Tensor, Tensor | None]],
+    teacher: Sequence[tuple[Tensor | None, Tensor | None]],
     student: Sequence[tuple[Tensor, Tensor | None]],
     mask: Tensor,
     weights: TransferWeights,
@@ -149,7 +149,7 @@ def layer_losses(
     """The parts of the layers' loss, weighted, each the sum over the layers given.
 
     Args:
-        teacher, student: a layer's output [B, S, H] and attention [B, A, S, S], where that counts; layer by layer.
+        teacher, student: a layer's output [B, S, H] and attention [B, A, S, S], where they count; layer by layer.
         mask: [B, S], 1 = token.
         weights: see ``TransferWeights``.
 

@@ -11,7 +11,7 @@ import paddle
 from paddle import Tensor
 
 from mobilebert.distill.cache import OutputCache
-from mobilebert.distill.layers import LayerOutput, run_layers
+from mobilebert.distill.layers import run_layers
 from mobilebert.model.config import MobileBertConfig
 from mobilebert.model.heads import MobileBertForPreTraining, take_tokens
 
@@ -26,12 +26,14 @@ class Wanted:
         first, last: layers whose outputs are, from 0, both included; none where ``last`` is below ``first``.
         attentions: of these layers too.
         masked: the last layer's output at the masked tokens.
+        maps: the outputs of these layers; their attentions alone where not.
     """
 
     first: int
     last: int
     attentions: bool
     masked: bool
+    maps: bool = True
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,11 @@ class TeacherOutput:
     """What a teacher made of a batch.
 
     Attributes:
-        layers: output [B, S, H] and attention [B, A, S, S] of each layer that was asked for.
+        layers: output [B, S, H] and attention [B, A, S, S] of each layer that was asked for, or none.
         masked: [B, P, H], or none.
     """
 
-    layers: list[LayerOutput]
+    layers: list[tuple[Tensor | None, Tensor | None]]
     masked: Tensor | None
 
 
@@ -54,7 +56,8 @@ def cache_shapes(
     shapes: dict[str, tuple[int, ...]] = {}
     for one in wanted:
         for index in range(one.first, one.last + 1):
-            shapes[f"map{index}"] = (max_seq_length, config.hidden_size)
+            if one.maps:
+                shapes[f"map{index}"] = (max_seq_length, config.hidden_size)
             if one.attentions:
                 shapes[f"attention{index}"] = (config.num_attention_heads, max_seq_length, max_seq_length)
         if one.masked:
@@ -87,13 +90,11 @@ class Teacher:
             values, there = self._cache.read(name, rows)
             found[name], here = self._cut(name, values, length, masked), here & there
         if not here.all():
-            absent = np.flatnonzero(~here)
-            index = paddle.to_tensor(absent)
-            part = {name: value.index_select(index) for name, value in batch.items() if name != ROWS}
-            for name, tensor in self._run(part, wanted).items():
-                made = tensor.astype("float32").numpy()
-                self._cache.write(name, rows[absent], made)
-                found[name][absent] = made
+            # The whole batch, as a smaller one may have other last bits: a run that was killed within it had the whole.
+            for name, tensor in self._run(batch, wanted).items():
+                made = tensor.astype("float32").numpy()[~here]
+                self._cache.write(name, rows[~here], made)
+                found[name][~here] = made
         return self._output({name: paddle.to_tensor(values) for name, values in found.items()}, wanted)
 
     @paddle.no_grad()
@@ -110,7 +111,8 @@ class Teacher:
         layers = run_layers(backbone, batch, first, last, wanted.attentions)
         arrays: dict[str, Tensor] = {}
         for index, (hidden, attention) in enumerate(layers[: wanted.last - wanted.first + 1], wanted.first):
-            arrays[f"map{index}"] = hidden
+            if wanted.maps:
+                arrays[f"map{index}"] = hidden
             if wanted.attentions:
                 arrays[f"attention{index}"] = attention
         if wanted.masked:
@@ -120,7 +122,7 @@ class Teacher:
     @staticmethod
     def _names(wanted: Wanted) -> list[str]:
         layers = range(wanted.first, wanted.last + 1)
-        names = [f"map{index}" for index in layers]
+        names = [f"map{index}" for index in layers if wanted.maps]
         names += [f"attention{index}" for index in layers if wanted.attentions]
         return names + ["masked"] * wanted.masked
 
@@ -134,6 +136,7 @@ class Teacher:
     @staticmethod
     def _output(arrays: Mapping[str, Tensor], wanted: Wanted) -> TeacherOutput:
         layers = [
-            (arrays[f"map{index}"], arrays.get(f"attention{index}")) for index in range(wanted.first, wanted.last + 1)
+            (arrays.get(f"map{index}"), arrays.get(f"attention{index}"))
+            for index in range(wanted.first, wanted.last + 1)
         ]
         return TeacherOutput(layers, arrays.get("masked"))

@@ -56,7 +56,7 @@ _SIZES = {
     "true_hidden_size": ("encoder.layer.0.attention.self.query.bias", 0),
     "intermediate_size": ("encoder.layer.0.intermediate.dense.bias", 0),
 }
-_LAYER = re.compile(r"encoder\.layer\.(\d+)\.")
+LAYER = re.compile(r"encoder\.layer\.(\d+)\.")
 _FEEDFORWARD = re.compile(r"encoder\.layer\.0\.(?:ffn\.(\d+)|intermediate)\.")
 
 # Parts of heads that compute from the pooler's output, where the model has one.
@@ -175,7 +175,7 @@ def check_size(
     if not any(_is_backbone(key) for key in shapes):
         raise _nothing_fits(state, source)
     held = {name: shapes[key][axis] for name, (key, axis) in _SIZES.items() if len(shapes.get(key, ())) > axis}
-    held["num_hidden_layers"] = len({found[1] for key in shapes if (found := _LAYER.match(key))})
+    held["num_hidden_layers"] = len({found[1] for key in shapes if (found := LAYER.match(key))})
     held["num_feedforward_networks"] = len({found[1] for key in shapes if (found := _FEEDFORWARD.match(key))})
     for name, size in held.items():
         if getattr(config, name) > size:

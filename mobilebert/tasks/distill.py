@@ -96,7 +96,7 @@ class Distillation(Pretraining):
             wanted.append(loss.wanted)
         rows = train.data.rows
         shapes = cache_shapes(config, rows.max_seq_length, rows.settings.max_predictions_per_seq, wanted)
-        key = {"teacher": digest, "data": rows.digest}
+        key = {"teacher": digest, "data": rows.digest, "amp": self.schedule.amp}
         cache = OutputCache(Path(str(self.transfer.cache_teacher)), key, len(rows), shapes)
         _log.info("%s: up to %.1f GiB of the teacher's outputs", cache.folder, cache.bytes / 2**30)
         return cache

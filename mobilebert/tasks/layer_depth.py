@@ -1,9 +1,8 @@
 """How far a parameter is from the top of the model, for layer-wise learning-rate decay."""
 
-import re
 from collections.abc import Callable
 
-_LAYER = re.compile(r"encoder\.layer\.(\d+)\.")
+from mobilebert.model.weights import LAYER
 
 
 def depth_of(num_layers: int) -> Callable[[str], int]:
@@ -14,7 +13,7 @@ def depth_of(num_layers: int) -> Callable[[str], int]:
     """
 
     def depth(name: str) -> int:
-        if match := _LAYER.search(name):
+        if match := LAYER.search(name):
             return num_layers - int(match[1])
         return num_layers + 1 if "embeddings." in name else 0
 

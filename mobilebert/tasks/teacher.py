@@ -12,7 +12,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor
 
-from mobilebert.base import digests
+from mobilebert.base import digests, hub
 from mobilebert.base.errors import InputError
 from mobilebert.data.cache import tokenizer_digest
 from mobilebert.data.collate import IGNORED, INPUT_NAMES
@@ -29,6 +29,7 @@ from mobilebert.train.step import LossFn
 
 # What is added to the logits of padding; its probability is then 0.
 _NOTHING = -1e9
+_WEIGHTS = (".safetensors", ".pdparams", ".bin")
 
 
 def load_teacher(folder: str, head: str, head_name: str) -> MobileBertPreTrainedModel:
@@ -70,7 +71,7 @@ def check_teacher(
 
     Raises:
         InputError: another vocabulary, other classes or another order of them, fewer positions than a row has; with
-            ``hidden_weight`` a stream of another width.
+            ``hidden_weight`` a stream of another width, or fewer layers.
     """
     source, config = plan.teacher, teacher.config
     if tokenizer_digest(MobileBertTokenizer.from_pretrained(source)) != tokenizer_digest(tokenizer):
@@ -94,6 +95,11 @@ def check_teacher(
             f"`hidden_weight={plan.hidden_weight:g}`: the teacher's layers are {config.hidden_size} wide, the "
             f"student's {student.hidden_size}; only layers of one width can be compared"
         )
+    if plan.hidden_weight and config.num_hidden_layers < student.num_hidden_layers:
+        raise InputError(
+            f"`hidden_weight={plan.hidden_weight:g}`: the teacher has {config.num_hidden_layers} layers, the student "
+            f"{student.num_hidden_layers}; each of the student's is compared with one of its own"
+        )
 
 
 def digest_of(plan: RunPlan) -> str:
@@ -103,9 +109,16 @@ def digest_of(plan: RunPlan) -> str:
 
 
 def weights_digest(name_or_path: str) -> str:
-    """Of all weights of a checkpoint."""
+    """Of all weights of a checkpoint, in whatever kind of file, and of its configuration.
+
+    Raises:
+        InputError: it has no weights.
+    """
     folder = weights.resolve_folder(name_or_path)
-    files = (path for path in sorted(folder.iterdir()) if path.suffix in (".safetensors", ".pdparams"))
+    files = [path for path in sorted(folder.iterdir()) if path.suffix in _WEIGHTS]
+    if not files:
+        raise InputError(f"`teacher={name_or_path}`: found no weights ({', '.join(_WEIGHTS)})")
+    files += [folder / name for name in hub.CONFIG_FILES if (folder / name).is_file()]
     return hashlib.sha256(repr([(path.name, digests.digest(path)) for path in files]).encode()).hexdigest()
 
 

@@ -4,7 +4,6 @@ B batch   S tokens   H hidden_size   P masked tokens of a row   V vocabulary   L
 """
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
@@ -17,13 +16,13 @@ from mobilebert.distill.layers import run_layers
 from mobilebert.distill.losses import TransferWeights, layer_losses, soft_target_loss
 from mobilebert.distill.teacher import Teacher, Wanted
 from mobilebert.model.heads import MobileBertForPreTraining, cross_entropy, take_tokens
+from mobilebert.model.weights import LAYER
 from mobilebert.tasks.pretrain import loss_sizes, masked_labels
 from mobilebert.train import Terms, TrainSettings
 from mobilebert.train.optim import learning_rate_at
 from mobilebert.train.stages import Stage
 
 STRATEGIES = ("progressive", "joint", "auxiliary")
-_LAYER = re.compile(r"encoder\.layer\.(\d+)\.")
 # Of the loss, which is their sum.
 _PREDICTION = ("masked", "next_sentence", "soft")
 
@@ -108,7 +107,8 @@ class TransferLoss:
         if self._transfer.weights.is_empty:
             first, last = 0, -1
         attends = bool(self._transfer.weights.attention) and last >= first
-        self._wanted = Wanted(first, last, attends, predicts and self._transfer.alpha < 1)
+        masked, maps = predicts and self._transfer.alpha < 1, self._transfer.weights.reads_maps
+        self._wanted = Wanted(first, last, attends, masked, maps)
         self._predicts, self._below_learns = predicts, below_learns
 
     @property
@@ -218,7 +218,7 @@ def stages_of(loss: TransferLoss, transfer: Transfer, schedule: TrainSettings, n
 
 def _share(parameter: str, first: int, last: int, lower_rate: float) -> float:
     """Of the learning rate, for a parameter by name, where the layers ``first`` to ``last`` are transferred."""
-    match = _LAYER.search(parameter)
+    match = LAYER.search(parameter)
     layer = int(match[1]) if match else last + 1  # embeddings and heads learn as little as the layers above
     if layer > last:
         return 0.0

@@ -1,5 +1,7 @@
 """Task distillation: its loss for every head against NumPy, students with fewer layers, teachers that do not fit."""
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from mobilebert.distill.layers import layer_map
 from mobilebert.model.config import MobileBertConfig
 from mobilebert.model.heads import HEADS
 from mobilebert.tasks.plan import RunPlan
-from mobilebert.tasks.teacher import check_teacher, digest_of, load_teacher, shortened, with_teacher
+from mobilebert.tasks.teacher import check_teacher, digest_of, load_teacher, shortened, weights_digest, with_teacher
 
 LENGTHS = np.array([11, 6, 2])
 rng = np.random.default_rng(0)
@@ -169,7 +171,11 @@ def test_a_teacher_that_does_not_fit_is_refused(sst2, tmp_path):
     ):
         with pytest.raises(InputError, match=said):
             check_teacher(teacher, config, words, told, length)
-    check_teacher(teacher, wide, tokenizer, plan, 64)  # logits alone ask for no width
+    deep = replace(teacher.config, num_hidden_layers=1 + teacher.config.num_hidden_layers)
+    with pytest.raises(InputError, match=f"the teacher has {teacher.config.num_hidden_layers} layers, the student "):
+        check_teacher(teacher, deep, tokenizer, hidden, 64)
+    for other in (wide, deep):  # logits alone ask for no width and depth
+        check_teacher(teacher, other, tokenizer, plan, 64)
     save_checkpoint(tmp_path / "headless", "model")
     with pytest.raises(InputError, match="headless: has no classifier; a teacher is fine-tuned on the task first"):
         load_teacher(str(tmp_path / "headless"), "sequence-classification", "classifier")
@@ -177,13 +183,28 @@ def test_a_teacher_that_does_not_fit_is_refused(sst2, tmp_path):
 
 def test_another_teacher_or_temperature_is_another_run(sst2, tmp_path):
     plan = replace(PLAN, teacher=str(sst2))
-    other = save_checkpoint(tmp_path / "other", "sequence-classification", hidden_dropout_prob=0.1, layer_norm_eps=1e-6)
+    other = shutil.copytree(sst2, tmp_path / "other")
     assert digest_of(plan) == digest_of(plan) == digest_of(replace(plan, teacher=str(other)))
+    eps = shutil.copytree(sst2, tmp_path / "eps")  # the same weights, and another function of them
+    (eps / "config.json").write_text(json.dumps({**json.loads((eps / "config.json").read_text()), "layer_norm_eps": 1}))
     weights = load_teacher(str(other), "sequence-classification", "classifier")
     weights.classifier.bias.set_value(weights.classifier.bias + 1)
     weights.save_pretrained(other)
     plans = [plan, replace(plan, temperature=3.0), replace(plan, alpha=0.0), replace(plan, teacher=str(other))]
-    assert len({digest_of(one) for one in plans}) == 4
+    assert len({digest_of(one) for one in [*plans, replace(plan, teacher=str(eps))]}) == 5
+
+
+def test_weights_of_every_kind_of_file_count(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(InputError, match="found no weights"):
+        weights_digest(str(tmp_path))
+    found = set()
+    for name in ("model.safetensors", "model_state.pdparams", "pytorch_model.bin", "pytorch_model-00001-of-00002.bin"):
+        for content in ("one", "other"):
+            (tmp_path / name).write_text(content)
+            found.add(weights_digest(str(tmp_path)))
+        (tmp_path / name).unlink()
+    assert len(found) == 8
 
 
 @pytest.mark.parametrize(

@@ -247,7 +247,7 @@ def test_a_kept_output_is_the_teachers_whatever_stands_beside_it(kept):
     teacher = reopen()
     mixed = batch_of(9, 2, 5, 1)
     found, expected = teacher.look(mixed, wanted[0]), Teacher(teacher.model).look(mixed, wanted[0])
-    assert teacher.asked == 2  # 9 and 5
+    assert teacher.asked == 4  # all, for 9 and 5
     mask = mixed["attention_mask"].numpy()
     for ours, theirs in zip(found.layers, expected.layers, strict=True):
         np.testing.assert_allclose(ours[0].numpy()[mask == 1], theirs[0].numpy()[mask == 1], rtol=1e-4, atol=1e-5)
@@ -257,7 +257,7 @@ def test_a_kept_output_is_the_teachers_whatever_stands_beside_it(kept):
     again = teacher.look(mixed, wanted[0])
     np.testing.assert_array_equal(again.layers[1][0].numpy(), found.layers[1][0].numpy())
     teacher.look(mixed, wanted[1])
-    assert teacher.asked == 6
+    assert teacher.asked == 8
     np.testing.assert_allclose(
         teacher.look(mixed, wanted[1]).masked.numpy(), Teacher(teacher.model).look(mixed, wanted[1]).masked.numpy(),
         rtol=1e-4, atol=1e-5,
@@ -273,9 +273,10 @@ def test_a_damaged_row_and_another_teacher_or_data_are_computed_again(kept):
     path.write_bytes(content)
     teacher = reopen()
     second = teacher.look(batch_of(1, 2), wanted[0])
-    assert teacher.asked == 1
-    np.testing.assert_allclose(second.layers[1][0].numpy(), first.layers[1][0].numpy(), rtol=1e-4, atol=1e-5)
-    for key in ({"teacher": "c" * 64}, {"data": "d"}):
+    assert teacher.asked == 2
+    # To the last bit: computed beside the same rows.
+    np.testing.assert_array_equal(second.layers[1][0].numpy(), first.layers[1][0].numpy())
+    for key in ({"teacher": "c" * 64}, {"data": "d"}, {"amp": "bf16"}):
         teacher = reopen(**key)
         teacher.look(batch_of(1, 2), wanted[0])
         assert teacher.asked == 2
@@ -296,4 +297,18 @@ def test_padding_of_a_row_is_nothing_that_is_kept(kept):
     both = teacher.look(batch_of(4, longest), wanted[0])
     mask = batch_of(4, longest)["attention_mask"].numpy()
     assert not both.layers[0][0].numpy()[0][mask[0] == 0].any()
-    assert teacher.asked == 2 and replace(wanted[0], last=0) != wanted[0]
+    assert teacher.asked == 3 and replace(wanted[0], last=0) != wanted[0]
+
+
+def test_maps_that_do_not_count_are_neither_asked_for_nor_kept(pair, batch):
+    teacher, student = pair
+    transfer = Transfer("auxiliary", 0, TransferWeights(0, 0, 0, 2.0))
+    loss = TransferLoss(Teacher(teacher), transfer, L)
+    assert not loss.wanted.maps and loss.wanted.attentions
+    shapes = cache_shapes(teacher.config, 24, 8, [loss.wanted])
+    assert sorted(shapes) == ["attention0", "attention1", "attention2", "masked"]
+    assert all(hidden is None for hidden, _ in loss.teacher.look(batch, loss.wanted).layers)
+    found = dict(zip(loss.names, loss(student, batch).numpy(), strict=True))
+    both = TransferLoss(Teacher(teacher), Transfer("auxiliary", 0, TransferWeights(1.0, 0, 0, 2.0)), L)
+    expected = dict(zip(both.names, both(student, batch).numpy(), strict=True))
+    assert found == pytest.approx({name: expected[name] for name in found}, rel=1e-9) and found["attention"] > 0
