@@ -40,6 +40,14 @@ renew_folder() {
     (cd "$folder" && rm -rf -- "$@")
 }
 
+# `note_settings RESULT TEXT`: notes beside RESULT what it is made with; refuses one that was made with something else.
+note_settings() {
+    if [[ -e $1 && $(cat "$1.settings" 2>/dev/null) != "$2" ]]; then
+        fail "$1: was made with other settings than now (see ${1##*/}.settings beside it); remove it, or name another OUTPUT"
+    fi
+    mkdir -p "$(dirname "$1")" && echo "$2" >"$1.settings"
+}
+
 # `use_tools NAME PACKAGES...`: an environment for tools of the maintainers, .cache/tools/NAME; $TOOLS is its programs' folder.
 use_tools() {
     local place=.cache/tools/$1

@@ -14,7 +14,7 @@
 #                                                          other places, lengths (900, 1500) and arms
 #
 # What has finished is not repeated, so a script that was stopped goes on with the arm that it was in, and that with its
-# last checkpoint.
+# last checkpoint. What was made with other settings is refused.
 
 source "$(dirname "$0")/_common.sh"
 
@@ -35,7 +35,10 @@ stages="text pretrain finetune"
 while [[ -n ${1:-} ]]; do
     case $1 in
         --seeds) seeds=${2:-} ;;
-        --stage) stages=${2:-} ;;
+        --stage)
+            stages=${2:-}
+            [[ $stages =~ ^(text|pretrain|finetune)$ ]] || fail "--stage $stages: expected text, pretrain or finetune"
+            ;;
         *) fail "$1: unknown; see bash scripts/distill_small.sh --help" ;;
     esac
     shift 2 || fail "$1: a value is missing"
@@ -49,6 +52,9 @@ transfer=$((steps / 3))
 train() {
     local folder=$1 script=$2 begin=$SECONDS
     shift 2
+    local settings="$script $*"
+    settings=${settings//"$output"/OUTPUT}
+    note_settings "$folder" "${settings//"$data"/DATA}"
     [[ -f $folder/eval_results.json ]] && return
     echo "== $folder"
     mkdir -p "$folder"
@@ -79,6 +85,7 @@ student() {
 }
 
 if [[ $stages == *text* ]]; then
+    note_settings "$output/text" "$vocab_size tokens, $questions and $dev_questions questions"
     [[ -f $output/text/vocab.txt ]] || "$PYTHON" scripts/squad_paragraphs.py --data "$data" --out "$output/text" \
         --vocab_size "$vocab_size" --questions "$questions" "$dev_questions"
     # Stored masks: every arm sees the same.
@@ -126,9 +133,8 @@ if [[ $stages == *finetune* ]]; then
             train "$output/seed_$seed/finetuned/sst2_$start" run_glue.py --task_name sst2 --data_dir "$data/glue" \
                 --recipe sst2_from_scratch --max_steps "$sst2_steps" --cache_dir "$output/cache" --seed "$seed" $from
             train "$output/seed_$seed/finetuned/squad_$start" run_squad.py --train_file "$output/text/train.json" \
-                --dev_file "$output/text/dev.json" --recipe quickstart --max_steps 0 --num_train_epochs "$squad_epochs" \
-                --learning_rate 1e-3 --max_seq_length 128 --doc_stride 48 --max_answer_length 30 --on_bad_answer drop \
-                --cache_dir "$output/cache" --seed "$seed" $squad_from
+                --dev_file "$output/text/dev.json" --recipe squad_small --num_train_epochs "$squad_epochs" \
+                --on_bad_answer drop --cache_dir "$output/cache" --seed "$seed" $squad_from
         done
     done
     "$PYTHON" scripts/distill_small_table.py "$output" --finetuned

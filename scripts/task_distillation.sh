@@ -6,7 +6,7 @@
 #   ... bash scripts/task_distillation.sh --seeds 1        one seed (default: 3)
 #   ... OUTPUT=FOLDER STEPS=N TEACHER_STEPS=N ...          other places and lengths (outputs/task_distillation, 400, 1000)
 #
-# What has finished is not repeated.
+# What has finished is not repeated; what was made with other settings is refused.
 
 source "$(dirname "$0")/_common.sh"
 
@@ -28,6 +28,9 @@ export MOBILEBERT_QUIET=${MOBILEBERT_QUIET:-1}
 train() {
     local folder=$1 script=$2 begin=$SECONDS
     shift 2
+    local settings="$script $*"
+    settings=${settings//"$output"/OUTPUT}
+    note_settings "$folder" "${settings//"$data"/DATA}"
     [[ -f $folder/eval_results.json ]] && return
     mkdir -p "$folder"
     "$PYTHON" "$script" --do_train --do_eval --output_dir "$folder" --overwrite_output_dir --eval_steps 0 --save_steps 0 \

@@ -65,7 +65,7 @@ def begin(
         raise InputError(f"early_stop_patience={settings.early_stop_patience}: there is no evaluation (no dev set)")
     if settings.early_stop_patience and len(hooks.stages) > 1:
         raise InputError(
-            f"`early_stop_patience={settings.early_stop_patience}`: a run of {len(hooks.stages)} stages needs them all, "
+            f"`early_stop_patience={settings.early_stop_patience}`: all of {len(hooks.stages)} stages have to run, "
             "and not each is meant for the metric; leave it out"
         )
     check_amp(settings.amp)

@@ -80,12 +80,22 @@ def test_from_text_to_both_tables(project):
     assert [line for line in again.stdout.splitlines() if line.startswith("==")] == ["== out/seed_1/pkt"]
     repeated = json.loads((project / "out/seed_1/pkt/eval_results.json").read_text())
     assert repeated["final"] == results["final"]
+    # What is there is of other settings: neither taken for finished nor replaced.
+    for changes, said in (
+        ({"TEACHER_STEPS": "4"}, "error: out/seed_1/teacher: was made with other settings than now"),
+        ({"STEPS": "9"}, "error: out/seed_1/none: was made with other settings"),
+        ({"VOCAB_SIZE": "41"}, "error: out/text: was made with other settings"),
+    ):
+        other = script(project, **changes)
+        assert other.returncode == 2 and said in other.stderr and "==" not in other.stdout, other.stderr
+    assert "caution" not in (project / "out/seed_1/finetuned/squad_pkt/best/config.json").read_text()
 
 
 def test_wrong_arguments_are_one_line(project):
     for arguments, changes, said in (
         (("--seeds", "x"), {}, "error: --seeds x: expected 1 to 9"),
         (("--speed", "1"), {}, "error: --speed: unknown"),
+        (("--stage", "txt"), {}, "error: --stage txt: expected text, pretrain or finetune"),
         ((), {"DATA": "nowhere"}, "error: DATA='nowhere': expected a folder"),
     ):
         done = script(project, *arguments, **changes)
@@ -98,7 +108,7 @@ def test_the_order_is_told_as_it_is(tmp_path):
         for name, loss in found.items():
             folder = tmp_path / f"seed_{seed}" / name
             folder.mkdir(parents=True)
-            metrics = {"masked_loss": loss + shift, "perplexity": 9.0, "masked_accuracy": 0.5,
+            metrics = {"step": 6, "masked_loss": loss + shift, "perplexity": 9.0, "masked_accuracy": 0.5,
                        "next_sentence_accuracy": 0.5}  # fmt: skip
             (folder / "eval_results.json").write_text(json.dumps({"final": metrics, "seconds": 1.0}))
     table = [sys.executable, str(ROOT / "scripts" / "distill_small_table.py"), str(tmp_path)]
@@ -106,3 +116,11 @@ def test_the_order_is_told_as_it_is(tmp_path):
     assert "no transfer -> PD: +0.5000 better in 2 of 2 seeds, as in the paper" in said
     assert "PD -> PD + FMT: -0.1000 better in 0 of 2 seeds, NOT as in the paper" in said
     assert subprocess.run([*table, "--best"], capture_output=True, text=True).stdout == "pkt\n"
+    # Of two arms the seeds that both have are compared, whichever those are.
+    shutil.rmtree(tmp_path / "seed_1" / "pd")
+    said = subprocess.run(table, capture_output=True, text=True).stdout
+    assert "no transfer -> PD: +0.5000 better in 1 of 1 seeds, as in the paper" in said
+    path = tmp_path / "seed_2" / "pd" / "eval_results.json"
+    path.write_text(path.read_text().replace('"step": 6', '"step": 7'))
+    refused = subprocess.run(table, capture_output=True, text=True)
+    assert refused.returncode == 2 and "has 6 steps, seed_2/pd 7: nothing to be compared" in refused.stderr

@@ -128,7 +128,7 @@ def test_an_ordinary_run_has_no_stage_in_its_log(tmp_path):
 
 
 def test_stages_are_not_cut_short_by_a_metric(tmp_path):
-    with pytest.raises(InputError, match="`early_stop_patience=2`: a run of 3 stages needs them all"):
+    with pytest.raises(InputError, match="`early_stop_patience=2`: all of 3 stages have to run"):
         hooks = Hooks(stages=Changing().stages(), evaluate=lambda model: Evaluation({"score": 1.0}, None))
         settings = TrainSettings(**{**QUIET, "max_steps": 12, "early_stop_patience": 2, "best_metric": "score"})
         train(network(), Rows(), loss_fn, settings, tmp_path, hooks=hooks)
