@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Pre-trains MobileBERT with the published setting: 500,000 steps of 2048 rows, LAMB, a peak rate of 0.0015 after
-# 10,000 steps. The rows, of 512 tokens: python -m mobilebert pretrain-data --max_seq_length 512. Days on many GPUs
-# (docs/pretrain.md); it goes on with --resume. The best model by the dev rows is kept in output_pretrain/best/.
+# 10,000 steps. The rows, of 512 tokens: python -m mobilebert pretrain-data --max_seq_length 512. It goes on with
+# --resume. The best model by the dev rows is kept in output_pretrain/best/.
 #
 #   GPUS=0,1,2,3,4,5,6,7 BATCH=32 bash scripts/pretrain.sh rows/train rows/dev
 #                                                            BATCH rows in a forward pass of one device

@@ -4,6 +4,7 @@ import json
 import sys
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support.table_models import save_classifier, save_reader, save_tagger
@@ -15,6 +16,7 @@ from mobilebert.commands.bulk.record import RECORD
 from mobilebert.commands.predict import main as predict
 from mobilebert.data import slices
 
+BLOCK = job.Block(slices.Slice("rows.jsonl", 0, 0, 21), "rows.jsonl", "rows.jsonl-00000000")
 CONTEXT = "ada wrote the notes in 1843 . grace wrote it in 1952 ."
 
 
@@ -280,6 +282,9 @@ def test_a_block_whose_workers_die_is_named(models, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"rows\.jsonl: rows 0 to 20: 5 workers died over them"):
         run(*words)
     assert len(tries) == 5
+    (out / ".rows.jsonl-00000000.tries").write_text(7 * ".")  # two workers had it at a time
+    with pytest.raises(InputError, match="7 workers died over them"):
+        job.Job._counted(SimpleNamespace(output=str(out)), BLOCK).__enter__()
 
 
 @pytest.mark.parametrize(
