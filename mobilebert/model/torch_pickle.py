@@ -48,6 +48,12 @@ _OTHER_TYPES = re.compile(r"Q\w+Storage|UntypedStorage|(?:q?u?int|float|complex)
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")  # colours of a terminal
 
 
+class _Type(NamedTuple):
+    """A class of storages, as a pickle names it: a dtype itself could be rewritten by what the pickle says next."""
+
+    name: str
+
+
 class _Storage(NamedTuple):
     """Where elements are; a tuple, which no pickle can set attributes of."""
 
@@ -100,7 +106,7 @@ _PARTS: dict[tuple[str, str], Any] = {
     ("torch._utils", "_rebuild_parameter_with_state"): _Call(lambda tensor, *_: tensor),
     ("torch._utils", "_rebuild_tensor_v3"): _Call(lambda *view: view[6]),
     ("torch._utils", "_rebuild_qtensor"): _Call(lambda other, *_: other),
-    **{("torch", name): dtype for name, dtype in _TYPES.items()},
+    **{("torch", name): _Type(name) for name in _TYPES},
 }
 
 
@@ -115,10 +121,10 @@ class _Unpickler(pickle.Unpickler):
         return _PARTS[module, name]
 
     def persistent_load(self, identity):
-        kind, dtype, key, _, count, *view = identity
+        kind, found, key, _, count, *view = identity
         if kind != "storage" or any(view):
             raise pickle.UnpicklingError(f"it refers to a {kind} outside of itself")
-        return _Storage(dtype, str(key), int(count)) if isinstance(dtype, np.dtype) else dtype
+        return _Storage(_TYPES[found.name], str(key), int(count)) if isinstance(found, _Type) else found
 
 
 def read(path: Path) -> State:

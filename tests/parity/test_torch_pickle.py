@@ -120,6 +120,19 @@ def test_a_pickle_changes_nothing_of_ours(change, tmp_path):
     assert before == torch_pickle._PARTS and before["torch._utils", "_rebuild_parameter"]._function is function
 
 
+@pytest.mark.parametrize("part", torch_pickle._PARTS, ids=".".join)
+def test_a_pickle_changes_no_part(part, tmp_path):
+    """BUILD sets attributes of it, or hands them to its __setstate__, as a dtype has one."""
+    assert not hasattr(torch_pickle._PARTS[part], "__setstate__")
+    state = b"N}X\x04\x00\x00\x00nameK\x01s\x86b."
+    with zipfile.ZipFile(tmp_path / "x.bin", "w") as archive:
+        archive.writestr("x/data.pkl", b"\x80\x02c" + "\n".join(part).encode() + b"\n" + state)
+    before = dict(torch_pickle._PARTS)
+    with pytest.raises(InputError, match="refused, it is damaged or holds more than tensors"):
+        torch_pickle.read(tmp_path / "x.bin")
+    assert before == torch_pickle._PARTS
+
+
 @pytest.fixture
 def checkpoint(tmp_path):
     """A checkpoint with nothing but a pickle."""
