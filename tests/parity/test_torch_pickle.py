@@ -14,7 +14,7 @@ import torch
 from support.models import torch_model
 
 from mobilebert.base.errors import InputError
-from mobilebert.model import torch_pickle
+from mobilebert.model import tensor_files, torch_pickle
 from mobilebert.model.heads import HEADS
 
 ROOT = Path(__file__).parents[2]
@@ -131,6 +131,49 @@ def test_a_pickle_changes_no_part(part, tmp_path):
     with pytest.raises(InputError, match="refused, it is damaged or holds more than tensors"):
         torch_pickle.read(tmp_path / "x.bin")
     assert before == torch_pickle._PARTS
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "old"])
+def test_what_is_held_in_many_places_is_looked_through_once(zipped, tmp_path):
+    noted = {"x": 1}
+    for _ in range(40):
+        noted = {"a": noted, "b": noted}
+    torch.save({"a.b": _NUMBERS, "noted": noted}, tmp_path / "x.bin", _use_new_zipfile_serialization=zipped)
+    assert list(torch_pickle.read(tmp_path / "x.bin")) == ["a.b"]
+
+
+def test_a_dict_that_holds_itself_is_refused(tmp_path):
+    state = {"b": _NUMBERS}
+    state["a"] = state
+    torch.save(state, tmp_path / "x.bin")
+    with pytest.raises(InputError, match=r"x.bin: holds a dict that holds itself"):
+        torch_pickle.read(tmp_path / "x.bin")
+
+
+def test_tied_tensors_are_one_and_overlapping_ones_are_counted(tmp_path):
+    half = _NUMBERS.to(torch.bfloat16)
+    torch.save({f"a.{number}": half for number in range(1000)}, tmp_path / "tied.bin")
+    read = tensor_files.as_floats(torch_pickle.read(tmp_path / "tied.bin"), "pt", "here")
+    assert len({id(value) for value in read.values()}) == 1 and len(read.widened) == 1000
+    torch.save({f"a.{number}": half[number:] for number in range(16)}, tmp_path / "many.bin")
+    with pytest.raises(InputError, match="many times as large as what they are stored in"):
+        torch_pickle.read(tmp_path / "many.bin")
+
+
+@pytest.mark.parametrize("write", [torch.save, lambda state, path: path.write_bytes(pickle.dumps(
+    {key: value.numpy() for key, value in state.items()}, protocol=2))], ids=["torch", "paddle"])  # fmt: skip
+def test_a_name_that_is_no_string_is_refused(write, tmp_path):
+    write({"a.b": _NUMBERS, 3: _NUMBERS}, tmp_path / "x.bin")
+    read = torch_pickle.read if write is torch.save else tensor_files.read_pdparams
+    with pytest.raises(InputError, match=r"^.*x.bin: a tensor is called 3, no string; "):
+        read(tmp_path / "x.bin")
+
+
+def test_a_paddle_pickle_has_types_of_its_own():
+    reader = tensor_files._TensorUnpickler(io.BytesIO())
+    assert np.dtype("f4") is np.dtype("f4")
+    assert reader.find_class("numpy", "dtype")("f4") is not np.dtype("f4")
+    assert isinstance(reader.find_class("numpy.core.numeric", "_frombuffer"), tensor_files.Call)
 
 
 @pytest.fixture
