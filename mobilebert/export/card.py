@@ -84,7 +84,7 @@ def write(folder: Path, out: Path, manifest: Manifest, checkpoint: Checkpoint, p
                 for precision, values in manifest.metrics.items()
             ),
         ]
-    lines += litert_lines(manifest, checkpoint)
+    lines += litert_lines(out, manifest, checkpoint)
     lines += snippets.sections(folder, out, manifest, config, rules)
     write_text(folder / CARD, "\n".join(lines) + "\n")
 

@@ -100,7 +100,7 @@ def notes(layout: str) -> list[str]:
     if layout == "hub":
         return [f"- Of one model: {HUB_FILES[None]} float32, {HUB_FILES['int8']} int8, {HUB_FILES['fp16']} float16."]
     return [
-        "- The page: `python -m http.server` in this folder, or another server of files; nothing else is fetched.",
+        "- The page needs any server of files; it fetches nothing from elsewhere.",
         "- WebAssembly has one thread, and as many as there are cores where the server sends the headers "
         "`Cross-Origin-Opener-Policy: same-origin` and `Cross-Origin-Embedder-Policy: require-corp`.",
         f"- Licences of what comes from npm: {packages.LICENCES}.",
