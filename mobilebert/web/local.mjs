@@ -4,6 +4,7 @@ const NAME = "MobileBERT";
 const worker = new Worker(new URL("worker.mjs", import.meta.url), { type: "module" });
 const waiting = new Map(); // number of a request -> what it waits for
 let requests = 0;
+let broken = null; // what is answered when the worker is no more
 
 worker.addEventListener("message", ({ data: { number, status, body } }) => {
   waiting.get(number)?.resolve(new Response(JSON.stringify(body), { status }));
@@ -11,18 +12,19 @@ worker.addEventListener("message", ({ data: { number, status, body } }) => {
 });
 worker.addEventListener("error", () => {
   const error = "This browser cannot start the model: it needs module workers and WebAssembly.";
-  for (const { resolve } of waiting.values()) resolve(new Response(JSON.stringify({ error }), { status: 500 }));
+  broken = () => new Response(JSON.stringify({ error }), { status: 500 });
+  for (const { resolve } of waiting.values()) resolve(broken());
   waiting.clear();
 });
 
 /** `fetch`, for the addresses under api/ that mobilebert/demo/app.py has. */
 globalThis.fetchHere = (address, { body, signal } = {}) =>
   new Promise((resolve, reject) => {
+    if (broken) return resolve(broken());
     const number = requests++;
     waiting.set(number, { resolve });
     signal?.addEventListener("abort", () => {
-      waiting.delete(number);
-      worker.postMessage({ number, aborted: true });
+      if (waiting.delete(number)) worker.postMessage({ number, aborted: true });
       reject(signal.reason);
     });
     worker.postMessage({ number, address, name: NAME, values: JSON.parse(body ?? "null") });
