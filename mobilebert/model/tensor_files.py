@@ -17,7 +17,7 @@ import pickle
 import pickletools
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -426,6 +426,27 @@ def read_state(folder: Path) -> tuple[State, str]:
     if not has_file(folder, torch_pickle.PICKLE):
         raise InputError(f"{folder}: found neither {SAFETENSORS} nor {PDPARAMS} nor {torch_pickle.PICKLE}")
     return torch_pickle.read_folder(folder), "pt"
+
+
+def read_keys(folder: Path) -> Collection[str]:
+    """The plain keys of whichever weights a folder holds, for less than reading them where the files allow it.
+
+    Raises:
+        InputError: no weights, or unreadable ones; what they hold is not checked.
+    """
+    from mobilebert.model import torch_pickle
+
+    keys: list[str] = []
+    if has_safetensors(folder):
+        for shard in shard_paths(folder, SAFETENSORS)[0]:
+            with _open_safetensors(shard) as tensors:
+                keys += tensors.keys()
+    elif has_file(folder, torch_pickle.PICKLE) and not has_file(folder, PDPARAMS):
+        for shard in shard_paths(folder, torch_pickle.PICKLE)[0]:
+            keys += torch_pickle.read(shard, only_names=True)
+    else:  # Paddle's pickles hold their tensors themselves
+        return read_state(folder)[0]
+    return plain_keys(State(dict.fromkeys(keys, np.empty(0))), folder)
 
 
 class Call:

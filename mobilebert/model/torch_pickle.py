@@ -113,11 +113,12 @@ class _Unpickler(pickle.Unpickler):
         return _Storage(_TYPES[found.name], str(key), int(count)) if isinstance(found, _Type) else found
 
 
-def read(path: Path) -> State:
+def read(path: Path, only_names: bool = False) -> State:
     """Read one file's tensors as they are stored, bfloat16 as ``tensor_files.BFLOAT16``.
 
     Args:
         path: of a state dict, by itself or with what a training saves around it (see ``tensor_files.unwrap``).
+        only_names: give empty arrays, and read no storages.
 
     Raises:
         InputError: the file is missing, damaged, or holds more than tensors.
@@ -128,10 +129,10 @@ def read(path: Path) -> State:
         if zipfile.is_zipfile(path):
             check_zip(path)
             with zipfile.ZipFile(path) as archive:
-                tensors, taken_off = _read_zip(archive, path)
+                tensors, taken_off = _read_zip(archive, path, only_names)
         else:
             with open(path, "rb") as file:
-                tensors, taken_off = _read_old(file, path)
+                tensors, taken_off = _read_old(file, path, only_names)
     except InputError:
         raise
     except FileNotFoundError:
@@ -162,24 +163,28 @@ def read_folder(folder: Path) -> State:
     return tensor_files.plain_keys(tensor_files.as_floats(state, "pt", source), source)
 
 
-def _read_zip(archive: zipfile.ZipFile, path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
+def _read_zip(archive: zipfile.ZipFile, path: Path, only_names: bool) -> tuple[dict[str, np.ndarray], list[str]]:
     (root,) = (name.partition("/")[0] for name in archive.namelist() if re.fullmatch(r"[^/]*/data\.pkl", name))
     if f"{root}/byteorder" in archive.namelist() and archive.read(f"{root}/byteorder") != b"little":
         raise ValueError("it is of a machine with the other byte order")
     with archive.open(f"{root}/data.pkl") as file:
         views, taken_off = _views(_load(file), path)
+    if only_names:
+        return dict.fromkeys(views, np.empty(0)), taken_off
     storages = {view.storage.key: view.storage for view in views.values()}
     data = {key: np.frombuffer(archive.read(f"{root}/data/{key}"), found.dtype) for key, found in storages.items()}
     return _arrays(views, data), taken_off
 
 
-def _read_old(file: BinaryIO, path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
+def _read_old(file: BinaryIO, path: Path, only_names: bool) -> tuple[dict[str, np.ndarray], list[str]]:
     if (_load(file), _load(file)) != (_MAGIC, _VERSION):
         raise ValueError("it is no file of torch.save")
     if not _load(file)["little_endian"]:
         raise ValueError("it is of a machine with the other byte order")
     content = _load(file)
     views, taken_off = _views(content, path)
+    if only_names:
+        return dict.fromkeys(views, np.empty(0)), taken_off
     types = {storage.key: storage.dtype for storage in _storages(content)}
     data = {}
     for key in _load(file):

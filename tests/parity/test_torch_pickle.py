@@ -40,7 +40,7 @@ def test_what_torch_loads_is_read(name, zipped, tmp_path):
     loaded = torch.load(path, weights_only=True)
     loaded = loaded.get("model", loaded)
     read = torch_pickle.read(path)
-    assert list(read) == list(loaded)
+    assert list(read) == list(loaded) == list(torch_pickle.read(path, only_names=True))
     for key, tensor in loaded.items():
         assert read[key].shape == tuple(tensor.shape)
         bits = tensor.detach().contiguous()
@@ -194,6 +194,16 @@ def test_a_checkpoint_of_a_pickle_alone_is_the_model_that_was_saved(checkpoint):
     for name, value in loaded.named_parameters():
         theirs = expected[name].T if name in loaded.load_report.transposed else expected[name]
         np.testing.assert_array_equal(value.numpy(), theirs)
+
+
+def test_keys_are_read_without_weights(checkpoint, monkeypatch):
+    folder, model = checkpoint
+    monkeypatch.setattr(torch_pickle, "_array", lambda *_: pytest.fail("read"))
+    assert set(tensor_files.read_keys(folder)) == set(model.state_dict())
+    (folder / "pytorch_model.bin").unlink()
+    model.save_pretrained(folder)
+    monkeypatch.setattr(tensor_files, "_read_safetensors", lambda *_: pytest.fail("read"))
+    assert set(tensor_files.read_keys(folder)) == set(model.state_dict())
 
 
 def test_torch_is_not_needed(checkpoint):
