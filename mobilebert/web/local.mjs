@@ -1,7 +1,10 @@
 // In a folder of `export.py --format web` no server answers page.js; this does, with the model in a worker.
 
 const NAME = "MobileBERT";
-const worker = new Worker(new URL("worker.mjs", import.meta.url), { type: "module" });
+// A worker of a file would not be held to the page's Content-Security-Policy; one of a blob is.
+const source = `import ${JSON.stringify(new URL("worker.mjs", import.meta.url).href)};`;
+const blob = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
+const worker = new Worker(blob, { type: "module" });
 const waiting = new Map(); // number of a request -> what it waits for
 let requests = 0;
 let broken = null; // what is answered when the worker is no more

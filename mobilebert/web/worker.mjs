@@ -16,6 +16,7 @@ async function start() {
   env.allowRemoteModels = false;
   env.allowLocalModels = true;
   env.localModelPath = new URL(HERE).pathname; // of an address with its host only the model is found, not its tokenizer
+  env.fetch = (address, options) => fetch(new URL(address, HERE), options); // a blob has no place to begin from
   env.useBrowserCache = false; // which would keep a model that has been replaced
   env.useWasmCache = false;
   env.backends.onnx.wasm.wasmPaths = { mjs: `${HERE}${RUNTIME}.mjs`, wasm: `${HERE}${RUNTIME}.wasm` };
