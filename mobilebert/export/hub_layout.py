@@ -13,13 +13,16 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mobilebert import web
 from mobilebert.base.errors import InputError
 from mobilebert.inference.manifest import HUB_FILES, ONNX_FILE
 from mobilebert.model.config import MobileBertConfig
-from mobilebert.text.tokenizer import MobileBertTokenizer
 from mobilebert.web import packages
+
+if TYPE_CHECKING:  # the command's help shall not wait for it
+    from mobilebert.text.tokenizer import MobileBertTokenizer
 
 LAYOUTS = ("flat", "hub")
 PAGE = "index.html"
@@ -56,7 +59,7 @@ def put(folder: Path, precision: str | None) -> None:
     os.replace(folder / ONNX_FILE, place)
 
 
-def require_page(head: str, tokenizer: MobileBertTokenizer) -> None:
+def require_page(head: str, tokenizer: "MobileBertTokenizer") -> None:
     """Refuse a model that the page cannot run.
 
     Raises:
@@ -71,7 +74,7 @@ def require_page(head: str, tokenizer: MobileBertTokenizer) -> None:
         )
 
 
-def unsearchable(tokenizer: MobileBertTokenizer) -> str | None:
+def unsearchable(tokenizer: "MobileBertTokenizer") -> str | None:
     """An added token that is searched in normalized text, which wordpiece.mjs does not do."""
     tokens = tokenizer.backend_tokenizer.get_added_tokens_decoder().values()
     searched = (token for token in tokens if not (token.special and tokenizer.split_special_tokens))
@@ -114,7 +117,7 @@ def files(layout: str) -> Sequence[str]:
     return both if layout == "hub" else (*both, PAGE, *web.WORKER, *web.PAGE[1:], *packages.FILES)
 
 
-def notes(layout: str, tokenizer: MobileBertTokenizer) -> list[str]:
+def notes(layout: str, tokenizer: "MobileBertTokenizer") -> list[str]:
     """Lines of the card."""
     if layout == "flat":
         return []
