@@ -167,8 +167,9 @@ def test_what_can_hold_no_answer(tmp_path):
         {"id2label": {0: "negative", 1: "neutral", 2: "positive"}},
         {"id2label": {0: "a", 1: "b", 2: "c"}, "problem_type": "multi_label_classification"},
         {"id2label": {0: "score"}, "problem_type": "regression"},
+        {"id2label": {0: "score"}},
     ],
-    ids=["classes", "several", "number"],
+    ids=["classes", "several", "number", "old-number"],
 )
 def test_classes(tmp_path, changes):
     folder = write_folder(tmp_path, "sequence-classification", tokenizer(), {}, max_position_embeddings=32, **changes)
