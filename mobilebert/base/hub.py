@@ -284,11 +284,15 @@ def _cached(name: str, patterns: Sequence[str]) -> Path | None:
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        return Path(
+        folder = Path(
             snapshot_download(name, allow_patterns=list(patterns), ignore_patterns=[_PICKLES], local_files_only=True)
         )
     except LocalEntryNotFoundError:
         return None
+    # Pickles are ignored because beside safetensors none was fetched; where there is nothing else they are the weights.
+    others = (*CONFIG_FILES, *TOKENIZER_FILES)
+    weights = [pattern for pattern in patterns if pattern not in others and not pattern.endswith(".json")]
+    return folder if not weights or any(any(folder.glob(pattern)) for pattern in weights) else None
 
 
 def _within(seconds: float, call: Callable[[], Any]) -> Any:

@@ -56,7 +56,7 @@ def write(folder: Path, out: Path, manifest: Manifest, checkpoint: Checkpoint, p
         lines.append(f"- {manifest.onnx_file}: opset {manifest.opset}, {operators}; {precision}.")
     lines += [
         *_interface(manifest, program, config.max_position_embeddings),
-        *hub_layout.notes(manifest.layout),
+        *hub_layout.notes(manifest.layout, checkpoint.tokenizer),
         f"- Texts are cut to {manifest.max_seq_length} tokens (answers and entities: to windows of so many).",
         f"- Source checkpoint's weights: sha256 {manifest.source_sha256}.",
         f"- Written with {', '.join(f'{name} {version}' for name, version in manifest.versions.items())}.",
@@ -84,7 +84,7 @@ def write(folder: Path, out: Path, manifest: Manifest, checkpoint: Checkpoint, p
                 for precision, values in manifest.metrics.items()
             ),
         ]
-    lines += litert_lines(manifest, checkpoint)
+    lines += litert_lines(out, manifest, checkpoint)
     lines += snippets.sections(folder, out, manifest, config, rules)
     write_text(folder / CARD, "\n".join(lines) + "\n")
 

@@ -51,7 +51,7 @@ def export(plan: ExportPlan) -> Manifest:
     with outputs.lock_beside(plan.out):
         checkpoint = load_checkpoint(plan.model, plan.head)
         if plan.format == "web":
-            hub_layout.require_page(checkpoint.head)
+            hub_layout.require_page(checkpoint.head, checkpoint.tokenizer)
         max_seq_length = _max_seq_length(plan, checkpoint)
         calibration = _read(plan.calibration, checkpoint, max_seq_length)
         evaluation = _read(plan.evaluation or plan.calibration, checkpoint, max_seq_length, plan.evaluation_limit)

@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mobilebert import web
 from mobilebert.base.errors import InputError
@@ -20,12 +21,21 @@ from mobilebert.inference.manifest import HUB_FILES, ONNX_FILE
 from mobilebert.model.config import MobileBertConfig
 from mobilebert.web import packages
 
+if TYPE_CHECKING:  # the command's help shall not wait for it
+    from mobilebert.text.tokenizer import MobileBertTokenizer
+
 LAYOUTS = ("flat", "hub")
 PAGE = "index.html"
 _DEFAULT_INT8 = "dynamic-int8"  # needs no text, and in WebAssembly is no slower than ranges chosen beforehand
 _PAGE_HEADS = ("question-answering", "sequence-classification", "token-classification")
 # The page's own script; where no server answers it, local.mjs does, which has to run before it.
 _SCRIPT = '    <script src="page.js" defer></script>\n'
+# Beyond the page's own server nothing is fetched, whatever a library tries; local.mjs makes the worker of a blob.
+_POLICY = (
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; connect-src 'self'; "
+    "style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'"
+)
+_CHARSET = '    <meta charset="utf-8">\n'
 _LOCAL = '    <script src="local.mjs" type="module"></script>\n'
 
 
@@ -49,14 +59,26 @@ def put(folder: Path, precision: str | None) -> None:
     os.replace(folder / ONNX_FILE, place)
 
 
-def require_page(head: str) -> None:
-    """Refuse a head that the page has no form for.
+def require_page(head: str, tokenizer: "MobileBertTokenizer") -> None:
+    """Refuse a model that the page cannot run.
 
     Raises:
-        InputError: it is such a head.
+        InputError: the page has no form for its head, or cannot find one of its added tokens.
     """
     if head not in _PAGE_HEADS:
         raise InputError(f"`format=web`: the page has no form for {head}, only for {', '.join(_PAGE_HEADS)}")
+    if token := unsearchable(tokenizer):
+        raise InputError(
+            f"`format=web`: the tokenizer's added token {token!r} is searched in normalized text, which the page does "
+            "not do; declare it with normalized=false, or serve the model with demo.py"
+        )
+
+
+def unsearchable(tokenizer: "MobileBertTokenizer") -> str | None:
+    """An added token that is searched in normalized text, which wordpiece.mjs does not do."""
+    tokens = tokenizer.backend_tokenizer.get_added_tokens_decoder().values()
+    searched = (token for token in tokens if not (token.special and tokenizer.split_special_tokens))
+    return next((token.content for token in searched if token.normalized), None)
 
 
 def config_of(config: MobileBertConfig, layout: str) -> MobileBertConfig:
@@ -79,6 +101,8 @@ def add_modules(folder: Path, layout: str) -> None:
     if layout == "web":
         page = (web.FOLDER / web.PAGE[0]).read_text(encoding="utf-8")
         before, after = page.split(_SCRIPT)
+        meta, rest = before.split(_CHARSET)
+        before = f'{meta}{_CHARSET}    <meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n{rest}'
         (folder / PAGE).write_text(before + _LOCAL + _SCRIPT + after, encoding="utf-8")
         kept = packages.fetch()
         for name in packages.FILES:
@@ -93,14 +117,22 @@ def files(layout: str) -> Sequence[str]:
     return both if layout == "hub" else (*both, PAGE, *web.WORKER, *web.PAGE[1:], *packages.FILES)
 
 
-def notes(layout: str) -> list[str]:
+def notes(layout: str, tokenizer: "MobileBertTokenizer") -> list[str]:
     """Lines of the card."""
     if layout == "flat":
         return []
     if layout == "hub":
-        return [f"- Of one model: {HUB_FILES[None]} float32, {HUB_FILES['int8']} int8, {HUB_FILES['fp16']} float16."]
+        token = unsearchable(tokenizer)
+        return [
+            f"- Of one model: {HUB_FILES[None]} float32, {HUB_FILES['int8']} int8, {HUB_FILES['fp16']} float16.",
+            *(
+                [f"- mobilebert.mjs refuses its tokenizer: the added token `{token}` is searched in normalized text."]
+                if token
+                else []
+            ),
+        ]
     return [
-        "- The page: `python -m http.server` in this folder, or another server of files; nothing else is fetched.",
+        "- The page needs any server of files; it fetches nothing from elsewhere.",
         "- WebAssembly has one thread, and as many as there are cores where the server sends the headers "
         "`Cross-Origin-Opener-Policy: same-origin` and `Cross-Origin-Embedder-Policy: require-corp`.",
         f"- Licences of what comes from npm: {packages.LICENCES}.",

@@ -1,5 +1,8 @@
 """What the card of an export says of a LiteRT file: its inputs, who takes it, and where MediaPipe reads otherwise."""
 
+import json
+from pathlib import Path
+
 from mobilebert.export.checkpoint import Checkpoint
 from mobilebert.export.litert_metadata import probability
 from mobilebert.inference.manifest import LITERT_FILE, LITERT_INPUTS, Manifest
@@ -38,10 +41,30 @@ def clean(text):
 
 What remains: `[SEP]` and other special tokens, written in a text, are letters to MediaPipe.
 """.splitlines()
+_MEDIAPIPE = """\
+from mediapipe.tasks.python import text
+from mediapipe.tasks.python.core.base_options import BaseOptions
+
+options = text.TextClassifierOptions(base_options=BaseOptions(model_asset_path={path}))
+classifier = text.TextClassifier.create_from_options(options)
 
 
-def lines(manifest: Manifest, checkpoint: Checkpoint) -> list[str]:
-    """A section of the card, with an empty line before it; nothing where there is no such file."""
+def classify(sentence):  # after `clean`
+    first, *_ = classifier.classify(sentence).classifications
+    return {{category.category_name: category.score for category in first.categories}}
+
+
+print(classify("a joy to watch"))
+"""
+
+
+def lines(out: Path, manifest: Manifest, checkpoint: Checkpoint) -> list[str]:
+    """A section of the card, with an empty line before it; nothing where there is no such file.
+
+    Args:
+        out: where the folder will be, which the lines name.
+        manifest, checkpoint: what it holds, and whence.
+    """
     if "litert" not in manifest.engines:
         return []
     config, length = checkpoint.config, manifest.max_seq_length
@@ -77,4 +100,9 @@ def lines(manifest: Manifest, checkpoint: Checkpoint) -> list[str]:
             *found,
             "MediaPipe's tokenizer is for models without case and accents, which this one has: tokenize yourself.",
         ]
-    return [*found, *_CLEAN_UP]
+    found += _CLEAN_UP
+    if checkpoint.config.task_params(manifest.head).get("takes_pairs"):
+        return found
+    path = json.dumps(str(out / LITERT_FILE), ensure_ascii=False)
+    code = _MEDIAPIPE.format(path=path).rstrip().split("\n")
+    return [*found, "", "MediaPipe in Python (`pip install mediapipe`):", "", "```python", *code, "```"]

@@ -41,8 +41,7 @@ _OUTPUTS = {
 def probability(checkpoint: "Checkpoint") -> str | None:
     """The operator that makes probabilities of a classifier's logits; None where they are none."""
     config = checkpoint.config
-    is_number = config.problem_type == "regression" or (config.problem_type is None and config.num_labels == 1)
-    if checkpoint.head != "sequence-classification" or is_number:
+    if checkpoint.head != "sequence-classification" or config.is_regression:
         return None
     return "LOGISTIC" if config.problem_type == "multi_label_classification" else "SOFTMAX"
 

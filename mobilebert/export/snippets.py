@@ -4,6 +4,7 @@
 """
 
 import json
+import shlex
 from pathlib import Path
 
 from mobilebert.inference.manifest import ONNX_FILE, Manifest
@@ -33,6 +34,19 @@ model = openvino.Core().compile_model(f"{folder}/{file}", "CPU", {"INFERENCE_PRE
 
 def run(inputs):
     return model(inputs).to_tuple()
+"""
+_RUN_JS = """\
+import * as transformers from "@huggingface/transformers";
+import {{ load }} from {module};
+
+const model = await load(transformers, {folder}); // from the folder that the path begins in
+console.log(await model.{call});
+"""
+_RUN_PIPELINE = """\
+import {{ pipeline }} from "@huggingface/transformers";
+
+const classify = await pipeline("text-classification", {folder}); // from the folder that the path begins in
+console.log(await classify("A joy to watch."));
 """
 _INPUTS = """\
 import numpy as np
@@ -105,6 +119,9 @@ def sections(
         rules: how the model reads.
     """
     file = next((name for name in (ONNX_FILE, HUB_FILE) if (folder / name).exists()), None)
+    if manifest.layout == "web":
+        serve = f"python -m http.server --directory {shlex.quote(str(out))} 8000"
+        return ["", "## The page", "", "```bash", f"{serve}  # then open http://localhost:8000/", "```"]
     if file is None or manifest.head not in ("token-classification", *_MODELS):
         return []
     name = f"folder = {json.dumps(str(out), ensure_ascii=False)}  # this folder"
@@ -115,22 +132,35 @@ def sections(
         lines += [*_block(f"{_optimum(manifest.head, file, rules, config)}", name), ""]
     lines += ["ONNX Runtime (`pip install onnxruntime tokenizers`), on any system, without the above:", ""]
     lines += [*_block(f"{_RUN_ORT.replace('{file}', file)}\n\n{rest}", name), ""]
-    if manifest.quantization == "int8":
+    if manifest.quantization == "int8" and file == ONNX_FILE:
         lines += ["OpenVINO 2026.4.1 does not read the int8 file; export with `--quantize dynamic-int8` for it.", ""]
     else:
         lines += ["OpenVINO (`pip install openvino tokenizers`): the same, but with these lines in front:", ""]
         lines += [*_block(_RUN_OPENVINO.replace("{file}", file), name), ""]
-    if file == HUB_FILE and manifest.head == "sequence-classification":
-        call = f'const classify = await pipeline("text-classification", {json.dumps(str(out), ensure_ascii=False)});'
-        lines += ["transformers.js (`npm install @huggingface/transformers`):", "", "```js"]
-        lines += ['import { pipeline } from "@huggingface/transformers";', "", call, "```", ""]
+    if file == HUB_FILE:
+        lines += ["transformers.js (`npm install @huggingface/transformers`), in an .mjs file:", ""]
+        lines += [*_javascript(out, manifest.head, config, rules), ""]
     return lines[:-1]
+
+
+def _javascript(out: Path, head: str, config: MobileBertConfig, rules: ReadingSettings) -> list[str]:
+    """Its pipeline where that is right: one text, and classes; all else by way of ``mobilebert.mjs``."""
+    # Of one or two names it would make a model's on the hub.
+    path = out.as_posix() if out.is_absolute() else f"./{out.as_posix()}"
+    folder, module = (json.dumps(name, ensure_ascii=False) for name in (path, f"{path}/mobilebert.mjs"))
+    call = {
+        "question-answering": 'answer("Who wrote it?", "Ada wrote it.")',
+        "token-classification": 'entities("Ada Lovelace lived in London.")',
+    }.get(head, 'classify("It rains.", "The street is wet.")' if rules.takes_pairs else 'classify("A joy to watch.")')
+    is_plain = head == "sequence-classification" and not (rules.takes_pairs or config.is_regression)
+    code = _RUN_PIPELINE if is_plain else _RUN_JS
+    return ["```js", *code.format(folder=folder, module=module, call=call).rstrip().split("\n"), "```"]
 
 
 def _block(code: str, name: str) -> list[str]:
     """A block of Python; the folder's name stands behind the imports."""
     imports, _, others = code.partition("\n\n")
-    return ["```python", *f"{imports}\n\n{name}\n{others}".rstrip().splitlines(), "```"]
+    return ["```python", *f"{imports}\n\n{name}\n{others}".rstrip().split("\n"), "```"]
 
 
 def _optimum(head: str, file: str, rules: ReadingSettings, config: MobileBertConfig) -> str:
@@ -153,7 +183,7 @@ def _optimum(head: str, file: str, rules: ReadingSettings, config: MobileBertCon
             f'print(reader(question="Who wrote it?", context="Ada wrote it.", **how{none}))',
         ]
     else:
-        function = ', function_to_apply="none"' if config.problem_type == "regression" else ""
+        function = ', function_to_apply="none"' if config.is_regression else ""
         text = '{"text": "It rains.", "text_pair": "The street is wet."}' if rules.takes_pairs else '"A joy to watch."'
         lines += [
             f'classify = pipeline("text-classification", model=model, tokenizer=tokenizer{function})',
@@ -171,20 +201,21 @@ def _rest(head: str, config: MobileBertConfig, rules: ReadingSettings) -> str:
         result = "return context[best[1] : best[2]]"
         if rules.allow_no_answer:
             result = (
-                f'return "" if none - best[0] > {rules.null_score_diff_threshold:g} else context[best[1] : best[2]]'
+                f'return "" if none - best[0] > {rules.null_score_diff_threshold!r} else context[best[1] : best[2]]'
             )
         use = _ANSWER.format(max_answer_length=rules.max_answer_length, result=result)
         if not rules.allow_no_answer:
-            use = "\n".join(line for line in use.splitlines() if "none = min" not in line).replace(
+            use = "\n".join(line for line in use.split("\n") if "none = min" not in line).replace(
                 "best, none = (-np.inf, 0, 0), np.inf", "best = (-np.inf, 0, 0)"
             )
     elif head == "token-classification":
         use = _TAG.format(labels=labels)
     else:
-        probabilities = {
-            "regression": "# a number, no probability",
-            "multi_label_classification": "scores = 1 / (1 + np.exp(-scores))",
-        }.get(config.problem_type or "", "scores = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()")
+        probabilities = "scores = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()"
+        if config.is_regression:
+            probabilities = "# a number, no probability"
+        elif config.problem_type == "multi_label_classification":
+            probabilities = "scores = 1 / (1 + np.exp(-scores))"
         texts = '"It rains.", "The street is wet."' if rules.takes_pairs else '"A joy to watch."'
         use = _CLASSIFY.format(labels=labels, probabilities=probabilities, texts=texts)
     return f"{_INPUTS.format(truncation=truncation, folder='{folder}')}\n\n{use}"

@@ -135,8 +135,7 @@ class Predictor:
     @property
     def is_regression(self) -> bool:
         """Whether a classification is a number, not a class."""
-        kind = self.config.problem_type
-        return kind == "regression" or (kind is None and self.config.num_labels == 1)
+        return self.config.is_regression
 
     def answer(self, question: str, context: str, **options) -> list[Answer]:
         """Answer one question; ``options`` and result as one row of ``answer_batch``."""

@@ -13,7 +13,7 @@ from mobilebert.data.classify.columns import Columns
 from mobilebert.inference.manifest import MANIFEST, Manifest
 from mobilebert.model.config import CONFIG_NAME, HEAD_CLASSES, MobileBertConfig
 from mobilebert.model.head_of import detect_head, with_head
-from mobilebert.model.tensor_files import read_state
+from mobilebert.model.tensor_files import read_keys
 
 DEFAULT_MAX_SEQ_LENGTH = 384
 
@@ -176,7 +176,7 @@ def with_facts(
         InputError: a ``classifier`` without a word of which head.
     """
     if config.head is None and not is_exported:
-        head = detect_head(folder, config, read_state(folder)[0], wanted)
+        head = detect_head(folder, config, read_keys(folder), wanted)
         config = config if head == "model" else with_head(config.for_head(head), head)
     return noted_by_name(config, name_or_path)
 

@@ -168,6 +168,11 @@ class MobileBertConfig:
             raise InputError("tie_word_embeddings=false: MobileBERT's decoder is its embedding; set it to true")
 
     @property
+    def is_regression(self) -> bool:
+        """Whether a classification is a number, not a class."""
+        return self.problem_type == "regression" or (self.problem_type is None and self.num_labels == 1)
+
+    @property
     def true_hidden_size(self) -> int:
         """Width of the stream within a layer: the bottleneck's, or the hidden size where there is none."""
         return self.intra_bottleneck_size if self.use_bottleneck else self.hidden_size

@@ -17,7 +17,7 @@ import pickle
 import pickletools
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,12 +111,15 @@ def as_floats(tensors: Mapping[str, np.ndarray], layout: str, source: str | os.P
     state = State(tensors)
     if isinstance(tensors, State):
         state = State(tensors, tensors.widened, tensors.taken_off, tensors.renamed)
+    widened: dict[int, np.ndarray] = {}  # an array that has several names is widened once
     for key, value in tensors.items():
         type_name = "bfloat16" if value.dtype == BFLOAT16 else value.dtype.name
         if type_name == "bfloat16" or (type_name == "uint16" and layout == "pd"):
-            bits = value.view(np.uint16) if type_name == "bfloat16" else value
-            # bfloat16 is the upper half of float32.
-            state[key] = np.asarray(bits.astype(np.uint32) << 16).view(np.float32)
+            if id(value) not in widened:
+                bits = value.view(np.uint16) if type_name == "bfloat16" else value
+                # bfloat16 is the upper half of float32.
+                widened[id(value)] = np.asarray(bits.astype(np.uint32) << 16).view(np.float32)
+            state[key] = widened[id(value)]
             state.widened.append(key)
         elif type_name not in FLOAT_TYPES and not key.endswith(CONSTANT_KEYS):
             raise wrong_type(source, key, type_name)
@@ -185,33 +188,47 @@ def unwrap(
         The dict that has the tensors, and what was taken off, a phrase each (for ``State.taken_off``).
 
     Raises:
-        InputError: no dict, or several that could be meant.
+        InputError: no dict, one that holds itself, several that could be meant, or a tensor whose name is no string.
     """
     taken_off: list[str] = []
+    known: dict[int, bool] = {}
+    around: set[int] = set()
     while True:
         if not isinstance(content, Mapping):
             raise InputError(
                 f"{source}: holds a {type(content).__name__}, no dict of tensors; save the model's state_dict()"
             )
-        inner = [str(key) for key, value in content.items() if _has_tensors(value, is_tensor)]
-        inner = [key for key in inner if not _NO_WEIGHTS.search(key)]
+        if id(content) in around:
+            raise InputError(f"{source}: holds a dict that holds itself; save the model's state_dict()")
+        around.add(id(content))
+        named = [(key, value) for key, value in content.items() if not isinstance(value, NO_TENSORS)]
+        if unnamed := [key for key, _ in named if not isinstance(key, str)]:
+            raise InputError(f"{source}: a tensor is called {unnamed[0]!r}, no string; save the model's state_dict()")
+        inner = [key for key, value in content.items() if _has_tensors(value, is_tensor, known)]
+        inner = [key for key in inner if not _NO_WEIGHTS.search(str(key))]
         if not inner:
             return content, taken_off
         beside = [key for key, value in content.items() if "." in str(key) and is_tensor(value)]
         if len(inner) > 1 or beside:
-            several = ", ".join([*inner, *beside][:4])
+            several = ", ".join([str(key) for key in (*inner, *beside)][:4])
             raise InputError(f"{source}: several could be the weights ({several}); save one of them by itself")
         taken_off.append(f"what stood around {inner[0]!r}")
         content = content[inner[0]]
 
 
-def _has_tensors(value: Any, is_tensor: Callable[[Any], bool]) -> bool:
-    """Whether a value is a dict of tensors by name, or holds one; an optimizer's state goes by number."""
-    return (
-        isinstance(value, Mapping)
-        and all(isinstance(key, str) for key in value)
-        and any(is_tensor(item) or _has_tensors(item, is_tensor) for item in value.values())
-    )
+def _has_tensors(value: Any, is_tensor: Callable[[Any], bool], known: dict[int, bool]) -> bool:
+    """Whether a value is a dict of tensors by name, or holds one; an optimizer's state goes by number.
+
+    ``known`` is of dicts by identity: one that is held in many places is looked through once.
+    """
+    if not isinstance(value, Mapping):
+        return False
+    if id(value) not in known:
+        known[id(value)] = False  # while it is looked through: it may hold itself
+        known[id(value)] = all(isinstance(key, str) for key in value) and any(
+            is_tensor(item) or _has_tensors(item, is_tensor, known) for item in value.values()
+        )
+    return known[id(value)]
 
 
 def has_safetensors(folder: Path) -> bool:
@@ -411,13 +428,53 @@ def read_state(folder: Path) -> tuple[State, str]:
     return torch_pickle.read_folder(folder), "pt"
 
 
+def read_keys(folder: Path) -> Collection[str]:
+    """The plain keys of whichever weights a folder holds, for less than reading them where the files allow it.
+
+    Raises:
+        InputError: no weights, or unreadable ones; what they hold is not checked.
+    """
+    from mobilebert.model import torch_pickle
+
+    keys: list[str] = []
+    if has_safetensors(folder):
+        for shard in shard_paths(folder, SAFETENSORS)[0]:
+            with _open_safetensors(shard) as tensors:
+                keys += tensors.keys()
+    elif has_file(folder, torch_pickle.PICKLE) and not has_file(folder, PDPARAMS):
+        for shard in shard_paths(folder, torch_pickle.PICKLE)[0]:
+            keys += torch_pickle.read(shard, only_names=True)
+    else:  # Paddle's pickles hold their tensors themselves
+        return read_state(folder)[0]
+    return plain_keys(State(dict.fromkeys(keys, np.empty(0))), folder)
+
+
+class Call:
+    """What a pickle may call; it cannot be given attributes."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Callable[..., Any]):
+        object.__setattr__(self, "_function", function)
+
+    def __setattr__(self, *_):
+        raise pickle.UnpicklingError("it changes a function")
+
+    def __call__(self, *arguments):
+        """Call it."""
+        return self._function(*arguments)
+
+
 class _TensorUnpickler(pickle.Unpickler):
     """Builds arrays and nothing else."""
 
     def find_class(self, module, name):
         if (module, name) not in _TENSOR_PARTS:
             raise pickle.UnpicklingError(f"it names {module}.{name}")
-        return super().find_class(module, name)
+        part = super().find_class(module, name)
+        if part is np.dtype:  # one of its own: NumPy's is shared, and what the pickle says next would rewrite it
+            return Call(lambda kind, *_: np.dtype(kind, False, True))
+        return part if isinstance(part, type) else Call(part)
 
 
 def check_memory(file: BinaryIO) -> None:

@@ -14,7 +14,7 @@ import pickle
 import re
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -23,7 +23,7 @@ import numpy as np
 from mobilebert.base.errors import InputError, first_line
 from mobilebert.base.files import check_zip
 from mobilebert.model import tensor_files
-from mobilebert.model.tensor_files import State
+from mobilebert.model.tensor_files import Call, State
 
 PICKLE = "pytorch_model.bin"
 
@@ -45,7 +45,14 @@ _TYPES = {
 }
 # What else a tensor of another type names: it is refused by its type, not as a stranger.
 _OTHER_TYPES = re.compile(r"Q\w+Storage|UntypedStorage|(?:q?u?int|float|complex)\d\w*|per_\w+_affine\w*")
+_MOST_SHOWN = 8  # times the bytes of the storages: tensors may be parts of one another
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")  # colours of a terminal
+
+
+class _Type(NamedTuple):
+    """A class of storages, as a pickle names it: a dtype itself could be rewritten by what the pickle says next."""
+
+    name: str
 
 
 class _Storage(NamedTuple):
@@ -75,32 +82,17 @@ class _Named(pickle.UnpicklingError):
     """The pickle names something that is no part of a tensor."""
 
 
-class _Call:
-    """What a pickle may call; it cannot be given attributes."""
-
-    __slots__ = ("_function",)
-
-    def __init__(self, function: Callable[..., Any]):
-        object.__setattr__(self, "_function", function)
-
-    def __setattr__(self, *_):
-        raise pickle.UnpicklingError("it changes a function")
-
-    def __call__(self, *arguments):
-        return self._function(*arguments)
-
-
 _PARTS: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): OrderedDict,
-    ("torch", "Size"): _Call(tuple),
+    ("torch", "Size"): Call(tuple),
     # storage, offset, sizes, strides, then what training needs
-    ("torch._utils", "_rebuild_tensor"): _Call(_Tensor),
-    ("torch._utils", "_rebuild_tensor_v2"): _Call(lambda storage, *view: _Tensor(storage, *view[:3])),
-    ("torch._utils", "_rebuild_parameter"): _Call(lambda tensor, *_: tensor),
-    ("torch._utils", "_rebuild_parameter_with_state"): _Call(lambda tensor, *_: tensor),
-    ("torch._utils", "_rebuild_tensor_v3"): _Call(lambda *view: view[6]),
-    ("torch._utils", "_rebuild_qtensor"): _Call(lambda other, *_: other),
-    **{("torch", name): dtype for name, dtype in _TYPES.items()},
+    ("torch._utils", "_rebuild_tensor"): Call(_Tensor),
+    ("torch._utils", "_rebuild_tensor_v2"): Call(lambda storage, *view: _Tensor(storage, *view[:3])),
+    ("torch._utils", "_rebuild_parameter"): Call(lambda tensor, *_: tensor),
+    ("torch._utils", "_rebuild_parameter_with_state"): Call(lambda tensor, *_: tensor),
+    ("torch._utils", "_rebuild_tensor_v3"): Call(lambda *view: view[6]),
+    ("torch._utils", "_rebuild_qtensor"): Call(lambda other, *_: other),
+    **{("torch", name): _Type(name) for name in _TYPES},
 }
 
 
@@ -115,17 +107,18 @@ class _Unpickler(pickle.Unpickler):
         return _PARTS[module, name]
 
     def persistent_load(self, identity):
-        kind, dtype, key, _, count, *view = identity
+        kind, found, key, _, count, *view = identity
         if kind != "storage" or any(view):
             raise pickle.UnpicklingError(f"it refers to a {kind} outside of itself")
-        return _Storage(dtype, str(key), int(count)) if isinstance(dtype, np.dtype) else dtype
+        return _Storage(_TYPES[found.name], str(key), int(count)) if isinstance(found, _Type) else found
 
 
-def read(path: Path) -> State:
+def read(path: Path, only_names: bool = False) -> State:
     """Read one file's tensors as they are stored, bfloat16 as ``tensor_files.BFLOAT16``.
 
     Args:
         path: of a state dict, by itself or with what a training saves around it (see ``tensor_files.unwrap``).
+        only_names: give empty arrays, and read no storages.
 
     Raises:
         InputError: the file is missing, damaged, or holds more than tensors.
@@ -136,10 +129,10 @@ def read(path: Path) -> State:
         if zipfile.is_zipfile(path):
             check_zip(path)
             with zipfile.ZipFile(path) as archive:
-                tensors, taken_off = _read_zip(archive, path)
+                tensors, taken_off = _read_zip(archive, path, only_names)
         else:
             with open(path, "rb") as file:
-                tensors, taken_off = _read_old(file, path)
+                tensors, taken_off = _read_old(file, path, only_names)
     except InputError:
         raise
     except FileNotFoundError:
@@ -170,30 +163,34 @@ def read_folder(folder: Path) -> State:
     return tensor_files.plain_keys(tensor_files.as_floats(state, "pt", source), source)
 
 
-def _read_zip(archive: zipfile.ZipFile, path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
+def _read_zip(archive: zipfile.ZipFile, path: Path, only_names: bool) -> tuple[dict[str, np.ndarray], list[str]]:
     (root,) = (name.partition("/")[0] for name in archive.namelist() if re.fullmatch(r"[^/]*/data\.pkl", name))
     if f"{root}/byteorder" in archive.namelist() and archive.read(f"{root}/byteorder") != b"little":
         raise ValueError("it is of a machine with the other byte order")
     with archive.open(f"{root}/data.pkl") as file:
         views, taken_off = _views(_load(file), path)
+    if only_names:
+        return dict.fromkeys(views, np.empty(0)), taken_off
     storages = {view.storage.key: view.storage for view in views.values()}
     data = {key: np.frombuffer(archive.read(f"{root}/data/{key}"), found.dtype) for key, found in storages.items()}
-    return {name: _array(view, data[view.storage.key]) for name, view in views.items()}, taken_off
+    return _arrays(views, data), taken_off
 
 
-def _read_old(file: BinaryIO, path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
+def _read_old(file: BinaryIO, path: Path, only_names: bool) -> tuple[dict[str, np.ndarray], list[str]]:
     if (_load(file), _load(file)) != (_MAGIC, _VERSION):
         raise ValueError("it is no file of torch.save")
     if not _load(file)["little_endian"]:
         raise ValueError("it is of a machine with the other byte order")
     content = _load(file)
     views, taken_off = _views(content, path)
+    if only_names:
+        return dict.fromkeys(views, np.empty(0)), taken_off
     types = {storage.key: storage.dtype for storage in _storages(content)}
     data = {}
     for key in _load(file):
         (count,) = np.frombuffer(_exactly(file, 8), "<i8")
         data[key] = np.frombuffer(_exactly(file, int(count) * types[key].itemsize), types[key])
-    return {name: _array(view, data[view.storage.key]) for name, view in views.items()}, taken_off
+    return _arrays(views, data), taken_off
 
 
 def _load(file: Any) -> Any:
@@ -229,10 +226,29 @@ def _views(content: Any, path: Path) -> tuple[dict[str, _Tensor], list[str]]:
 
 def _storages(content: Any) -> list[_Storage]:
     """Of all tensors in a pickle's content: the old format has the bytes of those too that are no weights."""
-    if isinstance(content, _Tensor):
-        return [content.storage]
-    parts = content.values() if isinstance(content, Mapping) else content if isinstance(content, list | tuple) else ()
-    return [storage for part in parts for storage in _storages(part)]
+    found: list[_Storage] = []
+    seen: set[int] = set()  # what is held in many places is looked through once
+    waiting = [content]
+    while waiting:
+        part = waiting.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        if isinstance(part, _Tensor):
+            found.append(part.storage)
+        elif isinstance(part, Mapping | list | tuple):
+            waiting += part.values() if isinstance(part, Mapping) else part
+    return found
+
+
+def _arrays(views: Mapping[str, _Tensor], data: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays of views; one view under several names (tied weights) is one array."""
+    distinct = dict.fromkeys(views.values())
+    shown = sum(math.prod(view.sizes) * data[view.storage.key].itemsize for view in distinct)
+    if shown > _MOST_SHOWN * sum(part.nbytes for part in data.values()):
+        raise ValueError("its tensors are many times as large as what they are stored in")
+    arrays = {view: _array(view, data[view.storage.key]) for view in distinct}
+    return {name: arrays[view] for name, view in views.items()}
 
 
 def _array(view: _Tensor, data: np.ndarray) -> np.ndarray:

@@ -2,11 +2,12 @@
 //
 //   import * as transformers from "@huggingface/transformers";
 //   import { load } from "./mobilebert.mjs";
-//   const model = await load(transformers, "outputs/squad-hub");    // and { dtype: "q8" } or the like
+//   const model = await load(transformers, "./outputs/squad-hub");  // and { dtype: "q8" } or the like
 //   const [answer] = await model.answer(question, passage);         // { text, start, end, probability, score }
 //   const { label } = await model.classify("A joy to watch.");
 //
-// The folder is what `export.py --layout hub` wrote. How the model reads (tokens of a row, shared tokens of windows,
+// The folder is what `export.py --layout hub` wrote, as an absolute path or one that begins with a dot: of a path like
+// "outputs/squad-hub" transformers.js makes the name of a model on the hub. How the model reads (tokens of a row, shared tokens of windows,
 // length of answers, whether there may be none) is what the folder says, unless a call says otherwise. Places count
 // UTF-16 units: `passage.slice(start, end)`.
 //
@@ -40,7 +41,7 @@ const LONE_SURROGATE = /\p{Cs}/u;
 /**
  * Load a model.
  * @param transformers the module `@huggingface/transformers`
- * @param {string} folder as transformers.js finds models
+ * @param {string} folder as transformers.js finds models; in Node "./outputs/squad-hub", not "outputs/squad-hub"
  * @param {object} options of its `from_pretrained`, such as `{ dtype: "q8" }`
  * @returns {Promise<Model>}
  */
@@ -97,11 +98,11 @@ export class Model {
    * Answer a question about a passage, in as many overlapping windows as it takes.
    * @param {string} question
    * @param {string} passage
-   * @param {object} options `topK` (1), `wholeWords` (false), and any of `rules`
+   * @param {object} options `topK` (1), `wholeWords` (false), `isAborted`, asked before each run, and any of `rules`
    * @returns {Promise<{ answers: object[], nullOdds: number | null, windows: [number, number][] }>} each answer
    *   `{ text, start, end, probability, score }`, with "", -1 and -1 for no answer
    */
-  async read(question, passage, { topK = 1, wholeWords = false, ...options } = {}) {
+  async read(question, passage, { topK = 1, wholeWords = false, isAborted, ...options } = {}) {
     this.#require("question-answering", "answers questions");
     const rules = this.#settings(options);
     requireText("question", question, BARE);
@@ -111,7 +112,7 @@ export class Model {
     }
     const rows = this.#windows(question, passage, rules);
     const width = Math.max(...rows.map((row) => row.ids.length));
-    await this.#run(rows, ({ start_logits, end_logits }, row, index) => {
+    await this.#run(rows, isAborted, ({ start_logits, end_logits }, row, index) => {
       [row.startLogits, row.endLogits] = [start_logits, end_logits].map((output) => rowOf(output, index, row));
     });
     const size = Math.max(N_BEST, topK);
@@ -132,10 +133,10 @@ export class Model {
    * Classify a text, or a pair of texts; what is too long is cut off, from the longer text of a pair.
    * @param {string} text
    * @param {string | null} pair
-   * @param {object} options `threshold`, `maxSeqLength`
+   * @param {object} options `threshold`, `maxSeqLength`, `isAborted`
    * @returns {Promise<{ label: string, score: number, scores: Record<string, number>, chosen: string[] | null }>}
    */
-  async classify(text, pair = null, options = {}) {
+  async classify(text, pair = null, { isAborted, ...options } = {}) {
     this.#require("sequence-classification", "classifies texts");
     const rules = this.#settings(options);
     if (!(rules.threshold > 0 && rules.threshold < 1)) {
@@ -147,17 +148,17 @@ export class Model {
     const lengths = longestFirst(encoded.map((ids) => ids.length), rules.maxSeqLength - parts.length - 1);
     const row = this.#row(encoded.map((ids, index) => ids.slice(0, lengths[index])));
     let logits;
-    await this.#run([row], (outputs) => (logits = Array.from(finite(outputs.logits.data))));
+    await this.#run([row], isAborted, (outputs) => (logits = Array.from(finite(outputs.logits.data))));
     return this.#classification(logits, rules.threshold);
   }
 
   /**
    * Find entities, in the order of the text.
    * @param {string} text
-   * @param {object} options `maxSeqLength`, `docStride`
+   * @param {object} options `maxSeqLength`, `docStride`, `isAborted`
    * @returns {Promise<object[]>} each `{ text, start, end, type, score }`
    */
-  async entities(text, options = {}) {
+  async entities(text, { isAborted, ...options } = {}) {
     this.#require("token-classification", "finds entities");
     const rules = this.#settings(options);
     requireText("text", text);
@@ -169,7 +170,7 @@ export class Model {
       this.tokenizer.encode(text.slice(start, end)).ids.map((id) => ({ id, word })),
     );
     const rows = wordWindows(pieces, rules).map((tokens) => ({ ...this.#row([tokens.map(({ id }) => id)]), tokens }));
-    await this.#run(rows, ({ logits }, row, index) => {
+    await this.#run(rows, isAborted, ({ logits }, row, index) => {
       row.logits = rowOf(logits, index, row);
     });
     return entitiesOf(text, words, rows, this.labels);
@@ -221,9 +222,10 @@ export class Model {
   }
 
   /** Run rows in batches as `mobilebert.inference.rows` does: the ranges of dynamic int8 are those of a batch. */
-  async #run(rows, take) {
+  async #run(rows, isAborted, take) {
     const longest = [...rows].sort((one, other) => other.ids.length - one.ids.length); // stable
     while (longest.length) {
+      if (await isAborted?.()) throw new Error("aborted");
       const width = longest[0].ids.length;
       const batch = longest.splice(0, Math.max(1, Math.floor(TOKENS_PER_RUN / width)));
       const dims = [batch.length, width];

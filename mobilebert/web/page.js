@@ -427,11 +427,14 @@ for (const area of document.querySelectorAll("textarea")) {
 $("passage").addEventListener("input", showLength);
 
 (async () => {
+  const fail = (message) => ($("message").textContent = message);
   try {
-    ({ models, limits } = await (await send("api/models")).json());
+    const response = await send("api/models");
+    const body = await response.json().catch(() => ({ error: `The server said ${response.status}. Try again.` }));
+    if (!response.ok) return fail(body.error);
+    ({ models, limits } = body);
   } catch {
-    $("message").textContent = SILENT;
-    return;
+    return fail(SILENT);
   }
   showTasks();
   const [first] = examplesOf(selected());

@@ -2,8 +2,8 @@
 //
 // transformers.js' tokenizer gives ids without places; of it only the vocabulary and the settings are used here. Which
 // characters are dropped, end a word, or are accents is what `tokenizers` takes them for, whose tables are of an older
-// Unicode than a browser's; tests/unit/test_web_tokenizer.py compares all of Unicode. Places count UTF-16 units, as
-// JavaScript's strings do.
+// Unicode than a browser's; tests/unit/test_web_module.py compares them, of the large planes a part, without the 13
+// characters that only newer tables decompose (NEWLY_DECOMPOSED there). Places count UTF-16 units, as JavaScript's do.
 
 // Ranges of code points, each as the distance from the range before and, behind "+", how many follow; base 36.
 const TABLES = {

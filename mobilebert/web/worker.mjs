@@ -16,13 +16,18 @@ async function start() {
   env.allowRemoteModels = false;
   env.allowLocalModels = true;
   env.localModelPath = new URL(HERE).pathname; // of an address with its host only the model is found, not its tokenizer
+  env.fetch = (address, options) => fetch(new URL(address, HERE), options); // a blob has no place to begin from
   env.useBrowserCache = false; // which would keep a model that has been replaced
   env.useWasmCache = false;
   env.backends.onnx.wasm.wasmPaths = { mjs: `${HERE}${RUNTIME}.mjs`, wasm: `${HERE}${RUNTIME}.wasm` };
   return load(transformers, ".", { dtype: "q8" });
 }
 
-const json = async (name) => (await fetch(new URL(name, HERE))).json();
+const json = async (name) => {
+  const response = await fetch(new URL(name, HERE));
+  if (!response.ok) throw new Error(`the server said ${response.status} of ${name}`);
+  return response.json();
+};
 const files = Promise.all([json("config.json"), json("export.json")]);
 const model = start();
 model.catch(() => {}); // said when it is asked
@@ -34,20 +39,21 @@ const points = (text, place) => (place < 0 ? place : Array.from(text.slice(0, pl
 
 const ANSWERS = {
   "api/models": async (values, name) => ({ models: [describe(...(await files), name)], limits: LIMITS }),
-  "api/answer": async ({ question, passage, allow_no_answer: allowNoAnswer }) => {
-    const reading = await (await model).read(question, passage, { topK: TOP_K, allowNoAnswer, wholeWords: true });
+  "api/answer": async ({ question, passage, allow_no_answer: allowNoAnswer }, name, isAborted) => {
+    const options = { topK: TOP_K, allowNoAnswer, wholeWords: true, isAborted };
+    const reading = await (await model).read(question, passage, options);
     const place = (bound) => points(passage, bound);
     const inPoints = ({ start, end, ...rest }) => ({ ...rest, start: place(start), end: place(end) });
     const windows = reading.windows.map((bounds) => bounds.map(place));
     return { answers: reading.answers.map(inPoints), null_odds: reading.nullOdds, windows };
   },
-  "api/classify": async ({ text, pair }) => {
-    const { label, chosen, scores } = await (await model).classify(text, pair || null);
+  "api/classify": async ({ text, pair }, name, isAborted) => {
+    const { label, chosen, scores } = await (await model).classify(text, pair || null, { isAborted });
     const rows = Object.entries(scores).map(([label, score]) => ({ label, score }));
     return { label, chosen, scores: rows, is_regression: (await model).isRegression };
   },
-  "api/entities": async ({ document }) => {
-    const found = await (await model).entities(document);
+  "api/entities": async ({ document }, name, isAborted) => {
+    const found = await (await model).entities(document, { isAborted });
     const place = (bound) => points(document, bound);
     return { entities: found.map((entity) => ({ ...entity, start: place(entity.start), end: place(entity.end) })) };
   },
@@ -71,15 +77,21 @@ function describe(config, manifest, name) {
 }
 
 async function respond({ number, address, name, values }) {
-  if (aborted.delete(number)) return;
+  const isAborted = async () => {
+    await new Promise((resolve) => setTimeout(resolve)); // messages are heard between two tasks only
+    return aborted.has(number);
+  };
   try {
+    if (await isAborted()) return;
     if (address !== "api/models") await model; // loading is not the question's time
     const begin = performance.now();
-    const body = await ANSWERS[address](values, name);
+    const body = await ANSWERS[address](values, name, isAborted);
     const latency = performance.now() - begin;
     postMessage({ number, status: 200, body: { ...body, latency_ms: latency, waited_ms: 0 } });
   } catch (error) {
     postMessage({ number, status: 400, body: { error: `This cannot be answered: ${error.message}` } });
+  } finally {
+    aborted.delete(number);
   }
 }
 

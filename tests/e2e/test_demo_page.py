@@ -490,6 +490,14 @@ def test_the_page_says_when_the_demo_is_gone(browser, folders):
 # ---------------------------------------------------------------- without a browser
 
 
+def test_the_page_says_why_it_cannot_start(browser, demo):
+    page = browser.new_page()
+    page.route("**/api/models", lambda route: route.fulfill(status=503, json={"error": "Too many at once."}))
+    page.goto(demo.address)
+    page.wait_for_function("document.getElementById('message').textContent === 'Too many at once.'")
+    page.close()
+
+
 def test_a_checkpoint_behind_an_export_is_loaded_when_it_is_asked_and_the_demo_still_ends_as_told(folders, tmp_path):
     checkpoint = save_checkpoint(tmp_path / "checkpoint", "question-answering")
     with Demo(folders[0], checkpoint, "--port", "0") as demo:

@@ -14,7 +14,7 @@ import torch
 from support.models import torch_model
 
 from mobilebert.base.errors import InputError
-from mobilebert.model import torch_pickle
+from mobilebert.model import tensor_files, torch_pickle
 from mobilebert.model.heads import HEADS
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +40,7 @@ def test_what_torch_loads_is_read(name, zipped, tmp_path):
     loaded = torch.load(path, weights_only=True)
     loaded = loaded.get("model", loaded)
     read = torch_pickle.read(path)
-    assert list(read) == list(loaded)
+    assert list(read) == list(loaded) == list(torch_pickle.read(path, only_names=True))
     for key, tensor in loaded.items():
         assert read[key].shape == tuple(tensor.shape)
         bits = tensor.detach().contiguous()
@@ -120,6 +120,62 @@ def test_a_pickle_changes_nothing_of_ours(change, tmp_path):
     assert before == torch_pickle._PARTS and before["torch._utils", "_rebuild_parameter"]._function is function
 
 
+@pytest.mark.parametrize("part", torch_pickle._PARTS, ids=".".join)
+def test_a_pickle_changes_no_part(part, tmp_path):
+    """BUILD sets attributes of it, or hands them to its __setstate__, as a dtype has one."""
+    assert not hasattr(torch_pickle._PARTS[part], "__setstate__")
+    state = b"N}X\x04\x00\x00\x00nameK\x01s\x86b."
+    with zipfile.ZipFile(tmp_path / "x.bin", "w") as archive:
+        archive.writestr("x/data.pkl", b"\x80\x02c" + "\n".join(part).encode() + b"\n" + state)
+    before = dict(torch_pickle._PARTS)
+    with pytest.raises(InputError, match="refused, it is damaged or holds more than tensors"):
+        torch_pickle.read(tmp_path / "x.bin")
+    assert before == torch_pickle._PARTS
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "old"])
+def test_what_is_held_in_many_places_is_looked_through_once(zipped, tmp_path):
+    noted = {"x": 1}
+    for _ in range(40):
+        noted = {"a": noted, "b": noted}
+    torch.save({"a.b": _NUMBERS, "noted": noted}, tmp_path / "x.bin", _use_new_zipfile_serialization=zipped)
+    assert list(torch_pickle.read(tmp_path / "x.bin")) == ["a.b"]
+
+
+def test_a_dict_that_holds_itself_is_refused(tmp_path):
+    state = {"b": _NUMBERS}
+    state["a"] = state
+    torch.save(state, tmp_path / "x.bin")
+    with pytest.raises(InputError, match=r"x.bin: holds a dict that holds itself"):
+        torch_pickle.read(tmp_path / "x.bin")
+
+
+def test_tied_tensors_are_one_and_overlapping_ones_are_counted(tmp_path):
+    half = _NUMBERS.to(torch.bfloat16)
+    torch.save({f"a.{number}": half for number in range(1000)}, tmp_path / "tied.bin")
+    read = tensor_files.as_floats(torch_pickle.read(tmp_path / "tied.bin"), "pt", "here")
+    assert len({id(value) for value in read.values()}) == 1 and len(read.widened) == 1000
+    torch.save({f"a.{number}": half[number:] for number in range(16)}, tmp_path / "many.bin")
+    with pytest.raises(InputError, match="many times as large as what they are stored in"):
+        torch_pickle.read(tmp_path / "many.bin")
+
+
+@pytest.mark.parametrize("write", [torch.save, lambda state, path: path.write_bytes(pickle.dumps(
+    {key: value.numpy() for key, value in state.items()}, protocol=2))], ids=["torch", "paddle"])  # fmt: skip
+def test_a_name_that_is_no_string_is_refused(write, tmp_path):
+    write({"a.b": _NUMBERS, 3: _NUMBERS}, tmp_path / "x.bin")
+    read = torch_pickle.read if write is torch.save else tensor_files.read_pdparams
+    with pytest.raises(InputError, match=r"^.*x.bin: a tensor is called 3, no string; "):
+        read(tmp_path / "x.bin")
+
+
+def test_a_paddle_pickle_has_types_of_its_own():
+    reader = tensor_files._TensorUnpickler(io.BytesIO())
+    assert np.dtype("f4") is np.dtype("f4")
+    assert reader.find_class("numpy", "dtype")("f4") is not np.dtype("f4")
+    assert isinstance(reader.find_class("numpy.core.numeric", "_frombuffer"), tensor_files.Call)
+
+
 @pytest.fixture
 def checkpoint(tmp_path):
     """A checkpoint with nothing but a pickle."""
@@ -138,6 +194,16 @@ def test_a_checkpoint_of_a_pickle_alone_is_the_model_that_was_saved(checkpoint):
     for name, value in loaded.named_parameters():
         theirs = expected[name].T if name in loaded.load_report.transposed else expected[name]
         np.testing.assert_array_equal(value.numpy(), theirs)
+
+
+def test_keys_are_read_without_weights(checkpoint, monkeypatch):
+    folder, model = checkpoint
+    monkeypatch.setattr(torch_pickle, "_array", lambda *_: pytest.fail("read"))
+    assert set(tensor_files.read_keys(folder)) == set(model.state_dict())
+    (folder / "pytorch_model.bin").unlink()
+    model.save_pretrained(folder)
+    monkeypatch.setattr(tensor_files, "_read_safetensors", lambda *_: pytest.fail("read"))
+    assert set(tensor_files.read_keys(folder)) == set(model.state_dict())
 
 
 def test_torch_is_not_needed(checkpoint):

@@ -56,7 +56,9 @@ const tokens = tokenize.map((text) => {
 
 const head = json("export.json").head;
 const answers = [];
-for (const [method, texts, options] of calls) {
+for (const [method, texts, { abortAfter, ...options }] of calls) {
+  let runs = 0;
+  if (abortAfter !== undefined) options.isAborted = async () => runs++ >= abortAfter;
   const model = new Model({ head, config, tokenizer, run });
   try {
     const found = await model[method](...texts, options);

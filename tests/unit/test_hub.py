@@ -141,6 +141,20 @@ def test_a_name_is_resolved_into_the_cache_and_found_there_without_a_network(ser
     assert hub.resolve(NAME, hub.CONFIG_FILES) == folder
 
 
+def test_a_cache_without_weights_is_no_model(server, monkeypatch):
+    there = os.environ.get("HF_ENDPOINT")
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    hub.resolve(NAME, hub.CONFIG_FILES + hub.TOKENIZER_FILES)
+    monkeypatch.setenv("HF_ENDPOINT", nowhere)
+    with pytest.raises(InputError, match="cannot be fetched"):
+        hub.resolve(NAME, ALL)
+    monkeypatch.setenv("HF_ENDPOINT", there)
+    folder = hub.resolve(NAME, ALL)
+    assert (folder / "pytorch_model.bin").exists()
+    monkeypatch.setenv("HF_ENDPOINT", nowhere)
+    assert hub.resolve(NAME, ALL) == folder
+
+
 def test_a_folder_is_returned_as_it_is(tmp_path):
     assert hub.resolve(tmp_path, hub.CONFIG_FILES) == tmp_path
     assert hub.resolve(str(tmp_path), ()) == tmp_path

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from mobilebert.base.errors import InputError
 from mobilebert.export.export import ExportPlan, export
 from mobilebert.inference.manifest import HUB_FILES
 from mobilebert.inference.predictor import Predictor
+from mobilebert.text.tokenizer import MobileBertTokenizer
 from mobilebert.web import packages
 
 QUESTION, CONTEXT = "Who wrote it ?", "Ada Lovelace wrote the notes in 1843 . " * 3
@@ -129,8 +131,13 @@ def test_a_folder_with_a_page(checkpoint, tmp_path, npm):
     assert page < names(out) and not {"model.onnx", "onnx/model.onnx", "page.html"} & names(out)
     assert "--ignore-scripts" in (tmp_path / "log").read_text()
     index = (out / "index.html").read_text()
+    assert index.index("Content-Security-Policy") < index.index("<link") < index.index("<script")
     assert index.index('src="local.mjs"') < index.index('src="page.js"')
-    assert not [line for line in index.splitlines() if 'src="/' in line or 'href="/' in line or "http" in line]
+    assert not [
+        line
+        for line in index.splitlines()
+        if 'src="/' in line or 'href="/' in line or "http:" in line or "https:" in line
+    ]
     licences = (out / packages.LICENCES).read_text()
     assert "Apache" in licences and "Microsoft" in licences and "@types" not in licences
     assert Predictor(out).manifest.quantization == "dynamic-int8" and Predictor(out).answer(QUESTION, CONTEXT)
@@ -161,6 +168,23 @@ def test_a_head_without_a_form(tmp_path):
     model = save_checkpoint(tmp_path / "lm", "masked-lm")
     with pytest.raises(InputError, match="no form for masked-lm"):
         export(ExportPlan(str(model), tmp_path / "web", format="web"))
+
+
+def test_an_added_word_that_only_python_finds(checkpoint, tmp_path):
+    model = shutil.copytree(checkpoint, tmp_path / "model")
+    tokenizer = MobileBertTokenizer.from_pretrained(model)
+    settings = json.loads((model / "tokenizer_config.json").read_text())
+    number = str(tokenizer.convert_tokens_to_ids("engine"))
+    settings.setdefault("added_tokens_decoder", {})[number] = {
+        "content": "engine", "lstrip": False, "rstrip": False, "single_word": False, "normalized": True,
+        "special": False,
+    }  # fmt: skip
+    (model / "tokenizer_config.json").write_text(json.dumps(settings))
+    with pytest.raises(InputError, match="added token 'engine' is searched in normalized text"):
+        export(ExportPlan(str(model), tmp_path / "web", format="web"))
+    assert not (tmp_path / "web").exists()
+    export(ExportPlan(str(model), tmp_path / "hub", layout="hub"))
+    assert "refuses its tokenizer: the added token `engine`" in (tmp_path / "hub" / "README.md").read_text()
 
 
 def test_every_package_is_pinned_with_a_digest():

@@ -144,6 +144,14 @@ def test_questions(tmp_path, noted):
     assert compare(folder, calls) < 75  # too long a question for a short row, nothing to read
 
 
+def test_what_is_aborted_runs_no_further(tmp_path):
+    folder = write_folder(tmp_path, "question-answering", tokenizer(), {}, max_position_embeddings=64)
+    asked = ["who?", "the notes " * 2000]
+    calls = [["read", asked, {"abortAfter": count}] for count in (0, 1, 1000)]
+    first, second, whole = in_node(folder, calls)["answers"]
+    assert first == second == {"error": "aborted"} and whole == in_node(folder, [["read", asked, {}]])["answers"][0]
+
+
 def test_what_can_hold_no_answer(tmp_path):
     folder = write_folder(tmp_path, "question-answering", tokenizer(), {}, max_position_embeddings=64)
     passages = ["\u200b\u00ad", " ", "", "\ufeff", "\x1f", "a", "\u0301", "e\u0301\u0302 x"]
@@ -159,8 +167,9 @@ def test_what_can_hold_no_answer(tmp_path):
         {"id2label": {0: "negative", 1: "neutral", 2: "positive"}},
         {"id2label": {0: "a", 1: "b", 2: "c"}, "problem_type": "multi_label_classification"},
         {"id2label": {0: "score"}, "problem_type": "regression"},
+        {"id2label": {0: "score"}},
     ],
-    ids=["classes", "several", "number"],
+    ids=["classes", "several", "number", "old-number"],
 )
 def test_classes(tmp_path, changes):
     folder = write_folder(tmp_path, "sequence-classification", tokenizer(), {}, max_position_embeddings=32, **changes)

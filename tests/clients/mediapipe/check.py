@@ -62,6 +62,12 @@ def main() -> None:
             failed.append(what)
 
     clean = clean_of(exports / "classifier-litert")
+    lines = common.snippet(exports / "classifier-litert", "from mediapipe.tasks.python import text")
+    classify = common.run_snippet(lines)["classify"]
+    found = [classify(clean(row["text"])) for row in rows]
+    equal = equal_to(rows, found, CLOSE)
+    require(equal == len(rows), f"the card's lines: {equal} equal")
+    require(equal_to(rows, found[1:] + found[:1], CLOSE) <= len(rows) // 2, "the comparison cannot tell")
     for title, name in (("float32", "classifier-litert"), ("dynamic int8", "classifier-litert-int8")):
         print(f"{name}: {len(rows)} texts", file=sys.stderr)
         with open_classifier(exports / name) as classifier:

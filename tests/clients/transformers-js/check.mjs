@@ -1,7 +1,7 @@
 // transformers.js in Node: pipelines load the hub's layout without options, and mobilebert.mjs answers as Predictor.
 
 import { execFile } from "node:child_process";
-import { readFile, stat } from "node:fs/promises";
+import { mkdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
 
@@ -58,11 +58,11 @@ function oneRow(model) {
 // mobilebert.mjs as it lies in the export
 const { load } = await import(path.join(folderOf("reader-hub"), "mobilebert.mjs"));
 const rows = await read(work, "reader");
-const python = promisify(execFile);
+const execute = promisify(execFile);
 const script = path.join(import.meta.dirname, "..", "int8_answers.py");
 const reference = path.join(work, "reference", "reader.json");
 const settings = { maxBuffer: 1 << 28, env: { ...process.env, MOBILEBERT_QUIET: "1" } };
-const printed = await python(process.env.MOBILEBERT_PYTHON, [script, folderOf("reader-hub"), reference], settings);
+const printed = await execute(process.env.MOBILEBERT_PYTHON, [script, folderOf("reader-hub"), reference], settings);
 const int8Rows = JSON.parse(printed.stdout);
 
 const float32 = await load(transformers, folderOf("reader-hub"));
@@ -100,6 +100,36 @@ for (const { text, label, scores } of reviews) {
   equal += found.label === label && Math.abs(scores[label] - found.score) < CLOSE;
 }
 row({ tested: 'pipeline("text-classification"), float32', equal, total: reviews.length });
+
+const half = await load(transformers, folderOf("classifier-hub"), { dtype: "fp16" });
+equal = 0;
+for (const { text, label } of reviews) equal += (await half.classify(text)).label === label;
+row({
+  tested: "mobilebert.mjs, classes, fp16",
+  equal,
+  total: reviews.length,
+  megabytes: await megabytes(folderOf("classifier-hub"), "onnx/model_fp16.onnx"),
+});
+
+// What the card says of a folder that is named by two words, as the card says it.
+const place = path.join(work, "card");
+await rm(place, { recursive: true, force: true });
+await mkdir(place);
+await symlink(path.join(import.meta.dirname, "node_modules"), path.join(place, "node_modules"));
+for (const [name, first, expected] of [
+  ["reader", "import * as transformers", "text: '"],
+  ["classifier", "import { pipeline }", "label: '"],
+]) {
+  const program = path.join(import.meta.dirname, "..", "..", "..", "export.py");
+  const flags = ["--model", path.join(work, "models", name), "--layout", "hub", "--out", `outputs/${name}`];
+  await execute(process.env.MOBILEBERT_PYTHON, [program, ...flags], { ...settings, cwd: place });
+  const card = await readFile(path.join(place, "outputs", name, "README.md"), "utf8");
+  const code = card.split("```js\n").find((block) => block.startsWith(first)).split("```")[0];
+  if (!code.includes(`"./outputs/${name}"`)) throw new Error(`the card of ${name}: no dot before its folder`);
+  await writeFile(path.join(place, `${name}.mjs`), code);
+  const { stdout } = await execute(process.execPath, [`${name}.mjs`], { cwd: place });
+  if (!stdout.includes(expected)) throw new Error(`the card's lines on ${name} print ${stdout}`);
+}
 
 // Its own pipeline for questions, for comparison: what the module is for.
 const own = await transformers.pipeline("question-answering", folderOf("reader-hub"));
