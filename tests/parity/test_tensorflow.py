@@ -1,7 +1,7 @@
 """Google's checkpoints against Google's formulas in NumPy, and there and back bit for bit.
 
 TensorFlow's own reader and writer are stood in for here; with the real ones, and Model Garden's own models, the same is
-asked by ``bash scripts/clients.sh tensorflow``.
+asked by ``bash scripts/clients.sh tf-checkpoints``.
 """
 
 import json

@@ -1,6 +1,6 @@
 """TensorFlow itself writes checkpoints of Google's names, and Model Garden's own models read and write theirs.
 
-Called by ``bash scripts/clients.sh tensorflow``. Three things are asked:
+Called by ``bash scripts/clients.sh tf-checkpoints``. Three things are asked:
 
 - Checkpoints of every shape of ``tests/support/google_mobilebert.py``, saved by TensorFlow 1's ``Saver`` among an
   optimizer's slots, become Paddle's and transformers' models with the outputs of Google's formulas (float64, 1e-10).
