@@ -56,7 +56,9 @@ install() {
         if [[ $(cat "$venv/.installed" 2>/dev/null) != "$wanted" ]]; then
             rm -rf "$venv"
             "$PYTHON" -m venv "$venv"
-            "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$folder/requirements.txt" >&2
+            local flags=()
+            ! grep -q '^# --no-deps' "$folder/requirements.txt" || flags=(--no-deps) # all that is needed is named there
+            "$venv/bin/python" -m pip install --quiet --disable-pip-version-check ${flags[@]+"${flags[@]}"} -r "$folder/requirements.txt" >&2
             echo "$wanted" >"$venv/.installed"
         fi
         RUN=("$venv/bin/python" "$folder/check.py")
