@@ -164,6 +164,7 @@ def check_classifier(work: Path, models: Path) -> None:
     folder = work / "classifier"
     source = models / "models" / "classifier"
     with_tensorflow(ROOT / "convert.py", "--src", source, "--dst", folder, "--to", "tf2", "--head", "model")
+    tf_keras.backend.clear_session()  # else its layers are numbered on from the models before, and found by name
     model = model_utils.create_mobilebert_pretrainer(
         model_utils.BertConfig.from_json_file(str(folder / "bert_config.json"))
     )
