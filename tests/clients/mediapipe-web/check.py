@@ -20,11 +20,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import common
 
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-)  # fmt: skip
 ROOT = Path(__file__).parents[3]
 PACKAGE = Path(__file__).parent / "node_modules" / "@mediapipe" / "tasks-text"
 CLOSE = 1e-5  # of float32's probabilities
@@ -68,7 +63,7 @@ def opened(model: Path, html: str, fast: bool = False) -> Iterator[tuple[Page, l
         (folder / "index.html").write_text(html, encoding="utf-8")
         (folder / "tasks-text").symlink_to(PACKAGE)
         (folder / "model.tflite").symlink_to(model)
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=common.CHROMIUM, args=common.CHROMIUM_FLAGS)
         with served(folder) as address:
             page = browser.new_page()
             if fast:

@@ -26,11 +26,6 @@ from int8_answers import answers
 
 from mobilebert.inference.predictor import Predictor
 
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-)  # fmt: skip
 # Of probabilities. Sums in another order round an activation of int8 to its neighbour now and then (2 of 600 answers).
 CLOSE = 0.05
 CLOSE_FLOAT32 = 1e-5
@@ -294,7 +289,7 @@ class Check:
 
 def main() -> None:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        browser = playwright.chromium.launch(executable_path=common.CHROMIUM, args=list(common.CHROMIUM_FLAGS))
         check = Check(Path(sys.argv[1]), browser)
         with plain_server(check.exports) as address:
             check.module(address, "fp32")
